@@ -1,0 +1,2 @@
+//! The `espial` binary.
+fn main() {}
