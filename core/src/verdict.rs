@@ -3,8 +3,6 @@
 //! One enum feeds the verdict, the event, the counter and the constant in C. Codes and names are
 //! append-only: they are never renumbered and never reused.
 
-use crate::headers::Spi;
-use crate::sad::SaId;
 
 /// What is wrong with the octets of a packet. Each malformation has its own reason.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
