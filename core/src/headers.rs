@@ -146,6 +146,13 @@ pub struct OuterHeaders {
     pub octets: u32,
 }
 
+impl OuterHeaders {
+    /// True for ESP.
+    pub fn is_esp(&self) -> bool {
+        self.ipsec == Ipsec::Esp
+    }
+}
+
 /// What a packet is before any table is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outer {

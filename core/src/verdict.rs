@@ -3,6 +3,9 @@
 //! One enum feeds the verdict, the event, the counter and the constant in C. Codes and names are
 //! append-only: they are never renumbered and never reused.
 
+use crate::control::{ChildId, TunnelId};
+use crate::selector::Selector;
+
 
 /// What is wrong with the octets of a packet. Each malformation has its own reason.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -100,8 +103,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Number of codes below which all codes lie: the length of an array of counters.
-    pub const CODES: usize = 48;
+    /// Number of reasons: the length of an array that [`Reason::index`] indexes.
+    pub const COUNT: usize = 28;
+
+    /// Position of this reason in [`Reason::all`]. Dense, and not stable as [`Reason::code`] is.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Malformed(what) => 12 + what as usize,
+            plain => plain.code() as usize - 1,
+        }
+    }
 
     /// All reasons, in the order of their codes.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -122,7 +133,7 @@ impl Reason {
         PLAIN.into_iter().chain(Malformed::ALL.into_iter().map(Self::Malformed))
     }
 
-    /// The stable code of this reason, 1 to 47; 0 is no reason. Malformations start at 32.
+    /// The stable code of this reason, 1 to 255; 0 is no reason. Malformations start at 32.
     pub const fn code(self) -> u8 {
         match self {
             Self::UnknownSpi => 1,
@@ -235,6 +246,15 @@ pub enum Field {
 }
 
 impl Field {
+    /// What the value is called that a packet of this protocol does not hold.
+    pub(crate) const fn opaque(protocol: u8) -> Self {
+        match protocol {
+            crate::headers::protocol::ICMP | crate::headers::protocol::ICMPV6 => Self::Icmp,
+            crate::headers::protocol::MOBILITY => Self::Mobility,
+            _ => Self::SourcePort,
+        }
+    }
+
     /// The stable name of this field.
     pub const fn name(self) -> &'static str {
         match self {
@@ -245,6 +265,173 @@ impl Field {
             Self::DestinationPort => "dport",
             Self::Icmp => "icmp",
             Self::Mobility => "mh",
+        }
+    }
+}
+
+/// How a decrypted packet is judged against the selectors of its tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Mode {
+    /// The arriving SA's own selectors must cover the packet: RFC 4301 section 5.2, steps 4 and 5.
+    StrictSa = 0,
+    /// Any one selector of the tunnel's established Child SAs must cover the packet. Gives up
+    /// telling which SA the peer should have used.
+    AnySelector = 1,
+    /// The source address must be in the remote range of any selector of the tunnel's established
+    /// Child SAs. Gives up destination, protocol and ports as well.
+    AnySource = 2,
+    /// As `StrictSa`, and the first selector of the tunnel in configuration order that covers the
+    /// packet must belong to a Child SA with the same selectors as the arriving SA's: RFC 4301
+    /// for an SPD that is ordered and not decorrelated (RFC 7296 section 2.9.1).
+    OrderedSpd = 3,
+}
+
+impl Mode {
+    /// All modes, in the order of their codes.
+    pub const ALL: [Self; 4] =
+        [Self::StrictSa, Self::AnySelector, Self::AnySource, Self::OrderedSpd];
+
+    /// The stable name of this mode.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StrictSa => "strict-sa",
+            Self::AnySelector => "any-selector",
+            Self::AnySource => "any-source",
+            Self::OrderedSpd => "ordered-spd",
+        }
+    }
+
+    /// The mode with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// The mode with this code.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| *mode as u8 == code)
+    }
+}
+
+/// A set of modes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Modes(u8);
+
+impl Modes {
+    /// No mode.
+    pub const NONE: Self = Self(0);
+
+    /// This set and `mode`.
+    #[must_use]
+    pub const fn with(self, mode: Mode) -> Self {
+        Self(self.0 | 1 << mode as u8)
+    }
+
+    /// True if `mode` is in the set.
+    pub const fn contains(self, mode: Mode) -> bool {
+        self.0 & (1 << mode as u8) != 0
+    }
+
+    /// The modes in the set.
+    pub fn iter(self) -> impl Iterator<Item = Mode> {
+        Mode::ALL.into_iter().filter(move |mode| self.contains(*mode))
+    }
+
+    /// One bit a mode, by code.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set with these bits, or `None` if a bit names no mode.
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits < 1 << Self::COUNT { Some(Self(bits)) } else { None }
+    }
+
+    const COUNT: usize = Mode::ALL.len();
+}
+
+impl FromIterator<Mode> for Modes {
+    fn from_iter<I: IntoIterator<Item = Mode>>(modes: I) -> Self {
+        modes.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+/// Why a packet is dropped, and what explains it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// For `UnknownSpi`: what is known of the SPI.
+    pub spi_class: Option<SpiClass>,
+    /// For `WrongSa`: the first Child SA of the tunnel, in configuration order, that covers the
+    /// packet and has an SA.
+    pub belongs_to: Option<ChildId>,
+    /// For `WrongSa` the first failing field of the arriving SA's selector that fails latest; for
+    /// `NoSelector` and `FragmentNoPorts` the same over all selectors of the tunnel.
+    pub field: Option<Field>,
+    /// The selector that `field` speaks of.
+    pub nearest: Option<Selector>,
+    /// Its position among its Child SA's, or for `NoSelector` its tunnel's, selectors of its
+    /// family, from 0 in configuration order.
+    pub nearest_index: u32,
+}
+
+impl Refusal {
+    /// A refusal with nothing but a reason.
+    pub const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            spi_class: None,
+            belongs_to: None,
+            field: None,
+            nearest: None,
+            nearest_index: 0,
+        }
+    }
+}
+
+/// What to do with the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Discard it.
+    Drop(Refusal),
+    /// Let it through; this Child SA's selectors cover it.
+    Accept(ChildId),
+}
+
+/// The answer of the inbound check for one decrypted packet.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verdict {
+    /// What to do with the packet.
+    pub decision: Decision,
+    /// The tunnel and Child SA of the SA the packet came on; `None` if the handle was stale.
+    pub arrived: Option<(TunnelId, ChildId)>,
+    /// Modes that were asked beside the enforced one.
+    pub shadow_asked: Modes,
+    /// Those of them that would have accepted the packet.
+    pub shadow_accepts: Modes,
+}
+
+impl Verdict {
+    /// True if the packet may pass.
+    pub const fn is_accept(&self) -> bool {
+        matches!(self.decision, Decision::Accept(_))
+    }
+
+    /// The refusal, if it may not.
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match &self.decision {
+            Decision::Drop(refusal) => Some(refusal),
+            Decision::Accept(_) => None,
+        }
+    }
+
+    /// The reason of a drop.
+    pub const fn reason(&self) -> Option<Reason> {
+        match &self.decision {
+            Decision::Drop(refusal) => Some(refusal.reason),
+            Decision::Accept(_) => None,
         }
     }
 }

@@ -1,0 +1,665 @@
+//! The configuration flow: tunnels, Child SAs, selectors and SAs, and their publication.
+//!
+//! One [`Control`] a gateway. Tunnels and Child SAs are staged and become visible together with
+//! [`Control::publish`]; SAs are added to and deleted from the SPI table in place, at once. After
+//! an error the state is as before.
+//!
+//! Invariants:
+//! - I1: a reader that finds an SA finds its Child SA in the block: an SA is added only after its
+//!   Child SA was published, and a reader looks at the block after it found the SA.
+//! - I2: the selectors of a Child SA never change. New selectors are a new Child SA.
+//! - I3: the slot of a removed Child SA is filled again only after a block without it was
+//!   published and every worker was quiescent since; so `established` never speaks of another
+//!   Child SA than the block a worker looks at.
+//! - I4: counts of a deleted SA are folded into its tunnel before its slot, or the tunnel's, is
+//!   filled again.
+
+use bytemuck::Zeroable;
+
+use crate::counters::Counts;
+use crate::error::{Busy, ConfigError, SaError};
+use crate::gateway::Tables;
+use crate::headers::Encap;
+use crate::matcher::block::ChildRecord;
+use crate::matcher::compile::{self, Source, Staged, same_selector};
+use crate::publish::Publisher;
+use crate::sad::{SaFields, SaId, SaKey, SaMode, SadWriter};
+use crate::selector::{self, TrafficSelector};
+use crate::verdict::{Mode, Modes};
+
+macro_rules! handle {
+    ($name:ident, $what:literal) => {
+        #[doc = concat!("A handle to a ", $what, ": index and generation, so that a stale one is found out.")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name {
+            pub(crate) index: u32,
+            pub(crate) generation: u32,
+        }
+
+        impl $name {
+            /// Index below the capacity.
+            pub const fn index(self) -> u32 {
+                self.index
+            }
+
+            /// Generation; odd for every handle that was ever given out.
+            pub const fn generation(self) -> u32 {
+                self.generation
+            }
+
+            /// A handle from its two numbers, for bindings. A wrong one is only ever stale.
+            pub const fn from_raw(index: u32, generation: u32) -> Self {
+                Self { index, generation }
+            }
+        }
+    };
+}
+handle!(TunnelId, "tunnel (IKE SA, phase 1)");
+handle!(ChildId, "Child SA (phase 2)");
+
+/// What an SA is, beside its selectors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SaParams {
+    /// What it is found by.
+    pub key: SaKey,
+    /// Tunnel or transport mode.
+    pub mode: SaMode,
+    /// The encapsulation its packets must come in.
+    pub encap: Encap,
+}
+
+/// Where a slot of a tunnel or Child SA is in its life.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Life {
+    /// Never used: what zeroed memory says.
+    #[allow(dead_code, reason = "made by zeroed memory")]
+    Free = 0,
+    /// Configured.
+    Live = 1,
+    /// Removed, but still in the published block.
+    Removed = 2,
+    /// Gone from the block; free when its epoch has passed.
+    Retired = 3,
+}
+
+/// A tunnel in the staging area.
+#[derive(Clone, Copy)]
+pub(crate) struct TunnelStage {
+    life: Life,
+    generation: u32,
+    retired: u32,
+    children: u32,
+    /// First and last Child SA, plus 1.
+    first: u32,
+    last: u32,
+}
+
+/// A Child SA in the staging area.
+#[derive(Clone, Copy)]
+pub(crate) struct ChildStage {
+    life: Life,
+    generation: u32,
+    retired: u32,
+    tunnel: u32,
+    published: u32,
+    /// The next Child SA of the tunnel, plus 1.
+    next: u32,
+    class: u32,
+    /// Its staged selectors.
+    first: u32,
+    count: u32,
+    /// Sum of the hashes of the selectors: equal for equal sets.
+    digest: u64,
+}
+
+// SAFETY: integers and a `repr(u32)` enum whose 0 is `Free`; all zero is an unused slot.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for TunnelStage {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for ChildStage {}
+
+/// The one writer of a gateway.
+///
+/// # Concurrency
+/// One thread at a time (`&mut`); any number of [`Worker`](crate::Worker)s beside it.
+pub struct Control<'m> {
+    tables: Tables<'m>,
+    sad: SadWriter<'m>,
+    publisher: Publisher<'m, [u64]>,
+    tunnels: &'m mut [TunnelStage],
+    children: &'m mut [ChildStage],
+    staged: &'m mut [Staged],
+    /// Staged selectors in use, holes of removed Child SAs included.
+    staged_end: usize,
+    /// Without the holes.
+    staged_live: usize,
+    /// Counts of SAs that are gone, by tunnel.
+    totals: &'m mut [Counts],
+    /// Counts of tunnels that are gone.
+    gone: Counts,
+}
+
+impl<'m> Control<'m> {
+    pub(crate) fn new(
+        tables: Tables<'m>,
+        sad: SadWriter<'m>,
+        publisher: Publisher<'m, [u64]>,
+        tunnels: &'m mut [TunnelStage],
+        children: &'m mut [ChildStage],
+        staged: &'m mut [Staged],
+        totals: &'m mut [Counts],
+    ) -> Self {
+        Self {
+            tables,
+            sad,
+            publisher,
+            tunnels,
+            children,
+            staged,
+            staged_end: 0,
+            staged_live: 0,
+            totals,
+            gone: Counts::default(),
+        }
+    }
+
+    /// Adds a tunnel without Child SAs.
+    ///
+    /// # Errors
+    /// [`ConfigError::TunnelsFull`], [`ConfigError::Busy`].
+    pub fn add_tunnel(&mut self, mode: Mode, shadow: Modes) -> Result<TunnelId, ConfigError> {
+        self.settle();
+        let epochs = self.tables.epochs;
+        let free = |tunnel: &TunnelStage| match tunnel.life {
+            Life::Free => true,
+            Life::Retired => epochs.passed(tunnel.retired),
+            Life::Live | Life::Removed => false,
+        };
+        let limit = self.tunnels.len() as u32;
+        let all_live = self.tunnels.iter().all(|tunnel| tunnel.life == Life::Live);
+        let found = self.tunnels.iter_mut().enumerate().find(|(_, tunnel)| free(tunnel));
+        let Some((index, tunnel)) = found else {
+            return Err(if all_live { ConfigError::TunnelsFull { limit } } else { ConfigError::Busy });
+        };
+        let generation = tunnel.generation.wrapping_add(1) | 1;
+        *tunnel = TunnelStage { life: Life::Live, generation, ..TunnelStage::zeroed() };
+        if let Some(total) = self.totals.get_mut(index) {
+            self.gone.add(total);
+            *total = Counts::default();
+        }
+        if let Some(cell) = self.tables.tunnels.get(index) {
+            cell.set_policy(mode, shadow);
+            cell.generation.set(generation);
+        }
+        Ok(TunnelId { index: index as u32, generation })
+    }
+
+    /// Switches the enforced mode and the shadow modes of a tunnel; the next packet is judged by
+    /// them.
+    ///
+    /// # Errors
+    /// [`ConfigError::Stale`].
+    pub fn set_mode(
+        &mut self,
+        tunnel: TunnelId,
+        mode: Mode,
+        shadow: Modes,
+    ) -> Result<(), ConfigError> {
+        self.tunnel(tunnel)?;
+        if let Some(cell) = self.tables.tunnels.get(tunnel.index as usize) {
+            cell.set_policy(mode, shadow);
+        }
+        Ok(())
+    }
+
+    /// The enforced mode and the shadow modes of a tunnel.
+    ///
+    /// # Errors
+    /// [`ConfigError::Stale`].
+    pub fn mode(&self, tunnel: TunnelId) -> Result<(Mode, Modes), ConfigError> {
+        self.tunnel(tunnel)?;
+        let cell = self.tables.tunnels.get(tunnel.index as usize).ok_or(ConfigError::Stale)?;
+        Ok(cell.policy())
+    }
+
+    /// Removes a tunnel that has no Child SAs.
+    ///
+    /// # Errors
+    /// [`ConfigError::Stale`], [`ConfigError::InUse`].
+    pub fn remove_tunnel(&mut self, tunnel: TunnelId) -> Result<(), ConfigError> {
+        if self.tunnel(tunnel)?.children > 0 {
+            return Err(ConfigError::InUse);
+        }
+        let retired = self.tables.epochs.advance();
+        if let Some(stage) = self.tunnels.get_mut(tunnel.index as usize) {
+            stage.life = Life::Retired;
+            stage.retired = retired;
+        }
+        Ok(())
+    }
+
+    /// Stages a Child SA whose selectors are the cross product of `local` and `remote` (RFC 7296
+    /// section 3.13), behind the tunnel's others. Pairs of different families, or whose protocols
+    /// exclude each other, are no selectors.
+    ///
+    /// Its SAs can be added once it is published.
+    ///
+    /// # Errors
+    /// [`ConfigError::Stale`], [`ConfigError::Selector`], [`ConfigError::NoSelectors`],
+    /// [`ConfigError::SelectorsFull`], [`ConfigError::ChildrenFull`], [`ConfigError::Busy`].
+    pub fn add_child(
+        &mut self,
+        tunnel: TunnelId,
+        local: &[TrafficSelector],
+        remote: &[TrafficSelector],
+    ) -> Result<ChildId, ConfigError> {
+        self.tunnel(tunnel)?;
+        let selectors = selector::cross(local, remote).map_err(ConfigError::Selector)?;
+        let needed = selectors.clone().count();
+        if needed == 0 {
+            return Err(ConfigError::NoSelectors);
+        }
+        if needed > self.staged.len() - self.staged_live {
+            return Err(ConfigError::SelectorsFull {
+                needed: u32::try_from(needed).unwrap_or(u32::MAX),
+                limit: self.staged.len() as u32,
+            });
+        }
+        let index = self.free_child()?;
+        if needed > self.staged.len() - self.staged_end {
+            self.compact();
+        }
+        let first = self.staged_end;
+        let room = self.staged.get_mut(first..first + needed).unwrap_or(&mut []);
+        for (slot, selector) in room.iter_mut().zip(selectors) {
+            *slot = compile::stage(&selector, index);
+        }
+        self.staged_end += needed;
+        self.staged_live += needed;
+        Ok(self.link_child(tunnel, index, first as u32, needed as u32))
+    }
+
+    /// Removes a Child SA that has no SAs. Its selectors stay in the published block, where
+    /// nothing asks them any more, until the next [`Control::publish`].
+    ///
+    /// # Errors
+    /// [`ConfigError::Stale`], [`ConfigError::InUse`].
+    pub fn remove_child(&mut self, child: ChildId) -> Result<(), ConfigError> {
+        let stage = *self.child(child)?;
+        if self.established(child.index) > 0 {
+            return Err(ConfigError::InUse);
+        }
+        let previous = self
+            .children_of(stage.tunnel)
+            .find(|(_, member)| member.next == child.index + 1)
+            .map(|(index, _)| index);
+        if let Some(tunnel) = self.tunnels.get_mut(stage.tunnel as usize) {
+            match previous.and_then(|index| self.children.get_mut(index as usize)) {
+                Some(member) => member.next = stage.next,
+                None => tunnel.first = stage.next,
+            }
+            if tunnel.last == child.index + 1 {
+                tunnel.last = previous.map_or(0, |index| index + 1);
+            }
+            tunnel.children -= 1;
+        }
+        self.staged_live -= stage.count as usize;
+        if let Some(stage) = self.children.get_mut(child.index as usize) {
+            stage.life = Life::Removed;
+            stage.generation = stage.generation.wrapping_add(1);
+            stage.count = 0;
+        }
+        Ok(())
+    }
+
+    /// Compiles the staged tunnels and Child SAs and makes them visible with one store.
+    ///
+    /// # Bound
+    /// Linear in selectors, Child SAs and tunnels.
+    ///
+    /// # Errors
+    /// [`Busy`]: a worker has not been quiescent since the last publication. Readers go on with
+    /// the current version; try again.
+    pub fn publish(&mut self) -> Result<u32, Busy> {
+        self.settle();
+        let staging = Staging { tunnels: self.tunnels, children: self.children, staged: self.staged };
+        let version = self
+            .publisher
+            .publish(|version, words| compile::compile(&staging, version, words))
+            .ok_or(Busy)?;
+        let retired = self.tables.epochs.advance();
+        for child in self.children.iter_mut() {
+            match child.life {
+                Life::Live => child.published = 1,
+                Life::Removed => {
+                    child.life = Life::Retired;
+                    child.retired = retired;
+                }
+                Life::Free | Life::Retired => {}
+            }
+        }
+        Ok(version)
+    }
+
+    /// Adds an SA to a published Child SA; packets find it from now on.
+    ///
+    /// # Errors
+    /// [`SaError`]; after any of them the SAD is as before (T22).
+    pub fn add_sa(&mut self, child: ChildId, params: &SaParams) -> Result<SaId, SaError> {
+        let fields = self.sa_fields(child, params)?;
+        self.settle();
+        // First, so that a worker that finds the SA finds its Child SA established.
+        self.adjust_established(child.index, 1);
+        let added = self.sad.add(&params.key, &fields);
+        if added.is_err() {
+            self.adjust_established(child.index, -1);
+        }
+        added
+    }
+
+    /// Deletes an SA at `now_ms` on the caller's clock. Packets that were looked up before are
+    /// dropped when they are checked.
+    ///
+    /// # Errors
+    /// [`SaError::NotFound`].
+    pub fn delete_sa(&mut self, sa: SaId, now_ms: u64) -> Result<(), SaError> {
+        let fields = self.sad.delete(sa, now_ms, &self.tables.epochs)?;
+        self.adjust_established(fields.child, -1);
+        Ok(())
+    }
+
+    /// Puts a new SA in the place of an old one. With the same key there is no moment in which
+    /// neither answers; with another the new one is added before the old one is deleted. For a
+    /// rekey with overlap (RFC 7296 section 2.8) call [`Control::add_sa`] now and
+    /// [`Control::delete_sa`] when the peer has moved.
+    ///
+    /// # Errors
+    /// [`SaError`]; after any of them the SAD is as before.
+    pub fn replace_sa(
+        &mut self,
+        old: SaId,
+        child: ChildId,
+        params: &SaParams,
+        now_ms: u64,
+    ) -> Result<SaId, SaError> {
+        if self.tables.sad.key_of(old).ok_or(SaError::NotFound)? != params.key {
+            let new = self.add_sa(child, params)?;
+            self.delete_sa(old, now_ms)?;
+            return Ok(new);
+        }
+        let fields = self.sa_fields(child, params)?;
+        self.settle();
+        self.adjust_established(child.index, 1);
+        match self.sad.replace(old, &fields, &self.tables.epochs) {
+            Ok((new, old_fields)) => {
+                self.adjust_established(old_fields.child, -1);
+                Ok(new)
+            }
+            Err(error) => {
+                self.adjust_established(child.index, -1);
+                Err(error)
+            }
+        }
+    }
+
+    /// The SA with exactly this key: no longer and no shorter one (T22).
+    pub fn find_sa(&self, key: &SaKey) -> Option<SaId> {
+        self.sad.by_key(key)
+    }
+
+    /// The key of a live SA.
+    pub fn sa_key(&self, sa: SaId) -> Option<SaKey> {
+        self.tables.sad.key_of(sa)
+    }
+
+    /// Configured Child SAs of a tunnel, and how many of them have an SA: selectors(total, up).
+    ///
+    /// # Errors
+    /// [`ConfigError::Stale`].
+    pub fn child_counts(&self, tunnel: TunnelId) -> Result<(u32, u32), ConfigError> {
+        let total = self.tunnel(tunnel)?.children;
+        let up = self.children_of(tunnel.index).filter(|(index, _)| self.established(*index) > 0);
+        Ok((total, up.count() as u32))
+    }
+
+    /// Counts of one live SA.
+    ///
+    /// # Errors
+    /// [`SaError::NotFound`].
+    pub fn sa_counts(&self, sa: SaId) -> Result<Counts, SaError> {
+        let entry = self.tables.sad.entry(sa).ok_or(SaError::NotFound)?;
+        entry.get(sa).ok_or(SaError::NotFound)?;
+        Ok(self.tables.cells.of_sa(sa.index as usize))
+    }
+
+    /// Counts of a tunnel: its SAs, those that are gone included.
+    ///
+    /// # Errors
+    /// [`ConfigError::Stale`].
+    pub fn tunnel_counts(&self, tunnel: TunnelId) -> Result<Counts, ConfigError> {
+        self.tunnel(tunnel)?;
+        let mut counts = self.totals.get(tunnel.index as usize).copied().unwrap_or_default();
+        for (index, entry) in self.sad.used_entries().iter().enumerate() {
+            if entry.tunnel() == tunnel.index {
+                counts.add(&self.tables.cells.of_sa(index));
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Counts of everything: all tunnels that are or were, and packets that reached no SA.
+    pub fn total_counts(&self) -> Counts {
+        let mut counts = self.gone;
+        self.totals.iter().for_each(|total| counts.add(total));
+        for index in 0..self.sad.used_entries().len() {
+            counts.add(&self.tables.cells.of_sa(index));
+        }
+        for worker in self.tables.cells.workers {
+            worker.drops.iter().enumerate().for_each(|(i, cell)| counts.add_drop(i, cell.get()));
+        }
+        counts
+    }
+
+    /// Packets that were not for this check: IKE, keepalives, other traffic.
+    pub fn passed(&self) -> u64 {
+        self.tables.cells.workers.iter().map(|worker| worker.passed.get()).sum()
+    }
+
+    /// Events that the budget or a full queue suppressed.
+    pub fn events_suppressed(&self) -> u64 {
+        self.tables.cells.workers.iter().map(|worker| worker.events_suppressed.get()).sum()
+    }
+
+    fn tunnel(&self, id: TunnelId) -> Result<&TunnelStage, ConfigError> {
+        self.tunnels
+            .get(id.index as usize)
+            .filter(|stage| stage.life == Life::Live && stage.generation == id.generation)
+            .ok_or(ConfigError::Stale)
+    }
+
+    fn child(&self, id: ChildId) -> Result<&ChildStage, ConfigError> {
+        self.children
+            .get(id.index as usize)
+            .filter(|stage| stage.life == Life::Live && stage.generation == id.generation)
+            .ok_or(ConfigError::Stale)
+    }
+
+    fn children_of(&self, tunnel: u32) -> impl Iterator<Item = (u32, &ChildStage)> {
+        children_of(self.tunnels, self.children, tunnel)
+    }
+
+    fn established(&self, child: u32) -> u32 {
+        self.tables.established.get(child as usize).map_or(0, |cell| cell.get())
+    }
+
+    fn adjust_established(&self, child: u32, by: i32) {
+        if let Some(cell) = self.tables.established.get(child as usize) {
+            cell.set(cell.get().wrapping_add_signed(by));
+        }
+    }
+
+    fn sa_fields(&self, child: ChildId, params: &SaParams) -> Result<SaFields, SaError> {
+        let stage = self.child(child).map_err(|_| SaError::StaleChild)?;
+        if stage.published == 0 {
+            return Err(SaError::Unpublished);
+        }
+        Ok(SaFields {
+            tunnel: stage.tunnel,
+            child: child.index,
+            child_generation: child.generation,
+            mode: params.mode,
+            encap: params.encap,
+        })
+    }
+
+    /// Folds the counts of deleted SAs that no worker counts on any more into their tunnels (I4).
+    fn settle(&mut self) {
+        let (cells, totals) = (self.tables.cells, &mut *self.totals);
+        self.sad.settle(&self.tables.epochs, |index, entry| {
+            if let Some(total) = totals.get_mut(entry.tunnel() as usize) {
+                total.add(&cells.take_sa(index as usize));
+            }
+        });
+    }
+
+    fn free_child(&self) -> Result<u32, ConfigError> {
+        let epochs = &self.tables.epochs;
+        let free = |child: &ChildStage| match child.life {
+            Life::Free => true,
+            Life::Retired => epochs.passed(child.retired),
+            Life::Live | Life::Removed => false,
+        };
+        match self.children.iter().position(free) {
+            Some(index) => Ok(index as u32),
+            None if self.children.iter().all(|child| child.life == Life::Live) => {
+                Err(ConfigError::ChildrenFull { limit: self.children.len() as u32 })
+            }
+            None => Err(ConfigError::Busy),
+        }
+    }
+
+    fn link_child(&mut self, tunnel: TunnelId, index: u32, first: u32, count: u32) -> ChildId {
+        let own = staged_of(self.staged, first, count);
+        let digest = own.iter().fold(0_u64, |sum, one| sum.wrapping_add(digest(one)));
+        let equal = |other: &ChildStage| {
+            other.digest == digest
+                && other.count == count
+                && same_set(staged_of(self.staged, other.first, other.count), own)
+        };
+        let class = self
+            .children_of(tunnel.index)
+            .find(|(_, other)| equal(other))
+            .map_or(index, |(_, other)| other.class);
+        let mut generation = 1;
+        if let Some(stage) = self.children.get_mut(index as usize) {
+            generation = stage.generation.wrapping_add(1) | 1;
+            *stage = ChildStage {
+                life: Life::Live,
+                generation,
+                tunnel: tunnel.index,
+                class,
+                first,
+                count,
+                digest,
+                ..ChildStage::zeroed()
+            };
+        }
+        if let Some(stage) = self.tunnels.get_mut(tunnel.index as usize) {
+            let last = stage.last.checked_sub(1);
+            match last.and_then(|last| self.children.get_mut(last as usize)) {
+                Some(last) => last.next = index + 1,
+                None => stage.first = index + 1,
+            }
+            stage.last = index + 1;
+            stage.children += 1;
+        }
+        ChildId { index, generation }
+    }
+
+    /// Closes the holes that removed Child SAs left among the staged selectors.
+    fn compact(&mut self) {
+        let (mut read, mut write) = (0, 0);
+        while read < self.staged_end {
+            let owner = self.staged.get(read).map(|one| one.child());
+            let owner = owner.and_then(|child| self.children.get_mut(child as usize));
+            match owner {
+                Some(child) if child.life == Life::Live && child.first as usize == read => {
+                    let count = child.count as usize;
+                    child.first = write as u32;
+                    self.staged.copy_within(read..read + count, write);
+                    read += count;
+                    write += count;
+                }
+                _ => read += 1,
+            }
+        }
+        self.staged_end = write;
+    }
+}
+
+/// What [`compile`] reads.
+struct Staging<'a> {
+    tunnels: &'a [TunnelStage],
+    children: &'a [ChildStage],
+    staged: &'a [Staged],
+}
+
+impl Source for Staging<'_> {
+    fn tunnels(&self) -> u32 {
+        self.tunnels.len() as u32
+    }
+
+    fn children(&self) -> u32 {
+        self.children.len() as u32
+    }
+
+    fn of_tunnel(&self, tunnel: u32) -> impl Iterator<Item = (u32, ChildRecord, &[Staged])> {
+        children_of(self.tunnels, self.children, tunnel).map(move |(index, child)| {
+            let record = ChildRecord::new(child.generation, tunnel, child.class);
+            (index, record, staged_of(self.staged, child.first, child.count))
+        })
+    }
+}
+
+/// The live Child SAs of a tunnel, in order.
+fn children_of<'a>(
+    tunnels: &'a [TunnelStage],
+    children: &'a [ChildStage],
+    tunnel: u32,
+) -> impl Iterator<Item = (u32, &'a ChildStage)> {
+    let live = tunnels.get(tunnel as usize).filter(|stage| stage.life == Life::Live);
+    let mut next = live.map_or(0, |stage| stage.first);
+    core::iter::from_fn(move || {
+        let index = next.checked_sub(1)?;
+        let child = children.get(index as usize)?;
+        next = child.next;
+        Some((index, child))
+    })
+}
+
+fn staged_of(staged: &[Staged], first: u32, count: u32) -> &[Staged] {
+    let first = first as usize;
+    staged.get(first..first.saturating_add(count as usize)).unwrap_or(&[])
+}
+
+/// A hash of a staged selector, whatever Child SA it belongs to. It only saves comparisons.
+fn digest(one: &Staged) -> u64 {
+    let mut own = *one;
+    own.set_child(0);
+    let words: &[u64] = bytemuck::cast_slice(core::slice::from_ref(&own));
+    let mixed = words.iter().fold(0x9e37_79b9_7f4a_7c15_u64, |hash, word| {
+        (hash ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29)
+    });
+    mixed ^ mixed >> 32
+}
+
+/// True if both lists hold the same selectors, as often, in any order. Quadratic in one Child SA's
+/// selectors.
+fn same_set(a: &[Staged], b: &[Staged]) -> bool {
+    let count = |list: &[Staged], one: &Staged| {
+        list.iter().filter(|other| same_selector(one, other)).count()
+    };
+    a.len() == b.len() && a.iter().all(|one| count(a, one) == count(b, one))
+}

@@ -1,0 +1,146 @@
+//! Auditable events (RFC 4301 section 5.2): few, and never instead of counting.
+//!
+//! Each worker has a bounded queue and a token bucket for each kind of event, on the caller's
+//! clock. What does not fit the budget or the queue is suppressed and counted, and the next event
+//! of its kind says how many were (seed 001; T31).
+
+use heapless::Deque;
+
+use crate::control::{ChildId, TunnelId};
+use crate::headers::{InnerHeaders, OuterHeaders};
+use crate::sad::SaId;
+use crate::verdict::{Reason, Refusal};
+
+/// Events that a worker keeps until they are drained.
+pub const QUEUE_EVENTS: usize = 16;
+
+/// An auditable event: a packet was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// When, on the caller's clock, in milliseconds.
+    pub time_ms: u64,
+    /// Why: the reason, what explains it, and the selector that came nearest.
+    pub refusal: Refusal,
+    /// SPI, sequence number, addresses, protocol and encapsulation of the packet that arrived.
+    /// `None` if it was too malformed to have them.
+    pub outer: Option<OuterHeaders>,
+    /// The selector values of the decrypted packet, if it could be read.
+    pub inner: Option<InnerHeaders>,
+    /// The SA it came on.
+    pub sa: Option<SaId>,
+    /// Tunnel and Child SA of that SA.
+    pub arrived: Option<(TunnelId, ChildId)>,
+    /// The caller's number for the interface it came in on.
+    pub interface: u32,
+    /// Events of the same kind that were suppressed since the last one that was not.
+    pub suppressed: u32,
+}
+
+/// How many events may be made. Each kind of drop has a budget of its own, so that a flood of
+/// unknown SPIs does not hide a wrong SA.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventBudget {
+    /// Events a second of each kind; 0 = none.
+    pub per_second: u32,
+    /// How many of them may come at once, at least 1.
+    pub burst: u32,
+}
+
+impl Default for EventBudget {
+    /// Ten a second, ten at once.
+    fn default() -> Self {
+        Self { per_second: 10, burst: 10 }
+    }
+}
+
+/// The kinds of events that have a budget of their own.
+#[derive(Clone, Copy)]
+enum Kind {
+    UnknownSpi = 0,
+    Selectors = 1,
+    Malformed = 2,
+    Opening = 3,
+}
+
+fn kind_of(reason: Reason) -> Kind {
+    match reason {
+        Reason::UnknownSpi => Kind::UnknownSpi,
+        Reason::WrongSa | Reason::NoSelector | Reason::FragmentNoPorts => Kind::Selectors,
+        Reason::Malformed(_) | Reason::OuterFragment | Reason::WrongEncap => Kind::Malformed,
+        Reason::AuthFailed
+        | Reason::BadPadding
+        | Reason::Replay
+        | Reason::NotOpened
+        | Reason::SaExpired
+        | Reason::Dummy => Kind::Opening,
+    }
+}
+
+/// A token bucket in the form of a virtual clock (GCRA): the time at which the next event would
+/// be on schedule, in microseconds. No state but that, so it cannot drift.
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    due_us: u64,
+    suppressed: u32,
+}
+
+impl Bucket {
+    fn take(&mut self, budget: &EventBudget, now_ms: u64) -> bool {
+        let Some(interval_us) = 1_000_000_u64.checked_div(u64::from(budget.per_second)) else {
+            return false;
+        };
+        let interval_us = interval_us.max(1);
+        let now_us = now_ms.saturating_mul(1000);
+        let ahead = interval_us.saturating_mul(u64::from(budget.burst.max(1)).saturating_sub(1));
+        // A clock that jumped back far must not silence the events for as long.
+        if self.due_us > now_us.saturating_add(ahead).saturating_add(interval_us) {
+            self.due_us = now_us;
+        }
+        if self.due_us > now_us.saturating_add(ahead) {
+            return false;
+        }
+        self.due_us = self.due_us.max(now_us).saturating_add(interval_us);
+        true
+    }
+}
+
+/// One worker's events.
+pub(crate) struct Events {
+    queue: Deque<Event, QUEUE_EVENTS>,
+    budget: EventBudget,
+    buckets: [Bucket; 4],
+}
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self { queue: Deque::new(), budget: EventBudget::default(), buckets: [Bucket::default(); 4] }
+    }
+
+    pub(crate) fn set_budget(&mut self, budget: EventBudget) {
+        self.budget = budget;
+    }
+
+    /// Asks for leave to make an event; false: it is suppressed.
+    pub(crate) fn admit(&mut self, reason: Reason, now_ms: u64) -> bool {
+        let full = self.queue.is_full();
+        let Some(bucket) = self.buckets.get_mut(kind_of(reason) as usize) else { return false };
+        if full || !bucket.take(&self.budget, now_ms) {
+            bucket.suppressed = bucket.suppressed.saturating_add(1);
+            return false;
+        }
+        true
+    }
+
+    /// Queues an event that was admitted.
+    pub(crate) fn push(&mut self, mut event: Event) {
+        if let Some(bucket) = self.buckets.get_mut(kind_of(event.refusal.reason) as usize) {
+            event.suppressed = core::mem::take(&mut bucket.suppressed);
+        }
+        // `admit` saw room, and nothing was queued since.
+        let _ = self.queue.push_back(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+}

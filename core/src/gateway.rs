@@ -1,0 +1,273 @@
+//! A gateway: every table, in one region of memory, and the two sides that use it.
+//!
+//! ```text
+//! Gateway ── split ──▶ Control      one: tunnels, Child SAs, SAs, publication     (configuration)
+//!                 └──▶ Workers ──▶ Worker   one a thread: arrive, check, events    (packets)
+//! ```
+
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use bytemuck::Zeroable;
+
+use crate::control::{Control, TunnelId};
+use crate::counters::{Cells, SHARED_CELLS};
+use crate::error::SetupError;
+use crate::inbound::Worker;
+use crate::matcher::compile;
+use crate::publish::{Buffers, Current, Epochs, Publisher, Seen, SharedCell};
+use crate::sad::{Sad, SadWriter};
+use crate::storage::{CACHE_LINE_OCTETS, Capacity, Carver};
+use crate::verdict::{Mode, Modes};
+
+/// A number that the writer stores and readers load.
+#[repr(transparent)]
+pub(crate) struct Shared32(AtomicU32);
+
+// SAFETY: an integer in an atomic cell; zero is valid.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for Shared32 {}
+
+impl Shared32 {
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: u32) {
+        self.0.store(value, Ordering::Release);
+    }
+}
+
+/// What the packet path must know of a tunnel; switched live with one store.
+#[repr(C)]
+pub(crate) struct TunnelCell {
+    pub(crate) generation: Shared32,
+    policy: Shared32,
+}
+
+// SAFETY: integers in atomic cells; all zero is valid.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for TunnelCell {}
+
+impl TunnelCell {
+    pub(crate) fn set_policy(&self, mode: Mode, shadow: Modes) {
+        self.policy.set(mode as u32 | u32::from(shadow.bits()) << 8);
+    }
+
+    /// The enforced mode and the shadow modes.
+    #[inline]
+    pub(crate) fn policy(&self) -> (Mode, Modes) {
+        let policy = self.policy.get();
+        let mode = match policy as u8 {
+            1 => Mode::AnySelector,
+            2 => Mode::AnySource,
+            3 => Mode::OrderedSpd,
+            _ => Mode::StrictSa,
+        };
+        (mode, Modes::from_bits((policy >> 8) as u8).unwrap_or(Modes::NONE))
+    }
+}
+
+/// The tables as workers see them. Shared by all threads.
+#[derive(Clone, Copy)]
+pub struct Tables<'m> {
+    pub(crate) sad: Sad<'m>,
+    pub(crate) tunnels: &'m [TunnelCell],
+    /// Installed SAs of each Child SA: the any-selector and any-source modes ask only Child SAs
+    /// that have one.
+    pub(crate) established: &'m [Shared32],
+    pub(crate) buffers: Buffers<'m, [u64]>,
+    pub(crate) epochs: Epochs<'m>,
+    pub(crate) cells: Cells<'m>,
+}
+
+impl Tables<'_> {
+    /// Number of workers that the capacity allows.
+    pub fn workers(&self) -> u32 {
+        self.epochs.workers() as u32
+    }
+
+    pub(crate) fn tunnel_id(&self, index: u32) -> TunnelId {
+        let generation = self.tunnels.get(index as usize).map_or(0, |cell| cell.generation.get());
+        TunnelId { index, generation }
+    }
+}
+
+/// Carves all tables from `region` and returns both sides of the gateway.
+///
+/// `seed` is 128 bits that peers do not know: it keys the hash of the SPI table.
+///
+/// # Errors
+/// [`SetupError`]; the region's content is then unspecified.
+pub fn carve<'m>(
+    region: &'m mut [MaybeUninit<u8>],
+    capacity: &Capacity,
+    seed: [u64; 2],
+) -> Result<(Tables<'m>, Control<'m>), SetupError> {
+    assemble(&mut Carver::new(region), capacity, seed)
+}
+
+/// Octets that [`carve`] needs for a capacity, alignment included.
+///
+/// # Errors
+/// [`SetupError::ZeroCapacity`], [`SetupError::CapacityLimit`], [`SetupError::TooLarge`].
+pub fn octets(capacity: &Capacity) -> Result<usize, SetupError> {
+    let mut carver = Carver::measuring();
+    assemble(&mut carver, capacity, [0; 2])?;
+    carver.used().checked_add(CACHE_LINE_OCTETS).ok_or(SetupError::TooLarge)
+}
+
+fn assemble<'m>(
+    carver: &mut Carver<'m>,
+    capacity: &Capacity,
+    seed: [u64; 2],
+) -> Result<(Tables<'m>, Control<'m>), SetupError> {
+    let sizes = [
+        ("tunnels", capacity.tunnels),
+        ("children", capacity.children),
+        ("selectors", capacity.selectors),
+        ("workers", capacity.workers),
+    ];
+    if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
+        return Err(SetupError::ZeroCapacity { field });
+    }
+    if capacity.workers > 1 && !SHARED_CELLS {
+        return Err(SetupError::CapacityLimit { field: "workers", limit: 1 });
+    }
+    let size = |n: u32| usize::try_from(n).map_err(|_| SetupError::TooLarge);
+    let (tunnels, children) = (size(capacity.tunnels)?, size(capacity.children)?);
+    let (selectors, workers) = (size(capacity.selectors)?, size(capacity.workers)?);
+
+    let sad = SadWriter::carve(carver, capacity, seed)?;
+    let sas = usize::try_from(capacity.all_sas()).map_err(|_| SetupError::TooLarge)?;
+    let cells = Cells {
+        accepted: carver.take(sas.checked_mul(workers).ok_or(SetupError::TooLarge)?)?,
+        sas: carver.take(sas)?,
+        workers: carver.take(workers)?,
+    };
+    let clocks: &'m [Clock] = carver.take(1)?;
+    let clock = clocks.first().unwrap_or(&MEASURING);
+    let epochs = Epochs::new(&clock.epoch, carver.take::<Seen>(workers)?);
+    let words = compile::words_for(capacity)?;
+    let buffers = Buffers::new(
+        Current::new(&clock.version),
+        [SharedCell::over(carver.take(words)?), SharedCell::over(carver.take(words)?)],
+    );
+    let tables = Tables {
+        sad: *sad.sad(),
+        tunnels: carver.take(tunnels)?,
+        established: carver.take(children)?,
+        buffers,
+        epochs,
+        cells,
+    };
+    let control = Control::new(
+        tables,
+        sad,
+        Publisher::new(buffers, epochs),
+        carver.take(tunnels)?,
+        carver.take(children)?,
+        carver.take(selectors)?,
+        carver.take(tunnels)?,
+    );
+    Ok((tables, control))
+}
+
+/// The two numbers that all readers load: a cache line of their own.
+#[repr(C, align(64))]
+struct Clock {
+    version: AtomicU32,
+    epoch: AtomicU32,
+}
+
+/// Stands in while sizes are measured; nothing reads what is measured.
+static MEASURING: Clock = Clock { version: AtomicU32::new(0), epoch: AtomicU32::new(1) };
+
+// SAFETY: integers in atomic cells; all zero is version 0 in epoch 0.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for Clock {}
+
+/// A gateway whose two sides are borrowed from it.
+///
+/// # Examples
+/// ```
+/// use espial::{Capacity, Gateway, Mode, Modes};
+///
+/// let capacity = Capacity {
+///     tunnels: 1, children: 2, selectors: 4, sas: 4, sas_dst: 0, sas_dst_src: 0, workers: 1,
+/// };
+/// let mut gateway = Gateway::new(&capacity, [0x5eed, 0x0f_2a]).unwrap();
+/// let (control, mut workers) = gateway.split();
+/// let tunnel = control.add_tunnel(Mode::StrictSa, Modes::NONE).unwrap();
+/// assert!(workers.take().is_some());
+/// # let _ = tunnel;
+/// ```
+pub struct Gateway<'m> {
+    tables: Tables<'m>,
+    control: Control<'m>,
+    /// Dropped after the tables that lie in it: fields drop in this order.
+    #[cfg(feature = "alloc")]
+    _region: Option<crate::storage::OwnedRegion>,
+}
+
+impl<'m> Gateway<'m> {
+    /// A gateway in the caller's memory of at least [`octets`].
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new_in(
+        region: &'m mut [MaybeUninit<u8>],
+        capacity: &Capacity,
+        seed: [u64; 2],
+    ) -> Result<Self, SetupError> {
+        let (tables, control) = carve(region, capacity, seed)?;
+        Ok(Self {
+            tables,
+            control,
+            #[cfg(feature = "alloc")]
+            _region: None,
+        })
+    }
+
+    /// The writer's side, and workers for as many threads as the capacity allows.
+    ///
+    /// Borrowing makes sure that there is one writer and that no two threads share a worker.
+    pub fn split(&mut self) -> (&mut Control<'m>, Workers<'_>) {
+        (&mut self.control, Workers { tables: &self.tables, next: 0 })
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Gateway<'static> {
+    /// A gateway in memory of its own. Nothing is allocated after this.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(capacity: &Capacity, seed: [u64; 2]) -> Result<Self, SetupError> {
+        #[allow(unsafe_code)]
+        // SAFETY: the slices carved from the region stay in `tables` and `control`, which are
+        // private, are only lent for the gateway's own lifetime, and are dropped before it.
+        let (region, memory) = unsafe { crate::storage::OwnedRegion::new(octets(capacity)?)? };
+        let (tables, control) = carve(memory, capacity, seed)?;
+        Ok(Self { tables, control, _region: Some(region) })
+    }
+}
+
+/// Hands out each worker once.
+pub struct Workers<'g> {
+    tables: &'g Tables<'g>,
+    next: u32,
+}
+
+impl<'g> Workers<'g> {
+    /// The next worker, for one thread; `None` when all are taken.
+    #[allow(unsafe_code)]
+    pub fn take(&mut self) -> Option<Worker<'g>> {
+        let index = self.next;
+        self.next = index.checked_add(1)?;
+        // SAFETY: each index is handed out once by this dispenser, and `Gateway::split` makes only
+        // one at a time.
+        unsafe { Worker::attach(self.tables, index) }
+    }
+}

@@ -1,0 +1,683 @@
+//! The packet path, in the order in which a packet takes it. Start reading here.
+//!
+//! ```text
+//! arrive    octets ─ wire::classify ─▶ OuterHeaders ─ sad.lookup ─▶ SA      or pass, or drop
+//!                                                    (the host opens ESP or AH with its keys)
+//! check     SA + opened octets ─ wire::inner ─▶ InnerHeaders ─ judge ─▶ Verdict
+//!                judge: the tunnel's mode asks the selectors; shadow modes are asked beside it
+//! report    what the host found while opening: authentication, padding, replay
+//! ```
+//!
+//! A [`Worker`] is one thread's way in. Nothing here allocates, takes a lock, makes a system call
+//! or loops over more than the bound that its doc states; every drop has a reason, is counted,
+//! and may make an event.
+//!
+//! RFC 4301 section 5.2 by step: 1 and 2 `arrive` (demultiplex, reassembly is the host's), 3a
+//! `lookup`, 3b `report`, 4 `check`, 5 forwarding is the host's.
+
+use crate::control::{ChildId, TunnelId};
+use crate::counters::{Accepted, Cells, SaCells, WorkerCells};
+use crate::event::{Event, EventBudget, Events};
+use crate::gateway::Tables;
+use crate::headers::{Fragment, InnerHeaders, Outer, OuterHeaders, protocol};
+use crate::matcher::Question;
+use crate::matcher::block::{Block, Boxes, ChildRecord};
+use crate::sad::{Prepared, SaFields, SaId, SaMode};
+use crate::verdict::{
+    Decision, Mode, Modes, Reason, Refusal, SpiClass, Verdict,
+};
+use crate::{prefetch, wire};
+
+/// When and where packets came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ingress {
+    /// The caller's monotonic clock, in milliseconds.
+    pub now_ms: u64,
+    /// The caller's number for the interface; only events repeat it.
+    pub interface: u32,
+}
+
+/// What became of a packet before decryption.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// Discard it.
+    Drop(Refusal),
+    /// Open it with the keys of this SA, then [`Worker::check`] what comes out.
+    Sa(SaId, OuterHeaders),
+    /// Not for this check: IKE, a keepalive, other traffic. Never [`Outer::Ipsec`].
+    Pass(Outer),
+}
+
+/// A packet whose ESP or AH the host has opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'a> {
+    /// The SA that [`Worker::arrive`] named.
+    pub sa: SaId,
+    /// The outer headers from the same call.
+    pub outer: &'a OuterHeaders,
+    /// The next header: the last octet of the ESP trailer, or the AH's field.
+    pub next_header: u8,
+    /// Tunnel mode: the inner packet, with TFC padding or without. Transport mode: what follows
+    /// ESP or AH.
+    pub payload: &'a [u8],
+}
+
+/// Packets that a burst call looks at together before it goes on to the next ones.
+const STRIDE: usize = 16;
+
+/// One thread's packet path: its counters, its events and its view of the selectors.
+///
+/// # Concurrency
+/// One thread. Report [`Worker::quiescent`] often (each turn of the poll loop will do) and
+/// [`Worker::idle`] before sleeping: until then the writer gets no memory back.
+pub struct Worker<'g> {
+    tables: &'g Tables<'g>,
+    index: usize,
+    accepted: &'g [Accepted],
+    cells: &'g WorkerCells,
+    /// The selectors of `version`; read anew when that is no longer the current one.
+    block: Block<'g>,
+    version: Option<u32>,
+    online: bool,
+    events: Events,
+}
+
+impl<'g> Worker<'g> {
+    /// Worker `index` of the gateway, or `None` if its capacity has fewer.
+    ///
+    /// # Safety
+    /// No two live workers of one gateway may have the same index: the writer would take what one
+    /// still reads for free when the other is quiescent.
+    #[allow(unsafe_code)]
+    pub unsafe fn attach(tables: &'g Tables<'g>, index: u32) -> Option<Self> {
+        let index = index as usize;
+        let Cells { workers, .. } = tables.cells;
+        Some(Self {
+            tables,
+            index,
+            accepted: tables.cells.accepted_of(index),
+            cells: workers.get(index)?,
+            block: Block::default(),
+            version: None,
+            online: false,
+            events: Events::new(),
+        })
+    }
+
+    /// Judges a packet that starts at its IP header: which SA is it on?
+    ///
+    /// # Bound
+    /// The headers as [`wire`] bounds them; 2 cache lines of the SPI table for SPI-only keys (4 or
+    /// 6 where its SPI has longer keys) and one SA entry.
+    #[inline]
+    pub fn arrive(&mut self, packet: &[u8], ingress: Ingress) -> Arrival {
+        self.enter();
+        match wire::classify(packet) {
+            Ok(Outer::Ipsec(outer)) => {
+                let prepared = self.tables.sad.prepare(&outer);
+                self.find(&outer, prepared, ingress)
+            }
+            Ok(other) => self.pass(other),
+            Err(reason) => self.refuse_unread(reason, ingress),
+        }
+    }
+
+    /// [`Worker::arrive`] for up to as many packets as `arrivals` has room for; returns how many.
+    /// No state goes from one packet to the next (T13). Cache lines are fetched ahead.
+    #[inline]
+    pub fn arrive_burst(
+        &mut self,
+        packets: &[&[u8]],
+        ingress: Ingress,
+        arrivals: &mut [Arrival],
+    ) -> usize {
+        self.enter();
+        let count = packets.len().min(arrivals.len());
+        for (packets, arrivals) in packets.chunks(STRIDE).zip(arrivals.chunks_mut(STRIDE)) {
+            let mut prepared = [None; STRIDE];
+            for ((packet, arrival), prepared) in packets.iter().zip(&mut *arrivals).zip(&mut prepared) {
+                match wire::classify(packet) {
+                    Ok(Outer::Ipsec(outer)) => {
+                        *prepared = Some((outer, self.tables.sad.prepare(&outer)));
+                    }
+                    Ok(other) => *arrival = self.pass(other),
+                    Err(reason) => *arrival = self.refuse_unread(reason, ingress),
+                }
+            }
+            for (arrival, prepared) in arrivals.iter_mut().zip(prepared) {
+                if let Some((outer, prepared)) = prepared {
+                    *arrival = self.find(&outer, prepared, ingress);
+                }
+            }
+        }
+        count
+    }
+
+    /// Looks the SA up for headers that the host has read, or that came in a TCP stream.
+    ///
+    /// # Bound
+    /// As [`Worker::arrive`], without the parse.
+    #[inline]
+    pub fn lookup(&mut self, outer: &OuterHeaders, ingress: Ingress) -> Arrival {
+        self.enter();
+        let prepared = self.tables.sad.prepare(outer);
+        self.find(outer, prepared, ingress)
+    }
+
+    /// Judges an opened packet: may it be on this SA?
+    ///
+    /// # Bound
+    /// One SA entry; the inner headers as [`wire`] bounds them; in strict-sa mode the selectors of
+    /// the SA, else those of the tunnel, each once (twice for an ICMP error, RFC 4301 section
+    /// 6.2). A drop asks those of the tunnel three times more to say why; each shadow mode once.
+    #[inline]
+    pub fn check(&mut self, opened: &Opened<'_>, ingress: Ingress) -> Verdict {
+        self.enter();
+        let Some(sa) = self.fields(opened.sa) else {
+            return self.refuse_stale(opened.sa, opened.outer, ingress);
+        };
+        // RFC 4303 section 2.6: a dummy packet is discarded without an error.
+        if opened.next_header == protocol::NO_NEXT_HEADER && opened.outer.is_esp() {
+            return self.refuse_opened(opened, &sa, None, Refusal::new(Reason::Dummy), ingress);
+        }
+        let read = match sa.mode {
+            SaMode::Tunnel => wire::inner_expecting(opened.next_header, opened.payload),
+            SaMode::Transport => {
+                wire::transport(opened.outer.endpoints, opened.next_header, opened.payload)
+            }
+        };
+        match read {
+            Ok(inner) => {
+                let octets = opened.payload.len();
+                self.judge(opened.sa, &sa, &inner, Some(opened), octets, opened.outer, ingress)
+            }
+            Err(what) => {
+                let refusal = Refusal::new(Reason::Malformed(what));
+                self.refuse_opened(opened, &sa, None, refusal, ingress)
+            }
+        }
+    }
+
+    /// [`Worker::check`] for up to as many packets as `verdicts` has room for; returns how many.
+    #[inline]
+    pub fn check_burst(
+        &mut self,
+        opened: &[Opened<'_>],
+        ingress: Ingress,
+        verdicts: &mut [Verdict],
+    ) -> usize {
+        let count = opened.len().min(verdicts.len());
+        for (opened, verdicts) in opened.chunks(STRIDE).zip(verdicts.chunks_mut(STRIDE)) {
+            for one in opened {
+                if let Some(entry) = self.tables.sad.entry(one.sa) {
+                    prefetch::read(entry);
+                }
+                if let Some(accepted) = self.accepted.get(one.sa.index() as usize) {
+                    prefetch::read(accepted);
+                }
+            }
+            for (one, verdict) in opened.iter().zip(verdicts) {
+                *verdict = self.check(one, ingress);
+            }
+        }
+        count
+    }
+
+    /// [`Worker::check`] for headers that the host has read out of the decrypted packet itself.
+    /// `octets` is what the counters add up. ICMP errors are judged by their own headers only.
+    #[inline]
+    pub fn check_headers(
+        &mut self,
+        sa: SaId,
+        outer: &OuterHeaders,
+        inner: &InnerHeaders,
+        octets: usize,
+        ingress: Ingress,
+    ) -> Verdict {
+        self.enter();
+        match self.fields(sa) {
+            Some(fields) => self.judge(sa, &fields, inner, None, octets, outer, ingress),
+            None => self.refuse_stale(sa, outer, ingress),
+        }
+    }
+
+    /// Counts a packet that the host dropped between [`Worker::arrive`] and [`Worker::check`]:
+    /// authentication, padding, replay, no key, lifetime.
+    pub fn report(
+        &mut self,
+        sa: SaId,
+        outer: &OuterHeaders,
+        reason: Reason,
+        ingress: Ingress,
+    ) -> Verdict {
+        self.enter();
+        match self.fields(sa) {
+            Some(fields) => {
+                let refusal = Refusal::new(reason);
+                self.refuse(sa, &fields, outer, None, refusal, Shadow::default(), ingress)
+            }
+            None => self.refuse_stale(sa, outer, ingress),
+        }
+    }
+
+    /// Says that this thread holds nothing that it learned before. Handles may be kept: a stale
+    /// one is found out. One load and one store.
+    #[inline]
+    pub fn quiescent(&mut self) {
+        if self.online {
+            self.tables.epochs.quiescent(self.index);
+        }
+    }
+
+    /// Says that this thread holds nothing and may not come back for a while. The next call of
+    /// another method takes part again.
+    pub fn idle(&mut self) {
+        self.tables.epochs.offline(self.index);
+        self.online = false;
+        self.version = None;
+        self.block = Block::default();
+    }
+
+    /// Sets how many events this worker may make.
+    pub fn set_event_budget(&mut self, budget: EventBudget) {
+        self.events.set_budget(budget);
+    }
+
+    /// The oldest event not yet taken.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// Takes part in reclamation and looks at the current selectors. One load when nothing has
+    /// changed.
+    #[inline]
+    fn enter(&mut self) {
+        if !self.online {
+            self.tables.epochs.online(self.index);
+            self.online = true;
+        }
+    }
+
+    /// The selectors in force. Called after the SA entry was read, so they are never older than
+    /// the SA (`control`, I1).
+    #[inline]
+    fn selectors(&mut self) -> Block<'g> {
+        let version = self.tables.buffers.version();
+        if self.version != Some(version) {
+            self.reload(version);
+        }
+        self.block
+    }
+
+    #[cold]
+    #[allow(unsafe_code)]
+    fn reload(&mut self, version: u32) {
+        // SAFETY: `version` was just loaded by an online worker (`enter`). `block` is used after
+        // a quiescent state only if `version` is then still current (`selectors` compares).
+        let words = unsafe { self.tables.buffers.read(version) };
+        self.block = Block::open(words).unwrap_or_default();
+        self.version = Some(version);
+    }
+
+    #[inline]
+    fn fields(&self, sa: SaId) -> Option<SaFields> {
+        self.tables.sad.entry(sa)?.get(sa)
+    }
+
+    /// RFC 4301 section 5.2 step 3a, and the encapsulation that the SA demands.
+    #[inline]
+    fn find(&mut self, outer: &OuterHeaders, prepared: Prepared, ingress: Ingress) -> Arrival {
+        match self.tables.sad.lookup(outer, prepared, ingress.now_ms, &mut ()) {
+            Ok((sa, entry)) => match entry.get(sa) {
+                Some(fields) if fields.encap == outer.encap => Arrival::Sa(sa, *outer),
+                Some(fields) => self.refuse_encap(sa, &fields, outer, ingress),
+                None => self.refuse_spi(outer, SpiClass::RecentlyDeleted { ago_ms: 0 }, ingress),
+            },
+            Err(class) => self.refuse_spi(outer, class, ingress),
+        }
+    }
+
+    #[inline]
+    fn pass(&self, other: Outer) -> Arrival {
+        self.cells.passed.add_owned(1);
+        Arrival::Pass(other)
+    }
+
+    /// RFC 4301 section 5.2 step 4 in the tunnel's mode.
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "one private place where both entries meet")]
+    fn judge(
+        &mut self,
+        id: SaId,
+        sa: &SaFields,
+        inner: &InnerHeaders,
+        opened: Option<&Opened<'_>>,
+        octets: usize,
+        outer: &OuterHeaders,
+        ingress: Ingress,
+    ) -> Verdict {
+        let block = self.selectors();
+        let Some(scene) = Scene::new(&block, self.tables, sa) else {
+            return self.refuse_stale(id, outer, ingress);
+        };
+        let (mode, shadow_modes) = match self.tables.tunnels.get(sa.tunnel as usize) {
+            Some(cell) => cell.policy(),
+            None => (Mode::StrictSa, Modes::NONE),
+        };
+        let question = Question::inbound(inner);
+        let mut shadow = Shadow::default();
+        let accepting = scene.ask(mode, &question);
+        if accepting.is_some() && shadow_modes == Modes::NONE {
+            return self.accept(id, sa, accepting, octets, shadow);
+        }
+        // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
+        // packet that it is about, turned round.
+        let enclosed = match (accepting, opened) {
+            (None, Some(opened)) => enclosed(sa.mode, opened, inner),
+            _ => None,
+        };
+        let ask = |mode| {
+            scene.ask(mode, &question).or_else(|| scene.ask(mode, enclosed.as_ref()?))
+        };
+        let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
+        for mode in shadow_modes.iter() {
+            shadow.asked = shadow.asked.with(mode);
+            if ask(mode).is_some() {
+                shadow.accepts = shadow.accepts.with(mode);
+            }
+        }
+        match accepting {
+            Some(_) => self.accept(id, sa, accepting, octets, shadow),
+            None => {
+                let refusal = scene.explain(mode, &question, inner);
+                self.refuse(id, sa, outer, Some(inner), refusal, shadow, ingress)
+            }
+        }
+    }
+
+    #[inline]
+    fn accept(
+        &mut self,
+        id: SaId,
+        sa: &SaFields,
+        by: Option<ChildId>,
+        octets: usize,
+        shadow: Shadow,
+    ) -> Verdict {
+        let arrived = self.arrived(sa);
+        if let Some(accepted) = self.accepted.get(id.index() as usize) {
+            accepted.packets.add_owned(1);
+            accepted.octets.add_owned(octets as u64);
+        }
+        self.count_shadow(id, shadow);
+        let decision = Decision::Accept(by.unwrap_or(arrived.1));
+        Verdict {
+            decision,
+            arrived: Some(arrived),
+            shadow_asked: shadow.asked,
+            shadow_accepts: shadow.accepts,
+        }
+    }
+
+    #[inline]
+    fn arrived(&self, sa: &SaFields) -> (TunnelId, ChildId) {
+        let child = ChildId { index: sa.child, generation: sa.child_generation };
+        (self.tables.tunnel_id(sa.tunnel), child)
+    }
+
+    #[inline]
+    fn count_shadow(&self, id: SaId, shadow: Shadow) {
+        if shadow.asked == Modes::NONE {
+            return;
+        }
+        if let Some(cells) = self.sa_cells(id) {
+            for mode in shadow.asked.iter() {
+                cells.shadow(mode, shadow.accepts.contains(mode));
+            }
+        }
+    }
+
+    fn sa_cells(&self, id: SaId) -> Option<&'g SaCells> {
+        self.tables.cells.sas.get(id.index() as usize)
+    }
+
+    /// A drop on a known SA: counted there, and an event if the budget allows one.
+    #[cold]
+    #[allow(clippy::too_many_arguments, reason = "an event tells all of this")]
+    fn refuse(
+        &mut self,
+        id: SaId,
+        sa: &SaFields,
+        outer: &OuterHeaders,
+        inner: Option<&InnerHeaders>,
+        refusal: Refusal,
+        shadow: Shadow,
+        ingress: Ingress,
+    ) -> Verdict {
+        let arrived = self.arrived(sa);
+        if let Some(cells) = self.sa_cells(id) {
+            cells.drop(refusal.reason);
+        }
+        self.count_shadow(id, shadow);
+        self.audit(ingress, |event| Event {
+            refusal,
+            outer: Some(*outer),
+            inner: inner.copied(),
+            sa: Some(id),
+            arrived: Some(arrived),
+            ..event
+        }, refusal.reason);
+        Verdict {
+            decision: Decision::Drop(refusal),
+            arrived: Some(arrived),
+            shadow_asked: shadow.asked,
+            shadow_accepts: shadow.accepts,
+        }
+    }
+
+    #[cold]
+    fn refuse_opened(
+        &mut self,
+        opened: &Opened<'_>,
+        sa: &SaFields,
+        inner: Option<&InnerHeaders>,
+        refusal: Refusal,
+        ingress: Ingress,
+    ) -> Verdict {
+        self.refuse(opened.sa, sa, opened.outer, inner, refusal, Shadow::default(), ingress)
+    }
+
+    #[cold]
+    fn refuse_encap(
+        &mut self,
+        id: SaId,
+        sa: &SaFields,
+        outer: &OuterHeaders,
+        ingress: Ingress,
+    ) -> Arrival {
+        let refusal = Refusal::new(Reason::WrongEncap);
+        let verdict = self.refuse(id, sa, outer, None, refusal, Shadow::default(), ingress);
+        Arrival::Drop(verdict.refusal().copied().unwrap_or(refusal))
+    }
+
+    /// A drop before any SA: counted by the worker.
+    #[cold]
+    fn refuse_spi(&mut self, outer: &OuterHeaders, class: SpiClass, ingress: Ingress) -> Arrival {
+        let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
+        self.count_unread(Reason::UnknownSpi);
+        self.audit(ingress, |event| Event { refusal, outer: Some(*outer), ..event }, refusal.reason);
+        Arrival::Drop(refusal)
+    }
+
+    #[cold]
+    fn refuse_unread(&mut self, reason: Reason, ingress: Ingress) -> Arrival {
+        let refusal = Refusal::new(reason);
+        self.count_unread(reason);
+        self.audit(ingress, |event| Event { refusal, ..event }, reason);
+        Arrival::Drop(refusal)
+    }
+
+    /// The SA was deleted while the host decrypted.
+    #[cold]
+    fn refuse_stale(&mut self, id: SaId, outer: &OuterHeaders, ingress: Ingress) -> Verdict {
+        let class = self.tables.sad.class_of(outer, ingress.now_ms);
+        let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
+        self.count_unread(Reason::UnknownSpi);
+        self.audit(ingress, |event| Event {
+            refusal,
+            outer: Some(*outer),
+            sa: Some(id),
+            ..event
+        }, refusal.reason);
+        Verdict {
+            decision: Decision::Drop(refusal),
+            arrived: None,
+            shadow_asked: Modes::NONE,
+            shadow_accepts: Modes::NONE,
+        }
+    }
+
+    fn count_unread(&self, reason: Reason) {
+        if let Some(cell) = self.cells.drops.get(reason.index()) {
+            cell.add_owned(1);
+        }
+    }
+
+    /// RFC 4301 section 5.2: the drop is an auditable event. Counting never depends on it.
+    fn audit(&mut self, ingress: Ingress, fill: impl FnOnce(Event) -> Event, reason: Reason) {
+        if reason == Reason::Dummy {
+            return;
+        }
+        if !self.events.admit(reason, ingress.now_ms) {
+            self.cells.events_suppressed.add_owned(1);
+            return;
+        }
+        self.events.push(fill(Event {
+            time_ms: ingress.now_ms,
+            refusal: Refusal::new(reason),
+            outer: None,
+            inner: None,
+            sa: None,
+            arrived: None,
+            interface: ingress.interface,
+            suppressed: 0,
+        }));
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.idle();
+    }
+}
+
+/// What the shadow modes said.
+#[derive(Clone, Copy, Default)]
+struct Shadow {
+    asked: Modes,
+    accepts: Modes,
+}
+
+/// The packet that an ICMP error is about, as a question.
+#[cold]
+fn enclosed(mode: SaMode, opened: &Opened<'_>, inner: &InnerHeaders) -> Option<Question> {
+    let about = match mode {
+        SaMode::Tunnel => wire::icmp_enclosed(opened.payload, inner),
+        SaMode::Transport => {
+            wire::transport_icmp_enclosed(opened.next_header, opened.payload, inner)
+        }
+    };
+    about.map(|about| Question::inbound(&about))
+}
+
+/// The selectors that a packet on one SA is judged by.
+struct Scene<'b, 'g> {
+    block: &'b Block<'g>,
+    tables: &'b Tables<'g>,
+    child_id: ChildId,
+    child: &'b ChildRecord,
+    tunnel: u32,
+}
+
+impl<'b, 'g> Scene<'b, 'g> {
+    /// `None` if the SA's Child SA is no longer in the block: then the SA is gone as well.
+    #[inline]
+    fn new(block: &'b Block<'g>, tables: &'b Tables<'g>, sa: &SaFields) -> Option<Self> {
+        let child = block.child(sa.child)?;
+        let child_id = ChildId { index: sa.child, generation: sa.child_generation };
+        (child.generation == sa.child_generation)
+            .then_some(Self { block, tables, child_id, child, tunnel: sa.tunnel })
+    }
+
+    #[inline]
+    fn own(&self) -> Boxes<'g> {
+        self.block.child_boxes(self.child)
+    }
+
+    #[inline]
+    fn all(&self) -> Boxes<'g> {
+        self.block.tunnel_boxes(self.tunnel)
+    }
+
+    #[inline]
+    fn established(&self, child: u32) -> bool {
+        self.tables.established.get(child as usize).is_some_and(|count| count.get() != 0)
+    }
+
+    fn id_of(&self, child: u32) -> Option<ChildId> {
+        let generation = self.block.child(child)?.generation;
+        Some(ChildId { index: child, generation })
+    }
+
+    /// The Child SA on whose account `mode` accepts the packet.
+    #[inline]
+    fn ask(&self, mode: Mode, question: &Question) -> Option<ChildId> {
+        match mode {
+            Mode::StrictSa => question.covered_by(self.own()).then_some(self.child_id),
+            Mode::AnySelector => {
+                let child = question.first(self.all(), |child| self.established(child))?;
+                self.id_of(child)
+            }
+            Mode::AnySource => {
+                let child = question.first_source(self.all(), |child| self.established(child))?;
+                self.id_of(child)
+            }
+            Mode::OrderedSpd => {
+                let first = question.first(self.all(), |_| true)?;
+                let same = self.block.child(first)?.class == self.child.class;
+                (same && question.covered_by(self.own())).then_some(self.child_id)
+            }
+        }
+    }
+
+    /// Why the packet was refused: off the fast path.
+    #[cold]
+    fn explain(&self, mode: Mode, question: &Question, inner: &InnerHeaders) -> Refusal {
+        let belongs_to = match mode {
+            Mode::StrictSa => question.first(self.all(), |child| self.established(child)),
+            // The SPD order decides, whether that Child SA has an SA or not.
+            Mode::OrderedSpd => question.first(self.all(), |_| true),
+            // Those would have accepted it.
+            Mode::AnySelector | Mode::AnySource => None,
+        };
+        let (reason, nearest) = match belongs_to {
+            Some(_) => (Reason::WrongSa, question.nearest(self.own(), |_| true)),
+            None => {
+                let portless = inner.fragment == Fragment::NonInitial
+                    && question.covered_portless(self.all(), |child| self.established(child));
+                let reason = if portless { Reason::FragmentNoPorts } else { Reason::NoSelector };
+                (reason, question.nearest(self.all(), |child| self.established(child)))
+            }
+        };
+        Refusal {
+            reason,
+            spi_class: None,
+            belongs_to: belongs_to.and_then(|child| self.id_of(child)),
+            field: nearest.map(|nearest| nearest.field),
+            nearest: nearest.map(|nearest| nearest.selector),
+            nearest_index: nearest.map_or(0, |nearest| nearest.index),
+        }
+    }
+}
+

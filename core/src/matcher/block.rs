@@ -1,0 +1,415 @@
+//! The compiled selectors: one flat block of `repr(C)` arrays with offsets and no pointers.
+//!
+//! What a server publishes, what a firmware keeps in flash and what processes share is the same
+//! block. Numbers are in the host's byte order; `MAGIC` read in the wrong order does not match.
+//!
+//! ```text
+//! Header | tunnels: Span x n | children: ChildRecord x n | boxes of IPv4 | boxes of IPv6
+//!            │                    │                          ▲
+//!            └────────────────────┴── ranges of boxes ───────┘
+//! ```
+//!
+//! Boxes of a tunnel are contiguous and in configuration order, boxes of a Child SA contiguous in
+//! its tunnel's: the first that covers a packet in that order is the first in SPD order.
+//!
+//! Invariants, tested by [`Block::parse`] before any use:
+//! - I1: magic, format and length are right; every array lies in the block and is aligned.
+//! - I2: the boxes of a tunnel lie in the arrays of boxes; those of a Child SA in its tunnel's.
+//! - I3: every box names a Child SA of the block, and `lo <= hi` in both address ranges.
+
+use core::mem::size_of;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::selector::{AddrRange, PortRange, Selector};
+
+/// "espB" in the writer's byte order.
+pub const MAGIC: u32 = 0x6573_7042;
+/// Format of the block. A reader refuses any other.
+pub const FORMAT: u32 = 1;
+
+/// An array in the block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub(super) struct Section {
+    /// Octets from the start of the block; a multiple of 8.
+    pub(super) offset: u32,
+    /// Elements.
+    pub(super) count: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(super) struct Header {
+    pub(super) magic: u32,
+    pub(super) format: u32,
+    /// Octets of the whole block.
+    pub(super) octets: u32,
+    /// The publication this block was compiled for.
+    pub(super) version: u32,
+    pub(super) tunnels: Section,
+    pub(super) children: Section,
+    pub(super) boxes4: Section,
+    pub(super) boxes6: Section,
+    pub(super) reserved: [u32; 4],
+}
+
+/// Consecutive boxes of both families.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Span {
+    pub(super) first4: u32,
+    pub(super) count4: u32,
+    pub(super) first6: u32,
+    pub(super) count6: u32,
+}
+
+/// What the block knows of a Child SA.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct ChildRecord {
+    /// Odd while the Child SA is configured; an SA remembers the one it belongs to.
+    pub(crate) generation: u32,
+    /// Index of its tunnel.
+    pub(crate) tunnel: u32,
+    /// Equal for Child SAs of a tunnel with equal sets of selectors (rekey, RFC 9611).
+    pub(crate) class: u32,
+    pub(super) reserved: u32,
+    pub(super) span: Span,
+}
+
+impl ChildRecord {
+    /// A record without boxes.
+    pub(crate) fn new(generation: u32, tunnel: u32, class: u32) -> Self {
+        Self { generation, tunnel, class, ..Self::default() }
+    }
+}
+
+/// A 128-bit address as two words, so that its alignment is 8 on every target.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[repr(C)]
+pub struct Wide {
+    high: u64,
+    low: u64,
+}
+
+impl From<u128> for Wide {
+    #[inline]
+    fn from(addr: u128) -> Self {
+        Self { high: (addr >> 64) as u64, low: addr as u64 }
+    }
+}
+
+impl From<Wide> for u128 {
+    fn from(addr: Wide) -> Self {
+        Self::from(addr.high) << 64 | Self::from(addr.low)
+    }
+}
+
+/// One selector as inbound packets are compared with it: a box in five dimensions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Boxed<A> {
+    pub(crate) remote_lo: A,
+    pub(crate) remote_hi: A,
+    pub(crate) local_lo: A,
+    pub(crate) local_hi: A,
+    pub(crate) rest: Rest,
+}
+
+/// What a box of either family holds beside addresses; 16 octets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(C)]
+pub struct Rest {
+    pub(super) remote_port_lo: u16,
+    pub(super) remote_port_hi: u16,
+    pub(super) local_port_lo: u16,
+    pub(super) local_port_hi: u16,
+    pub(super) protocol_lo: u8,
+    pub(super) protocol_hi: u8,
+    /// [`ADMITS_OPAQUE`] if a packet without a value matches; [`IPV6`] in the staging area.
+    pub(super) flags: u8,
+    pub(super) reserved: u8,
+    /// Index of the Child SA.
+    pub(super) child: u32,
+}
+
+pub(super) const ADMITS_OPAQUE: u8 = 1;
+pub(super) const IPV6: u8 = 2;
+
+/// A box of IPv4: 32 octets, half a cache line.
+pub type Box4 = Boxed<u32>;
+/// A box of IPv6: 80 octets.
+pub type Box6 = Boxed<Wide>;
+
+const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(size_of::<ChildRecord>() == 32);
+const _: () = assert!(size_of::<Box4>() == 32);
+const _: () = assert!(size_of::<Box6>() == 80);
+
+macro_rules! plain {
+    ($($name:ty),*) => { $(
+        // SAFETY: `repr(C)` integers whose sizes add up to the struct's (asserted above): no
+        // padding, every bit pattern is valid.
+        #[allow(unsafe_code)]
+        unsafe impl Zeroable for $name {}
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe impl Pod for $name {}
+    )* };
+}
+plain!(Section, Header, Span, ChildRecord, Wide, Rest, Boxed<u32>, Boxed<Wide>);
+
+impl<A> Boxed<A> {
+    /// The box of a selector whose addresses are already in the block's form.
+    pub(super) fn new(remote: (A, A), local: (A, A), selector: &Selector, child: u32) -> Self {
+        let (protocol_lo, protocol_hi) = match selector.protocol {
+            0 => (0, u8::MAX),
+            one => (one, one),
+        };
+        let (remote_ports, local_ports) = (selector.remote_ports, selector.local_ports);
+        let opaque = remote_ports.admits_opaque() && local_ports.admits_opaque();
+        Self {
+            remote_lo: remote.0,
+            remote_hi: remote.1,
+            local_lo: local.0,
+            local_hi: local.1,
+            rest: Rest {
+                remote_port_lo: remote_ports.lo(),
+                remote_port_hi: remote_ports.hi(),
+                local_port_lo: local_ports.lo(),
+                local_port_hi: local_ports.hi(),
+                protocol_lo,
+                protocol_hi,
+                flags: if opaque { ADMITS_OPAQUE } else { 0 },
+                reserved: 0,
+                child,
+            },
+        }
+    }
+
+    /// Index of the Child SA that the box belongs to.
+    #[inline]
+    pub(crate) fn child(&self) -> u32 {
+        self.rest.child
+    }
+
+    /// Gives the box to another Child SA.
+    pub(crate) fn set_child(&mut self, child: u32) {
+        self.rest.child = child;
+    }
+}
+
+impl Rest {
+    fn selector(&self, remote: AddrRange, local: AddrRange) -> Selector {
+        let ports = |lo, hi| PortRange::new(lo, hi).unwrap_or(PortRange::OPAQUE);
+        Selector {
+            remote,
+            local,
+            protocol: if self.protocol_lo == self.protocol_hi { self.protocol_lo } else { 0 },
+            remote_ports: ports(self.remote_port_lo, self.remote_port_hi),
+            local_ports: ports(self.local_port_lo, self.local_port_hi),
+        }
+    }
+}
+
+impl Box4 {
+    /// The selector that this box was compiled from.
+    pub fn selector(&self) -> Selector {
+        self.rest.selector(
+            AddrRange::V4 { lo: self.remote_lo, hi: self.remote_hi },
+            AddrRange::V4 { lo: self.local_lo, hi: self.local_hi },
+        )
+    }
+}
+
+impl Box6 {
+    /// The selector that this box was compiled from.
+    pub fn selector(&self) -> Selector {
+        let range = |lo: Wide, hi: Wide| AddrRange::V6 { lo: lo.into(), hi: hi.into() };
+        self.rest
+            .selector(range(self.remote_lo, self.remote_hi), range(self.local_lo, self.local_hi))
+    }
+}
+
+/// Why a block is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockError {
+    /// Shorter than its header.
+    Short,
+    /// Not a block, or written on a machine of the other byte order.
+    Magic,
+    /// A format that this version does not read.
+    Format {
+        /// The format found.
+        found: u32,
+    },
+    /// An array reaches out of the block, is not aligned, or the length is wrong.
+    Bounds,
+    /// A tunnel or Child SA names boxes that are not its own.
+    Range {
+        /// Index of the Child SA, or of the tunnel behind all Child SAs.
+        record: u32,
+    },
+    /// A box names no Child SA or has a range that ends before it starts.
+    Box {
+        /// Its index; IPv6 boxes count behind the IPv4 ones.
+        index: u32,
+    },
+}
+
+impl core::fmt::Display for BlockError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Short => f.write_str("shorter than its header"),
+            Self::Magic => f.write_str("not a selector block of this machine's byte order"),
+            Self::Format { found } => write!(f, "format {found}, but this version reads {FORMAT}"),
+            Self::Bounds => f.write_str("an array reaches out of the block"),
+            Self::Range { record } => write!(f, "record {record} names boxes that are not its own"),
+            Self::Box { index } => write!(f, "box {index} is not valid"),
+        }
+    }
+}
+
+impl core::error::Error for BlockError {}
+
+/// A view of a valid block.
+#[derive(Clone, Copy, Default)]
+pub struct Block<'b> {
+    version: u32,
+    tunnels: &'b [Span],
+    children: &'b [ChildRecord],
+    boxes4: &'b [Box4],
+    boxes6: &'b [Box6],
+}
+
+impl<'b> Block<'b> {
+    /// The block at the start of `words`, after every invariant was tested.
+    ///
+    /// # Bound
+    /// Linear in the number of boxes and records.
+    ///
+    /// # Errors
+    /// [`BlockError`] says what is wrong; nothing of the block is used then.
+    pub fn parse(words: &'b [u64]) -> Result<Self, BlockError> {
+        let block = Self::open(words)?;
+        block.validate()?;
+        Ok(block)
+    }
+
+    /// The block at the start of `words`, whose arrays are tested to lie in it (I1), but not what
+    /// they say: for blocks that this process compiled. A wrong index is then still only "none".
+    pub(crate) fn open(words: &'b [u64]) -> Result<Self, BlockError> {
+        let octets: &[u8] = bytemuck::cast_slice(words);
+        let header = octets.get(..size_of::<Header>()).ok_or(BlockError::Short)?;
+        let header: &Header = bytemuck::try_from_bytes(header).map_err(|_| BlockError::Short)?;
+        if header.magic != MAGIC {
+            return Err(BlockError::Magic);
+        }
+        if header.format != FORMAT {
+            return Err(BlockError::Format { found: header.format });
+        }
+        let octets = octets.get(..header.octets as usize).ok_or(BlockError::Bounds)?;
+        Ok(Self {
+            version: header.version,
+            tunnels: section(octets, header.tunnels)?,
+            children: section(octets, header.children)?,
+            boxes4: section(octets, header.boxes4)?,
+            boxes6: section(octets, header.boxes6)?,
+        })
+    }
+
+    fn validate(&self) -> Result<(), BlockError> {
+        for (index, child) in self.children.iter().enumerate() {
+            let owner = self.tunnels.get(child.tunnel as usize);
+            let inside = owner.is_some_and(|tunnel| tunnel.holds(&child.span));
+            if child.generation & 1 == 1 && !inside {
+                return Err(BlockError::Range { record: index as u32 });
+            }
+        }
+        let all = Span {
+            first4: 0,
+            count4: self.boxes4.len() as u32,
+            first6: 0,
+            count6: self.boxes6.len() as u32,
+        };
+        if let Some(index) = self.tunnels.iter().position(|tunnel| !all.holds(tunnel)) {
+            return Err(BlockError::Range { record: (self.children.len() + index) as u32 });
+        }
+        let known = |child: u32| (child as usize) < self.children.len();
+        let bad4 = self.boxes4.iter().position(|b| !(b.is_ordered() && known(b.child())));
+        let bad6 = self.boxes6.iter().position(|b| !(b.is_ordered() && known(b.child())));
+        match bad4.or(bad6.map(|index| index + self.boxes4.len())) {
+            Some(index) => Err(BlockError::Box { index: index as u32 }),
+            None => Ok(()),
+        }
+    }
+
+    /// The publication that this block was compiled for.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The record of a Child SA.
+    #[inline]
+    pub(crate) fn child(&self, index: u32) -> Option<&'b ChildRecord> {
+        self.children.get(index as usize)
+    }
+
+    /// The boxes of a tunnel.
+    #[inline]
+    pub(crate) fn tunnel_boxes(&self, tunnel: u32) -> Boxes<'b> {
+        self.boxes(self.tunnels.get(tunnel as usize).copied().unwrap_or_default())
+    }
+
+    /// The boxes of a Child SA.
+    #[inline]
+    pub(crate) fn child_boxes(&self, child: &ChildRecord) -> Boxes<'b> {
+        self.boxes(child.span)
+    }
+
+    #[inline]
+    fn boxes(&self, span: Span) -> Boxes<'b> {
+        Boxes {
+            v4: slice(self.boxes4, span.first4, span.count4),
+            v6: slice(self.boxes6, span.first6, span.count6),
+        }
+    }
+}
+
+/// Consecutive boxes of both families, in configuration order.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Boxes<'b> {
+    pub(crate) v4: &'b [Box4],
+    pub(crate) v6: &'b [Box6],
+}
+
+impl Span {
+    fn holds(&self, inner: &Self) -> bool {
+        let within = |first: u32, count: u32, from: u32, n: u32| {
+            first <= from && u64::from(from) + u64::from(n) <= u64::from(first) + u64::from(count)
+        };
+        within(self.first4, self.count4, inner.first4, inner.count4)
+            && within(self.first6, self.count6, inner.first6, inner.count6)
+    }
+}
+
+impl<A: Ord> Boxed<A> {
+    fn is_ordered(&self) -> bool {
+        self.remote_lo <= self.remote_hi && self.local_lo <= self.local_hi
+    }
+}
+
+#[inline]
+fn slice<T>(all: &[T], first: u32, count: u32) -> &[T] {
+    let end = (first as usize).checked_add(count as usize);
+    end.and_then(|end| all.get(first as usize..end)).unwrap_or(&[])
+}
+
+fn section<T: Pod>(octets: &[u8], section: Section) -> Result<&[T], BlockError> {
+    let start = section.offset as usize;
+    let length = (section.count as usize).checked_mul(size_of::<T>());
+    let end = length.and_then(|length| start.checked_add(length)).ok_or(BlockError::Bounds)?;
+    let octets = octets.get(start..end).ok_or(BlockError::Bounds)?;
+    bytemuck::try_cast_slice(octets).map_err(|_| BlockError::Bounds)
+}

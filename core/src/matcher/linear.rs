@@ -1,0 +1,149 @@
+//! The linear matcher: every question as a scan in configuration order.
+//!
+//! The structure of small tunnels, and the oracle of every cleverer one.
+//!
+//! # Bound
+//! Each question visits each of the given boxes at most once.
+
+use super::block::{ADMITS_OPAQUE, Boxed};
+use crate::verdict::Field;
+
+/// A packet as boxes are compared with it. Made by [`Question`](super::Question), where source
+/// becomes remote and destination local.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key<A> {
+    pub(crate) remote: A,
+    pub(crate) local: A,
+    pub(crate) values: Values,
+}
+
+/// Protocol and ports of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Values {
+    pub(crate) protocol: u8,
+    pub(crate) has_value: bool,
+    /// Source port, ICMP value or Mobility Header value.
+    pub(crate) remote: u16,
+    /// Destination port; 0 for ICMP and Mobility Header, whose boxes are ANY there.
+    pub(crate) local: u16,
+    /// What `remote` is called when it does not match.
+    pub(crate) remote_field: Field,
+}
+
+impl<A: Copy + Ord> Boxed<A> {
+    #[inline]
+    fn remote_covers(&self, key: &Key<A>) -> bool {
+        (self.remote_lo <= key.remote) & (key.remote <= self.remote_hi)
+    }
+
+    #[inline]
+    fn local_covers(&self, key: &Key<A>) -> bool {
+        (self.local_lo <= key.local) & (key.local <= self.local_hi)
+    }
+
+    #[inline]
+    fn protocol_covers(&self, values: &Values) -> bool {
+        let rest = &self.rest;
+        (rest.protocol_lo <= values.protocol) & (values.protocol <= rest.protocol_hi)
+    }
+
+    #[inline]
+    fn remote_port_covers(&self, values: &Values) -> bool {
+        let rest = &self.rest;
+        (rest.remote_port_lo <= values.remote) & (values.remote <= rest.remote_port_hi)
+    }
+
+    #[inline]
+    fn local_port_covers(&self, values: &Values) -> bool {
+        let rest = &self.rest;
+        (rest.local_port_lo <= values.local) & (values.local <= rest.local_port_hi)
+    }
+
+    /// A packet without a value needs ANY or OPAQUE on both sides (RFC 4301 section 7, T20).
+    #[inline]
+    fn values_cover(&self, values: &Values) -> bool {
+        if values.has_value {
+            self.remote_port_covers(values) & self.local_port_covers(values)
+        } else {
+            self.rest.flags & ADMITS_OPAQUE != 0
+        }
+    }
+
+    /// Addresses and protocol cover the packet; ports are not looked at.
+    #[inline]
+    pub(super) fn covers_portless(&self, key: &Key<A>) -> bool {
+        self.remote_covers(key) & self.local_covers(key) & self.protocol_covers(&key.values)
+    }
+
+    /// The box covers the packet.
+    #[inline]
+    pub(super) fn covers(&self, key: &Key<A>) -> bool {
+        self.covers_portless(key) & self.values_cover(&key.values)
+    }
+
+    /// The first field that the box does not cover, in the order of [`Field`].
+    pub(super) fn first_mismatch(&self, key: &Key<A>) -> Option<Field> {
+        let values = &key.values;
+        // Without a value the port fields fail together; the one to name is the first that
+        // a selector restricts.
+        let opaque = |lo: u16, hi: u16| (lo, hi) == (0, u16::MAX) || lo > hi;
+        let rest = &self.rest;
+        let (remote_port, local_port) = if values.has_value {
+            (self.remote_port_covers(values), self.local_port_covers(values))
+        } else {
+            (
+                opaque(rest.remote_port_lo, rest.remote_port_hi),
+                opaque(rest.local_port_lo, rest.local_port_hi),
+            )
+        };
+        [
+            (self.remote_covers(key), Field::Src),
+            (self.local_covers(key), Field::Dst),
+            (self.protocol_covers(values), Field::Protocol),
+            (remote_port, values.remote_field),
+            (local_port, Field::DestinationPort),
+        ]
+        .into_iter()
+        .find_map(|(covers, field)| (!covers).then_some(field))
+    }
+}
+
+/// The first box that covers the packet and that `accept` takes.
+#[inline]
+pub(super) fn first<'b, A: Copy + Ord>(
+    boxes: &'b [Boxed<A>],
+    key: &Key<A>,
+    accept: impl Fn(u32) -> bool,
+) -> Option<&'b Boxed<A>> {
+    boxes.iter().find(|one| one.covers(key) && accept(one.child()))
+}
+
+/// The first box whose remote range holds the packet's source and that `accept` takes.
+#[inline]
+pub(super) fn first_source<'b, A: Copy + Ord>(
+    boxes: &'b [Boxed<A>],
+    key: &Key<A>,
+    accept: impl Fn(u32) -> bool,
+) -> Option<&'b Boxed<A>> {
+    boxes.iter().find(|one| one.remote_covers(key) && accept(one.child()))
+}
+
+/// The box whose first failing field comes latest, and that field; the first such box of those
+/// that `accept` takes. `None` if there is no box or one covers the packet.
+pub(super) fn nearest<A: Copy + Ord>(
+    boxes: &[Boxed<A>],
+    key: &Key<A>,
+    accept: impl Fn(u32) -> bool,
+) -> Option<(usize, Field)> {
+    let mut best: Option<(usize, Field)> = None;
+    for (index, one) in boxes.iter().enumerate() {
+        if !accept(one.child()) {
+            continue;
+        }
+        let field = one.first_mismatch(key)?;
+        if best.is_none_or(|(_, nearest)| field > nearest) {
+            best = Some((index, field));
+        }
+    }
+    best
+}

@@ -1,0 +1,130 @@
+//! Selectors against packets: the questions that the inbound check asks.
+//!
+//! Owns the compiled form ([`block`]) and how it is searched ([`linear`]). Knows nothing of SAs:
+//! a box only names the Child SA it belongs to, and the caller says which of them are asked.
+//!
+//! [`Question`] is where inbound is said once: the packet's source is compared with the remote
+//! range, its destination with the local one (RFC 4301 section 5.2; T1).
+
+pub mod block;
+pub(crate) mod compile;
+pub(crate) mod linear;
+
+use crate::headers::{Endpoints, InnerHeaders, NextLayer};
+use crate::selector::Selector;
+use crate::verdict::Field;
+use block::{Boxed, Boxes, Wide};
+use linear::{Key, Values};
+
+/// A packet, ready to be compared with boxes of its family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Question {
+    /// IPv4.
+    V4(Key<u32>),
+    /// IPv6.
+    V6(Key<Wide>),
+}
+
+/// Asks one scan of [`linear`] of the boxes of the packet's family.
+macro_rules! by_family {
+    ($question:expr, $boxes:expr, |$key:ident, $list:ident| $body:expr) => {
+        match $question {
+            Question::V4($key) => {
+                let $list = $boxes.v4;
+                $body
+            }
+            Question::V6($key) => {
+                let $list = $boxes.v6;
+                $body
+            }
+        }
+    };
+}
+
+impl Question {
+    /// The question that an inbound packet asks.
+    #[inline]
+    pub(crate) fn inbound(packet: &InnerHeaders) -> Self {
+        let (has_value, remote, local, remote_field) = match packet.next_layer {
+            NextLayer::Ports { src, dst } => (true, src, dst, Field::SourcePort),
+            NextLayer::Icmp(value) => (true, value, 0, Field::Icmp),
+            NextLayer::Mobility(value) => (true, value, 0, Field::Mobility),
+            NextLayer::Opaque => (false, 0, 0, Field::opaque(packet.protocol)),
+        };
+        let protocol = packet.protocol;
+        let values = Values { protocol, has_value, remote, local, remote_field };
+        match packet.endpoints {
+            Endpoints::V4 { src, dst } => Self::V4(Key { remote: src, local: dst, values }),
+            Endpoints::V6 { src, dst } => {
+                Self::V6(Key { remote: src.into(), local: dst.into(), values })
+            }
+        }
+    }
+
+    /// True if one of `boxes` covers the packet.
+    #[inline]
+    pub(crate) fn covered_by(&self, boxes: Boxes<'_>) -> bool {
+        by_family!(self, boxes, |key, list| list.iter().any(|one| one.covers(key)))
+    }
+
+    /// The Child SA of the first box that covers the packet, of those that `accept` takes.
+    #[inline]
+    pub(crate) fn first(&self, boxes: Boxes<'_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
+        by_family!(self, boxes, |key, list| linear::first(list, key, accept).map(Boxed::child))
+    }
+
+    /// The Child SA of the first box whose remote range holds the packet's source address.
+    #[inline]
+    pub(crate) fn first_source(
+        &self,
+        boxes: Boxes<'_>,
+        accept: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        by_family!(self, boxes, |key, list| linear::first_source(list, key, accept)
+            .map(Boxed::child))
+    }
+
+    /// True if a box that `accept` takes covers the packet but for its missing ports.
+    pub(crate) fn covered_portless(
+        &self,
+        boxes: Boxes<'_>,
+        accept: impl Fn(u32) -> bool,
+    ) -> bool {
+        by_family!(self, boxes, |key, list| list
+            .iter()
+            .any(|one| one.covers_portless(key) && accept(one.child())))
+    }
+
+    /// The selector that came nearest and its first field that does not cover the packet. Boxes
+    /// of the other family fail at the source and are asked only if there are no others.
+    pub(crate) fn nearest(
+        &self,
+        boxes: Boxes<'_>,
+        accept: impl Fn(u32) -> bool,
+    ) -> Option<Nearest> {
+        let own = by_family!(self, boxes, |key, list| linear::nearest(list, key, &accept)
+            .and_then(|(index, field)| Some(Nearest {
+                selector: list.get(index)?.selector(),
+                index: index as u32,
+                field
+            })));
+        own.or_else(|| {
+            let other = match self {
+                Self::V4(_) => boxes.v6.iter().find(|one| accept(one.child())).map(|one| one.selector()),
+                Self::V6(_) => boxes.v4.iter().find(|one| accept(one.child())).map(|one| one.selector()),
+            };
+            other.map(|selector| Nearest { selector, index: 0, field: Field::Src })
+        })
+    }
+}
+
+/// The selector that came nearest to covering a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Nearest {
+    /// The selector.
+    pub(crate) selector: Selector,
+    /// Its position among the boxes of its family that were asked.
+    pub(crate) index: u32,
+    /// Its first field that does not cover the packet.
+    pub(crate) field: Field,
+}

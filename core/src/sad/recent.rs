@@ -1,0 +1,76 @@
+//! The memory of SAs deleted a while ago, so that a late packet is told from an unknown one.
+//!
+//! Diagnosis only: no verdict depends on it. A set-associative table of eight words a set; the
+//! oldest word makes room. On targets without 64-bit atomics a reader beside the writer may pair
+//! a tag with another time.
+
+use bytemuck::Zeroable;
+
+use super::key::Hash;
+use super::table::{SLOTS, Word};
+
+/// How long a deleted SA is remembered at most, in milliseconds: one day.
+const HORIZON_MS: u32 = 24 * 60 * 60 * 1000;
+
+/// Eight words in one cache line: tag above, time of deletion in milliseconds below.
+#[repr(C, align(64))]
+pub(crate) struct RecentSet([Word; SLOTS]);
+
+// SAFETY: integers in atomic cells; all zero is an empty set.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for RecentSet {}
+
+#[derive(Clone, Copy)]
+pub(super) struct Recent<'m> {
+    sets: &'m [RecentSet],
+}
+
+impl<'m> Recent<'m> {
+    pub(super) fn new(sets: &'m [RecentSet]) -> Self {
+        Self { sets }
+    }
+
+    /// One set for eight SAs, up to 8192 deletions.
+    pub(super) fn sets_for(sas: usize) -> usize {
+        sas.div_ceil(SLOTS).clamp(1, 1024)
+    }
+
+    fn set(&self, hash: &Hash) -> Option<&'m RecentSet> {
+        let index = (u64::from(hash.second) * self.sets.len() as u64) >> 32;
+        self.sets.get(index as usize)
+    }
+
+    /// Milliseconds since the deletion of the SA with this hash. Reads one cache line.
+    pub(super) fn ago_ms(&self, hash: &Hash, now_ms: u64) -> Option<u32> {
+        let word = self.set(hash)?.0.iter().map(Word::load).find(|word| tag(*word) == hash.tag)?;
+        let ago = age(word, now_ms);
+        (word != 0 && ago <= HORIZON_MS).then_some(ago)
+    }
+
+    /// Writer: an SA with this hash was deleted now.
+    pub(super) fn remember(&self, hash: &Hash, now_ms: u64) {
+        let Some(set) = self.set(hash) else { return };
+        let same = set.0.iter().find(|word| tag(word.load()) == hash.tag);
+        let free = || set.0.iter().find(|word| word.load() == 0);
+        let oldest = || set.0.iter().max_by_key(|word| age(word.load(), now_ms));
+        if let Some(word) = same.or_else(free).or_else(oldest) {
+            word.store(u64::from(hash.tag) << 32 | u64::from(now_ms as u32));
+        }
+    }
+
+    /// Writer: an SA with this hash exists again.
+    pub(super) fn forget(&self, hash: &Hash) {
+        let Some(set) = self.set(hash) else { return };
+        for word in set.0.iter().filter(|word| tag(word.load()) == hash.tag) {
+            word.store(0);
+        }
+    }
+}
+
+fn tag(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+fn age(word: u64, now_ms: u64) -> u32 {
+    (now_ms as u32).wrapping_sub(word as u32)
+}

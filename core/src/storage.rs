@@ -1,0 +1,151 @@
+//! Memory: every table of a gateway lies in one region, the caller's or the heap's.
+//!
+//! The region is carved once, when the gateway is made. Sizes are lengths from a
+//! [`Capacity`], never features or const parameters, so one library serves a 16 KiB
+//! microcontroller and a server. Owns the only place where octets become tables.
+//!
+//! Invariants:
+//! - I1: a carved slice lies wholly in the region and overlaps no other.
+//! - I2: it is aligned for its type and at least to a cache line.
+//! - I3: it is all zero when handed out, and its type allows that ([`Zeroable`]).
+
+use core::mem::{MaybeUninit, align_of, size_of};
+
+use bytemuck::Zeroable;
+
+use crate::error::SetupError;
+
+/// Alignment of the region and of every table in it: one cache line of the common CPUs.
+pub const CACHE_LINE_OCTETS: usize = 64;
+
+/// How much a gateway can hold. Fixed when it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Tunnels (IKE SAs).
+    pub tunnels: u32,
+    /// Child SAs over all tunnels.
+    pub children: u32,
+    /// Selectors over all Child SAs: the pairs of their cross products.
+    pub selectors: u32,
+    /// SAs that are found by SPI alone.
+    pub sas: u32,
+    /// SAs that are found by SPI and destination address.
+    pub sas_dst: u32,
+    /// SAs that are found by SPI, destination and source address.
+    pub sas_dst_src: u32,
+    /// Threads that judge packets at the same time.
+    pub workers: u32,
+}
+
+impl Capacity {
+    /// SAs of all key types together.
+    pub const fn all_sas(&self) -> u64 {
+        self.sas as u64 + self.sas_dst as u64 + self.sas_dst_src as u64
+    }
+}
+
+/// Hands out slices of one region, or only measures when it has none.
+///
+/// Both passes run the same code, so a region of the measured size always suffices.
+pub(crate) struct Carver<'m> {
+    region: Option<&'m mut [MaybeUninit<u8>]>,
+    used: usize,
+}
+
+impl<'m> Carver<'m> {
+    /// A carver that counts octets and hands out empty slices.
+    pub(crate) fn measuring() -> Self {
+        Self { region: None, used: 0 }
+    }
+
+    /// A carver of `region`; skips its first octets up to a cache line.
+    pub(crate) fn new(region: &'m mut [MaybeUninit<u8>]) -> Self {
+        let skip = region.as_ptr().align_offset(CACHE_LINE_OCTETS).min(region.len());
+        Self { region: Some(region.split_at_mut(skip).1), used: 0 }
+    }
+
+    /// Octets taken so far.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// `count` zeroed elements, or an empty slice when measuring.
+    ///
+    /// # Errors
+    /// [`SetupError::TooLarge`]: the size overflows; [`SetupError::MemoryTooSmall`]: the region ends.
+    #[allow(unsafe_code)]
+    pub(crate) fn take<T: Zeroable>(&mut self, count: usize) -> Result<&'m mut [T], SetupError> {
+        const { assert!(align_of::<T>() <= CACHE_LINE_OCTETS) };
+        let octets = count
+            .checked_mul(size_of::<T>())
+            .and_then(|octets| octets.checked_next_multiple_of(CACHE_LINE_OCTETS))
+            .ok_or(SetupError::TooLarge)?;
+        self.used = self
+            .used
+            .checked_add(octets)
+            .filter(|&used| used <= isize::MAX as usize)
+            .ok_or(SetupError::TooLarge)?;
+        let Some(region) = self.region.take() else { return Ok(&mut []) };
+        let (head, rest) = region.split_at_mut_checked(octets).ok_or(SetupError::MemoryTooSmall)?;
+        self.region = Some(rest);
+        head.fill(MaybeUninit::zeroed());
+        // SAFETY: `head` holds `octets >= count * size_of::<T>()` octets that nobody else has
+        // (I1, split_at_mut). It starts at a cache line, since the region does and every earlier
+        // piece was a multiple of one, so it is aligned for T (I2, const assertion above). All
+        // octets are zero, which `T: Zeroable` says is a valid T (I3). The lifetime is the region's.
+        Ok(unsafe { core::slice::from_raw_parts_mut(head.as_mut_ptr().cast::<T>(), count) })
+    }
+}
+
+#[cfg(feature = "alloc")]
+pub(crate) use owned::OwnedRegion;
+
+#[cfg(feature = "alloc")]
+mod owned {
+    //! A region on the heap that lives as long as the gateway carved from it.
+    use core::mem::MaybeUninit;
+
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    use crate::error::SetupError;
+
+    /// Heap memory, freed on drop. Whoever holds slices of it must be dropped before.
+    pub(crate) struct OwnedRegion {
+        region: *mut [MaybeUninit<u8>],
+    }
+
+    // SAFETY: the region is plain memory of the global allocator; any thread may free it.
+    #[allow(unsafe_code)]
+    unsafe impl Send for OwnedRegion {}
+    // SAFETY: a shared `OwnedRegion` gives no access to the memory at all.
+    #[allow(unsafe_code)]
+    unsafe impl Sync for OwnedRegion {}
+
+    impl OwnedRegion {
+        /// Allocates `octets` and lends them for the owner's lifetime.
+        ///
+        /// # Safety
+        /// The slice must not be used after the returned owner is dropped.
+        #[allow(unsafe_code)]
+        pub(crate) unsafe fn new(
+            octets: usize,
+        ) -> Result<(Self, &'static mut [MaybeUninit<u8>]), SetupError> {
+            let mut memory: Vec<MaybeUninit<u8>> = Vec::new();
+            memory.try_reserve_exact(octets).map_err(|_| SetupError::OutOfMemory)?;
+            memory.resize(octets, MaybeUninit::uninit());
+            let region = Box::into_raw(memory.into_boxed_slice());
+            // SAFETY: just allocated and unique; the caller keeps it within the owner's life.
+            let lent = unsafe { &mut *region };
+            Ok((Self { region }, lent))
+        }
+    }
+
+    impl Drop for OwnedRegion {
+        #[allow(unsafe_code)]
+        fn drop(&mut self) {
+            // SAFETY: came from `Box::into_raw` in `new`, and by its contract no slice is used any more.
+            drop(unsafe { Box::from_raw(self.region) });
+        }
+    }
+}
