@@ -29,6 +29,8 @@ mod key;
 mod recent;
 pub mod replay;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use entry::SaMode;

@@ -46,3 +46,29 @@ impl IkeHeader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::wire::IkeHeader;
+    use std::vec::Vec;
+
+    #[test]
+    fn rfc7296_3_1_header() {
+        let octets: Vec<u8> = (1..=28).collect();
+        let expected = IkeHeader {
+            initiator_spi: 0x0102_0304_0506_0708,
+            responder_spi: 0x090a_0b0c_0d0e_0f10,
+            next_payload: 0x11,
+            version: 0x12,
+            exchange_type: 0x13,
+            flags: 0x14,
+            message_id: 0x1516_1718,
+            length: 0x191a_1b1c,
+        };
+        assert_eq!(IkeHeader::parse(&octets), Some(expected));
+        assert_eq!(IkeHeader::parse(&[&octets[..], &[0]].concat()), Some(expected));
+        for end in 0..IkeHeader::OCTETS {
+            assert_eq!(IkeHeader::parse(&octets[..end]), None);
+        }
+    }
+}

@@ -181,3 +181,90 @@ fn ipv6(packet: &[u8], extent: Extent) -> Result<Ip<'_>, Malformed> {
         offset: IPV6_HEADER.saturating_add(chain.octets),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::headers::{Fragment, NextLayer, Outer, protocol as p};
+    use crate::verdict::{Malformed, Reason};
+    use crate::wire::samples::{
+        SEQUENCE, SPI, esp, fragment, malformed, options, tcp, v4_full, v6,
+    };
+    use crate::wire::{classify, inner};
+    use std::vec::Vec;
+
+    #[test]
+    fn rfc791_3_1_lengths() {
+        for header in 0..16_u8 {
+            let mut packet = v4_full(p::ESP, 0, &[1; 40], &esp(SPI, SEQUENCE, &[9; 20]));
+            packet[0] = 0x40 | header;
+            match classify(&packet) {
+                Err(reason) => {
+                    assert!(header < 5);
+                    assert_eq!(reason, Reason::Malformed(Malformed::IpHeader));
+                }
+                Ok(Outer::Ipsec(found)) => {
+                    assert_eq!(found.offset, u32::from(header) * 4);
+                    assert_eq!(found.offset + found.octets, 88);
+                }
+                Ok(_) => panic!(),
+            }
+        }
+    }
+
+    #[test]
+    fn rfc8200_3_payload_length_zero() {
+        // Nothing follows but link padding: a legal packet that holds nothing.
+        let mut packet = v6(p::NO_NEXT_HEADER, &[]);
+        packet.resize(60, 0);
+        assert_eq!(classify(&packet), Ok(Outer::Other));
+        assert_eq!(inner(&packet).map(|found| found.next_layer), Ok(NextLayer::Opaque));
+        // RFC 2675: a jumbogram.
+        let mut packet = v6(p::HOP_BY_HOP, &[&options(p::ESP, 0)[..], &[9; 40]].concat());
+        packet[4..6].fill(0);
+        assert_eq!(classify(&packet), malformed(Malformed::IpLength));
+        assert_eq!(inner(&packet), Err(Malformed::IpLength));
+        // ESP in nothing.
+        let mut packet = v6(p::ESP, &esp(SPI, SEQUENCE, &[9; 40]));
+        packet[4..6].fill(0);
+        assert_eq!(classify(&packet), malformed(Malformed::Esp));
+    }
+
+    #[test]
+    fn rfc8200_4_5_fragment_edges() {
+        let later = |place: u16, octets: usize, before: usize| {
+            let mut body = Vec::new();
+            if before > 0 {
+                body.extend(options(p::FRAGMENT, (before / 8 - 1) as u8));
+            }
+            body.extend(fragment(p::TCP, place));
+            body.resize(body.len() + octets, 0);
+            inner(&v6(if before > 0 { 60 } else { p::FRAGMENT }, &body)).map(|found| found.fragment)
+        };
+        // The end may be 65 535 and no more; headers in front of the fragment count (payload length).
+        assert_eq!(later(0xfff8, 7, 0), Ok(Fragment::NonInitial));
+        assert_eq!(later(0xfff8, 8, 0), Err(Malformed::Fragment));
+        assert_eq!(later(0xfff0, 7, 8), Ok(Fragment::NonInitial));
+        assert_eq!(later(0xfff0, 8, 8), Err(Malformed::Fragment));
+        // All but the last are a multiple of 8.
+        for octets in 8..24 {
+            let expected = octets % 8 == 0;
+            assert_eq!(later(9, octets, 0).is_ok(), expected, "{octets}");
+            assert!(later(8, octets, 0).is_ok());
+        }
+        // IPv4 counts its own header, RFC 791 section 3.1.
+        let later = |place, octets| inner(&v4_full(p::TCP, place, &[], &vec![0; octets]));
+        assert!(later(0x1ffc, 11).is_ok()); // 65 504 + 11 + 20
+        assert!(later(0x1ffc, 12).is_err());
+        assert!(later(0x1ffd, 3).is_ok());
+        assert_eq!(later(0x1fff, 1), Err(Malformed::Fragment));
+    }
+
+    /// The flags that are not fragmentation: DF and the reserved bit.
+    #[test]
+    fn dont_fragment_is_not_a_fragment() {
+        for place in [0x0000, 0x4000, 0x8000, 0xc000] {
+            let found = inner(&v4_full(p::TCP, place, &[], &tcp())).unwrap();
+            assert_eq!(found.fragment, Fragment::None);
+        }
+    }
+}

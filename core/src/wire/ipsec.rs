@@ -130,3 +130,81 @@ fn spi(be: [u8; 4]) -> Result<Spi, Malformed> {
         number => Ok(Spi(number)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::headers::{Family, Ipsec, Outer, OuterHeaders, Spi, protocol as p};
+    use crate::verdict::Malformed;
+    use crate::wire::samples::{
+        ICV, SEQUENCE, SPI, ah, ends4, ends6, esp, outer, udp, v4, v4_full, v6,
+    };
+    use crate::wire::{AhHeader, classify};
+
+    #[test]
+    fn esp_is_found_in_both_versions() {
+        let packet = esp(SPI, SEQUENCE, &[9; 20]);
+        let expected = |ends, offset| Ok(Outer::Ipsec(outer(ends, offset, 28)));
+        assert_eq!(classify(&v4(p::ESP, &packet)), expected(ends4(), 20));
+        assert_eq!(classify(&v4_full(p::ESP, 0, &[1; 40], &packet)), expected(ends4(), 60));
+        assert_eq!(classify(&v6(p::ESP, &packet)), expected(ends6(), 40));
+    }
+
+    #[test]
+    fn ah_is_found_in_both_versions() {
+        let packet = ah(p::IPV4, SPI, SEQUENCE, &ICV, &[3; 40]);
+        for (packet, ends, offset) in
+            [(v4(p::AH, &packet), ends4(), 20), (v6(p::AH, &packet), ends6(), 40)]
+        {
+            let expected = OuterHeaders { ipsec: Ipsec::Ah, ..outer(ends, offset, 64) };
+            assert_eq!(classify(&packet), Ok(Outer::Ipsec(expected)));
+        }
+    }
+
+    #[test]
+    fn host_entry_points_agree_with_classify() {
+        let packet = esp(SPI, SEQUENCE, &[9; 20]);
+        assert_eq!(crate::wire::esp(ends4(), &packet, 20), Ok(outer(ends4(), 20, 28)));
+        let packet = ah(p::IPV6, SPI, SEQUENCE, &ICV, &[3; 40]);
+        let Ok(Outer::Ipsec(found)) = classify(&v6(p::AH, &packet)) else { panic!() };
+        assert_eq!(crate::wire::ah(ends6(), &packet, 40), Ok(found));
+        let header = AhHeader::parse(Family::V6, &packet).unwrap();
+        let expected =
+            AhHeader { next_header: p::IPV6, octets: 24, spi: Spi(SPI), sequence: SEQUENCE };
+        assert_eq!(header, expected);
+    }
+
+    /// A header of 12 octets once made a parser of AH compute an end before its start.
+    #[test]
+    fn rfc4302_2_2_lengths() {
+        for words in 0..=255_u8 {
+            let mut packet = ah(p::IPV4, SPI, SEQUENCE, &ICV, &[0; 80]);
+            packet[1] = words;
+            let octets = (usize::from(words) + 2) * 4;
+            let fits = octets >= 12 && octets <= packet.len();
+            let found = AhHeader::parse(Family::V4, &packet);
+            assert_eq!(found.map(|header| usize::from(header.octets)).ok(), fits.then_some(octets));
+            let found = AhHeader::parse(Family::V6, &packet);
+            let fits = fits && octets.is_multiple_of(8);
+            assert_eq!(found.map(|header| usize::from(header.octets)).ok(), fits.then_some(octets));
+            if !fits {
+                assert_eq!(found, Err(Malformed::Ah));
+            }
+        }
+        let shortest = &ah(p::IPV4, SPI, SEQUENCE, &[], &[])[..];
+        assert_eq!(shortest.len(), 12);
+        assert!(AhHeader::parse(Family::V4, shortest).is_ok());
+        assert_eq!(AhHeader::parse(Family::V6, shortest), Err(Malformed::Ah));
+    }
+
+    #[test]
+    fn rfc4303_2_1_reserved_spis_are_read() {
+        for spi in [1, 255, 256, u32::MAX] {
+            let packet = esp(spi, 1, &[]);
+            for packet in [v4(p::ESP, &packet), v4(p::UDP, &udp(4500, 4500, &packet))] {
+                let Ok(Outer::Ipsec(found)) = classify(&packet) else { panic!("{spi}") };
+                assert_eq!(found.spi, Spi(spi));
+                assert_eq!(found.spi.is_reserved(), spi < 256);
+            }
+        }
+    }
+}

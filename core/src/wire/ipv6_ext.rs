@@ -126,3 +126,131 @@ fn is_extension(number: u8) -> bool {
             | protocol::DESTINATION_OPTIONS
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::headers::{Fragment, NextLayer, Outer, protocol as p};
+    use crate::verdict::Malformed;
+    use crate::wire::samples::{
+        SEQUENCE, SPI, ends6, esp, fragment, join, malformed, options, outer, routing, tcp, v6,
+    };
+    use crate::wire::{MAX_EXTENSIONS, classify, inner};
+    use std::vec::Vec;
+
+    #[test]
+    fn rfc8200_4_1_extension_limits() {
+        let esp_packet = esp(SPI, SEQUENCE, &[9; 20]);
+        let chain = |count: usize| {
+            let mut parts = Vec::new();
+            for index in 0..count {
+                let next = if index + 1 == count { p::ESP } else { p::DESTINATION_OPTIONS };
+                parts.extend(options(next, 0));
+            }
+            parts.extend(&esp_packet);
+            v6(if count == 0 { p::ESP } else { p::DESTINATION_OPTIONS }, &parts)
+        };
+        for count in 0..12 {
+            let expected = if count <= MAX_EXTENSIONS {
+                Ok(Outer::Ipsec(outer(ends6(), 40 + 8 * count as u32, 28)))
+            } else {
+                malformed(Malformed::ExtensionLimit)
+            };
+            assert_eq!(classify(&chain(count)), expected, "{count}");
+        }
+        // 2040 + 8 = 2048 octets are within the limit, 2040 + 16 are not, one of 2048 is.
+        for (units, good) in [((254, 0), true), ((254, 1), false)] {
+            let parts = join(&[
+                &options(p::DESTINATION_OPTIONS, units.0),
+                &options(p::ESP, units.1),
+                &esp_packet,
+            ]);
+            assert_eq!(classify(&v6(p::DESTINATION_OPTIONS, &parts)).is_ok(), good);
+        }
+        let one = join(&[&options(p::ESP, 255), &esp_packet]);
+        let expected = Ok(Outer::Ipsec(outer(ends6(), 40 + 2048, 28)));
+        assert_eq!(classify(&v6(p::DESTINATION_OPTIONS, &one)), expected);
+    }
+
+    #[test]
+    fn rfc8200_4_1_hop_by_hop_comes_first() {
+        let rest = [&options(p::TCP, 0)[..], &tcp()].concat();
+        assert!(inner(&v6(p::HOP_BY_HOP, &rest)).is_ok());
+        for kind in [p::HOP_BY_HOP, p::DESTINATION_OPTIONS, p::ROUTING, p::FRAGMENT] {
+            let first = match kind {
+                p::FRAGMENT => fragment(p::HOP_BY_HOP, 0),
+                p::ROUTING => routing(p::HOP_BY_HOP, 2, 0),
+                _ => options(p::HOP_BY_HOP, 0),
+            };
+            assert_eq!(inner(&v6(kind, &join(&[&first, &rest]))), Err(Malformed::ExtensionOrder));
+        }
+        // Not even behind the most headers that are walked.
+        let chain = [&options(60, 0).repeat(7)[..], &options(p::HOP_BY_HOP, 0), &rest].concat();
+        assert_eq!(inner(&v6(60, &chain)), Err(Malformed::ExtensionOrder));
+    }
+
+    #[test]
+    fn rfc5095_3_routing_type_0() {
+        for (kind, left, expected) in [
+            (0, 0, Ok(80)),
+            (0, 1, Err(Malformed::RoutingHeader)),
+            (0, 255, Err(Malformed::RoutingHeader)),
+            (2, 1, Ok(80)),
+            (4, 9, Ok(80)),
+        ] {
+            let packet = v6(p::ROUTING, &join(&[&routing(p::TCP, kind, left), &tcp()]));
+            let found = inner(&packet).map(|found| match found.next_layer {
+                NextLayer::Ports { dst, .. } => dst,
+                _ => 0,
+            });
+            assert_eq!(found, expected, "type {kind} left {left}");
+        }
+    }
+
+    #[test]
+    fn rfc7112_5_first_fragment_holds_all_headers() {
+        let cut = v6(p::FRAGMENT, &join(&[&fragment(60, 1), &options(p::TCP, 1)[..8]]));
+        assert_eq!(inner(&cut), Err(Malformed::Extension));
+        let cut = v6(p::FRAGMENT, &fragment(p::TCP, 1));
+        assert_eq!(inner(&cut), Err(Malformed::NextLayer));
+    }
+
+    /// RFC 8200 section 4.5: the reserved octet and the two reserved bits are ignored on reception.
+    #[test]
+    fn rfc8200_4_5_reserved_bits_are_ignored() {
+        for reserved in [2, 4, 6] {
+            for (place, expected) in
+                [(0, Fragment::None), (1, Fragment::First), (8, Fragment::NonInitial)]
+            {
+                let body = join(&[&fragment(p::TCP, place | reserved), &tcp(), &[0; 4]]);
+                assert_eq!(inner(&v6(p::FRAGMENT, &body)).unwrap().fragment, expected);
+            }
+        }
+    }
+
+    /// A second Fragment header cannot make a fragment look whole, nor a later one look like a first.
+    #[test]
+    fn nested_fragment_headers_add_up() {
+        let nested = |a, b| {
+            let body = join(&[&fragment(p::FRAGMENT, a), &fragment(p::TCP, b), &tcp(), &[0; 4]]);
+            inner(&v6(p::FRAGMENT, &body)).unwrap()
+        };
+        assert_eq!(nested(0, 0).fragment, Fragment::None);
+        assert_eq!(nested(1, 0).fragment, Fragment::First);
+        assert_eq!(nested(0, 1).fragment, Fragment::First);
+        assert_eq!(nested(0, 8).fragment, Fragment::NonInitial);
+        assert_eq!(nested(1, 8).next_layer, NextLayer::Opaque);
+        // The outer one ends the walk: its body is data.
+        let found = nested(8, 0);
+        assert_eq!((found.fragment, found.protocol), (Fragment::NonInitial, p::FRAGMENT));
+    }
+
+    #[test]
+    fn rfc6946_atomic_fragment_is_a_whole_packet() {
+        let packet = esp(SPI, SEQUENCE, &[9; 20]);
+        let atomic = v6(p::FRAGMENT, &join(&[&fragment(p::ESP, 0), &packet]));
+        assert_eq!(classify(&atomic), Ok(Outer::Ipsec(outer(ends6(), 48, 28))));
+        let atomic = v6(p::FRAGMENT, &join(&[&fragment(p::TCP, 0), &tcp()]));
+        assert_eq!(inner(&atomic).unwrap().fragment, Fragment::None);
+        assert_eq!(inner(&atomic).unwrap().next_layer, NextLayer::Ports { src: 0xc001, dst: 80 });
+    }
+}

@@ -156,3 +156,110 @@ fn value(number: u8, header: &[u8]) -> Option<NextLayer> {
         _ => Some(NextLayer::Opaque),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::headers::{Fragment, InnerHeaders, NextLayer, protocol as p};
+    use crate::verdict::Malformed;
+    use crate::wire::samples::{ends4, ends6, fragment, join, options, tcp, udp, v4, v4_full, v6};
+    use crate::wire::{inner, inner_expecting, transport};
+
+    #[test]
+    fn rfc4301_4_4_1_1_values_of_each_next_layer() {
+        let header = [0x12, 0x34, 0x56, 0x78, 9, 9, 9, 9];
+        for number in 0..=255_u8 {
+            let expected = match number {
+                6 | 17 | 33 | 132 | 136 => NextLayer::Ports { src: 0x1234, dst: 0x5678 },
+                1 | 58 => NextLayer::Icmp(0x1234),
+                135 => NextLayer::Mobility(0x5600),
+                _ => NextLayer::Opaque,
+            };
+            let found = inner(&v4(number, &header)).unwrap();
+            let headers = InnerHeaders {
+                endpoints: ends4(),
+                protocol: number,
+                next_layer: expected,
+                fragment: Fragment::None,
+            };
+            assert_eq!(found, headers);
+            if ![0, 43, 44, 60].contains(&number) {
+                let headers = InnerHeaders { endpoints: ends6(), ..headers };
+                assert_eq!(inner(&v6(number, &header)), Ok(headers));
+                // T14: behind an extension header too.
+                let behind = join(&[&options(number, 1), &header]);
+                assert_eq!(inner(&v6(p::DESTINATION_OPTIONS, &behind)), Ok(headers));
+                assert_eq!(transport(ends6(), number, &header), Ok(headers));
+                assert_eq!(transport(ends6(), p::DESTINATION_OPTIONS, &behind), Ok(headers));
+            }
+            let headers = InnerHeaders { endpoints: ends4(), ..headers };
+            assert_eq!(transport(ends4(), number, &header), Ok(headers));
+            // As long as the value needs, and no shorter.
+            let needs = match expected {
+                NextLayer::Ports { .. } => 4,
+                NextLayer::Icmp(_) => 2,
+                NextLayer::Mobility(_) => 3,
+                NextLayer::Opaque => 0,
+            };
+            for length in 0..needs {
+                let short = &header[..length];
+                assert_eq!(inner(&v4(number, short)), Err(Malformed::NextLayer));
+                assert_eq!(transport(ends4(), number, short), Err(Malformed::NextLayer));
+                assert_eq!(transport(ends6(), number, short), Err(Malformed::NextLayer));
+            }
+            assert!(inner(&v4(number, &header[..needs])).is_ok());
+        }
+    }
+
+    /// RFC 4301 section 7, T20: a later fragment has no ports, and a missing port is not port 0.
+    #[test]
+    fn rfc4301_7_later_fragments_are_opaque() {
+        for protocol in [6, 17, 1, 58, 135, 47] {
+            for length in [0, 1, 8, 24] {
+                let body = vec![0; length];
+                for found in [
+                    inner(&v4_full(protocol, 0x0001, &[], &body)).unwrap(),
+                    inner(&v4_full(protocol, 0x2001, &[], &body[..length / 8 * 8])).unwrap(),
+                    inner(&v6(p::FRAGMENT, &join(&[&fragment(protocol, 8), &body]))).unwrap(),
+                ] {
+                    assert_eq!(found.fragment, Fragment::NonInitial);
+                    assert_eq!(found.next_layer, NextLayer::Opaque);
+                    assert_eq!(found.protocol, protocol);
+                }
+            }
+        }
+        let first = inner(&v4_full(6, 0x2000, &[], &[0, 1, 0, 2, 0, 0, 0, 0])).unwrap();
+        assert_eq!(first.fragment, Fragment::First);
+        assert_eq!(first.next_layer, NextLayer::Ports { src: 1, dst: 2 });
+    }
+
+    #[test]
+    fn rfc4303_2_6_next_header_and_version_agree() {
+        let (four, six) = (v4(p::TCP, &tcp()), v6(p::TCP, &tcp()));
+        assert_eq!(inner_expecting(4, &four), inner(&four));
+        assert_eq!(inner_expecting(41, &six), inner(&six));
+        for next_header in 0..=255 {
+            let found = inner_expecting(next_header, &four);
+            assert_eq!(found.is_ok(), next_header == 4);
+            let found = inner_expecting(next_header, &six);
+            assert_eq!(found.is_ok(), next_header == 41);
+            if next_header != 41 {
+                assert_eq!(found, Err(Malformed::NextHeader));
+            }
+        }
+        assert_eq!(inner_expecting(4, &[]), Err(Malformed::IpHeader));
+        assert_eq!(inner_expecting(41, &[0x50; 60]), Err(Malformed::IpVersion));
+    }
+
+    #[test]
+    fn transport_walks_only_ipv6() {
+        let behind = join(&[&options(p::UDP, 0), &udp(7, 9, &[])]);
+        let found = transport(ends6(), p::DESTINATION_OPTIONS, &behind).unwrap();
+        let ports = NextLayer::Ports { src: 7, dst: 9 };
+        assert_eq!((found.protocol, found.next_layer), (p::UDP, ports));
+        let found = transport(ends4(), p::DESTINATION_OPTIONS, &behind).unwrap();
+        assert_eq!((found.protocol, found.next_layer), (60, NextLayer::Opaque));
+        let found = transport(ends6(), p::HOP_BY_HOP, &behind);
+        assert_eq!(found, Err(Malformed::ExtensionOrder));
+        assert_eq!(transport(ends6(), 60, &behind[..4]), Err(Malformed::Extension));
+    }
+}

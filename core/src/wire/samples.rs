@@ -4,7 +4,8 @@
 use std::net::Ipv6Addr;
 use std::vec::Vec;
 
-use crate::headers::{Endpoints, protocol as p};
+use crate::headers::{Encap, Endpoints, Ipsec, Outer, OuterHeaders, Spi, protocol as p};
+use crate::verdict::{Malformed, Reason};
 
 pub(super) const SPI: u32 = 0xc471_54a0;
 pub(super) const SEQUENCE: u32 = 0x0102_0304;
@@ -165,4 +166,38 @@ pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
         samples.push(("v6 next layer", v6(protocol, &tcp())));
     }
     samples
+}
+
+/// What `classify` gives for a malformed packet.
+pub(super) fn malformed(what: Malformed) -> Result<Outer, Reason> {
+    Err(Reason::Malformed(what))
+}
+
+/// What an ESP packet of [`SPI`] and [`SEQUENCE`] reads as.
+pub(super) fn outer(endpoints: Endpoints, offset: u32, octets: usize) -> OuterHeaders {
+    OuterHeaders {
+        endpoints,
+        ipsec: Ipsec::Esp,
+        encap: Encap::None,
+        spi: Spi(SPI),
+        sequence: SEQUENCE,
+        sport: 0,
+        dport: 0,
+        offset,
+        octets: octets as u32,
+    }
+}
+
+pub(super) fn nat_t(endpoints: Endpoints, sport: u16, offset: u32, octets: usize) -> OuterHeaders {
+    let plain = outer(endpoints, offset, octets);
+    OuterHeaders { encap: Encap::Udp, sport, dport: 4500, ..plain }
+}
+
+/// Puts an IP length that ends the packet after `octets` octets, if the field can say it.
+pub(super) fn set_length(packet: &mut [u8], octets: usize) -> bool {
+    let (at, value) =
+        if packet[0] >> 4 == 4 { (2, Some(octets)) } else { (4, octets.checked_sub(40)) };
+    let Some(value) = value else { return false };
+    packet[at..at + 2].copy_from_slice(&(value as u16).to_be_bytes());
+    true
 }

@@ -306,6 +306,8 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::headers::OuterHeaders;
+    use crate::wire::samples::{SEQUENCE, SPI, ends4, ends6, esp, malformed, outer};
 
     /// A frame without its lifetime: number, stream offset, length, content.
     type Owned = (u64, u64, u16, Vec<u8>);
@@ -360,6 +362,27 @@ mod tests {
     fn sample() -> Vec<u8> {
         let ike = [&[0; 4][..], &[0xe8; 28]].concat();
         framed(&[&ike, b"\xc4\x71\x54\xa0\0\0\0\x01body", &[], &[0xff], &[7; 300]])
+    }
+
+    #[test]
+    fn rfc9329_3_frame_contents() {
+        let found = |frame: &[u8]| classify_tcp_frame(ends4(), 51_717, 443, frame);
+        let expected =
+            OuterHeaders { encap: Encap::Tcp, sport: 51_717, dport: 443, ..outer(ends4(), 0, 28) };
+        assert_eq!(found(&esp(SPI, SEQUENCE, &[9; 20])), Ok(Outer::Ipsec(expected)));
+        for length in 0..8 {
+            assert_eq!(found(&vec![9; length]), malformed(Malformed::Esp));
+            let expected = if length < 4 { malformed(Malformed::Esp) } else { Ok(Outer::Ike) };
+            assert_eq!(found(&vec![0; length]), expected);
+        }
+        // The ports say nothing: the connection was known to carry frames.
+        assert_eq!(classify_tcp_frame(ends4(), 500, 500, &[0, 0, 0, 0, 1]), Ok(Outer::Ike));
+    }
+
+    #[test]
+    fn rfc9329_6_6_keepalive_is_no_error() {
+        assert_eq!(classify_tcp_frame(ends6(), 1, 443, &[0xff]), Ok(Outer::NatKeepalive));
+        assert_eq!(classify_tcp_frame(ends6(), 1, 443, &[0xfe]), malformed(Malformed::Esp));
     }
 
     #[test]
@@ -507,6 +530,22 @@ mod tests {
         let mut rest = &octets[20..];
         let error = StreamError::TooLarge { octets: 20, limit: 5 };
         assert_eq!(stream.next_frame(&mut rest, &mut [0; 5]), Err(error));
+    }
+
+    /// The streams of the conformance samples.
+    #[test]
+    fn conformance_streams() {
+        let esp = |number, stream_offset: u64, sequence: u8| {
+            (number, stream_offset, 10, vec![0x36, 0x12, 0x3e, 0x0e, 0, 0, 0, sequence])
+        };
+        let two = b"IKETCP\0\x0a\x36\x12\x3e\x0e\0\0\0\x01\0\x0a\x36\x12\x3e\x0e\0\0\0\x02";
+        let found = read(Stream::from_initiator(), &[two], 1500);
+        assert_eq!(found, (vec![esp(1, 6, 1), esp(2, 16, 2)], Ok(false), Prefix::Present));
+        let found = read(Stream::from_initiator(), &[b"IKETCP\0\0"], 1500);
+        assert_eq!(found, (vec![], Err(StreamError::Length), Prefix::Present));
+        let partial = b"IKETCP\0\x0c\x36\x12\x3e\x0e\0\0";
+        let found = read(Stream::from_initiator(), &[partial], 1500);
+        assert_eq!(found, (vec![], Ok(true), Prefix::Present));
     }
 
     #[test]

@@ -86,3 +86,157 @@ pub(super) fn classify_datagram(ip: &Ip<'_>) -> Result<Outer, Reason> {
     let offset = super::octets(ip.offset.saturating_add(8));
     classify_udp(ip.endpoints, sport, dport, payload, offset)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::headers::{Outer, Spi, protocol as p};
+    use crate::verdict::{Malformed, Reason};
+    use crate::wire::samples::{
+        SEQUENCE, SPI, ends4, ends6, esp, fragment, join, malformed, nat_t, udp, v4, v4_full, v6,
+    };
+    use crate::wire::{classify, classify_udp};
+
+    #[test]
+    fn rfc3948_2_1_esp_by_destination_port() {
+        let packet = esp(SPI, SEQUENCE, &[9; 20]);
+        for sport in [4500, 1, 500, 40_001, 65_535] {
+            let found = classify(&v4(p::UDP, &udp(sport, 4500, &packet)));
+            assert_eq!(found, Ok(Outer::Ipsec(nat_t(ends4(), sport, 28, 28))));
+            let found = classify(&v6(p::UDP, &udp(sport, 4500, &packet)));
+            assert_eq!(found, Ok(Outer::Ipsec(nat_t(ends6(), sport, 48, 28))));
+        }
+        assert_eq!(classify(&v4(p::UDP, &udp(4500, 40_001, &packet))), Ok(Outer::Other));
+        assert_eq!(classify(&v4(p::UDP, &udp(4501, 4499, &packet))), Ok(Outer::Other));
+    }
+
+    #[test]
+    fn rfc3948_2_1_checksum_decides_nothing() {
+        let packet = v4(p::UDP, &udp(4500, 4500, &esp(SPI, SEQUENCE, &[9; 20])));
+        for checksum in [[0, 0], [0xff, 0xff], [0x12, 0x34]] {
+            let mut packet = packet.clone();
+            packet[26..28].copy_from_slice(&checksum);
+            assert_eq!(classify(&packet), Ok(Outer::Ipsec(nat_t(ends4(), 4500, 28, 28))));
+        }
+    }
+
+    #[test]
+    fn rfc3948_2_2_four_zero_octets_are_the_marker() {
+        for rest in [0, 1, 3, 4, 28] {
+            let payload = [&[0; 4][..], &vec![7; rest]].concat();
+            assert_eq!(classify_udp(ends4(), 4500, 4500, &payload, 28), Ok(Outer::Ike), "{rest}");
+        }
+        // Each octet of the marker counts.
+        for at in 0..4 {
+            let mut payload = [0; 8];
+            payload[at] = 1;
+            let Ok(Outer::Ipsec(found)) = classify_udp(ends4(), 4500, 4500, &payload, 28) else {
+                panic!()
+            };
+            assert_eq!(found.spi, Spi(1 << (24 - 8 * at)));
+        }
+    }
+
+    #[test]
+    fn rfc3948_2_3_one_octet_ff_is_keepalive() {
+        for octet in 0..=255 {
+            let expected =
+                if octet == 0xff { Ok(Outer::NatKeepalive) } else { malformed(Malformed::NatT) };
+            assert_eq!(classify(&v4(p::UDP, &udp(4500, 4500, &[octet]))), expected);
+            assert_eq!(classify(&v6(p::UDP, &udp(4500, 4500, &[octet]))), expected);
+        }
+        assert_eq!(classify_udp(ends4(), 4500, 4500, &[0xff; 2], 28), malformed(Malformed::NatT));
+    }
+
+    #[test]
+    fn nat_t_payload_lengths() {
+        for length in 0..12 {
+            let payload = vec![0xc4; length];
+            let found = classify_udp(ends4(), 4500, 4500, &payload, 28);
+            if length < 8 {
+                assert_eq!(found, malformed(Malformed::NatT), "{length}");
+            } else {
+                assert!(matches!(found, Ok(Outer::Ipsec(_))), "{length}");
+            }
+            // Fewer than four zero octets are not the marker.
+            let found = classify_udp(ends4(), 4500, 4500, &vec![0; length], 28);
+            let expected = if length < 4 { malformed(Malformed::NatT) } else { Ok(Outer::Ike) };
+            assert_eq!(found, expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn t10_esp_is_never_on_port_500() {
+        let packet = esp(SPI, SEQUENCE, &[9; 20]);
+        for (sport, dport) in [(500, 500), (40_000, 500), (500, 40_000), (4500, 500)] {
+            for payload in [&packet[..], &[0; 28], &[0xff], &[]] {
+                assert_eq!(classify(&v4(p::UDP, &udp(sport, dport, payload))), Ok(Outer::Ike));
+                assert_eq!(classify_udp(ends6(), sport, dport, payload, 48), Ok(Outer::Ike));
+            }
+        }
+    }
+
+    #[test]
+    fn udp_length_edges() {
+        let payload = esp(SPI, SEQUENCE, &[9; 20]);
+        for (length, good) in
+            [(0, false), (7, false), (8, true), (36, true), (37, false), (65_535, false)]
+        {
+            let mut packet = v4(p::UDP, &udp(4500, 4500, &payload));
+            packet[24..26].copy_from_slice(&u16::to_be_bytes(length));
+            match classify(&packet) {
+                Err(reason) if length == 8 => {
+                    assert_eq!(reason, Reason::Malformed(Malformed::NatT), "the payload is empty");
+                }
+                Err(reason) => {
+                    assert!(!good);
+                    assert_eq!(reason, Reason::Malformed(Malformed::Udp), "{length}");
+                }
+                Ok(_) => assert!(good, "{length}"),
+            }
+            // To other ports it is nobody's business here.
+            packet[20..24].copy_from_slice(&[0x80, 0, 0x80, 0]);
+            assert_eq!(classify(&packet), Ok(Outer::Other));
+            // IKE must be a datagram.
+            packet[20..24].copy_from_slice(&[0x80, 0, 1, 0xf4]);
+            let expected =
+                if (8..=36).contains(&length) { Ok(Outer::Ike) } else { malformed(Malformed::Udp) };
+            assert_eq!(classify(&packet), expected, "{length}");
+        }
+    }
+
+    /// What the UDP length leaves over is not part of the ESP packet.
+    #[test]
+    fn udp_length_ends_the_esp_packet() {
+        let mut packet = v4(p::UDP, &udp(4500, 4500, &esp(SPI, SEQUENCE, &[9; 20])));
+        packet[24..26].copy_from_slice(&u16::to_be_bytes(30));
+        assert_eq!(classify(&packet), Ok(Outer::Ipsec(nat_t(ends4(), 4500, 28, 22))));
+    }
+
+    #[test]
+    fn udp_fragments() {
+        let esp_packet = udp(4500, 4500, &esp(SPI, SEQUENCE, &[9; 24]));
+        let ike = udp(4500, 4500, &[&[0; 4][..], &[7; 28]].concat());
+        let ike_500 = udp(500, 500, &[7; 32]);
+        let other = udp(53, 53, &[7; 32]);
+        let too_short_to_tell = udp(4500, 4500, &[]);
+        for (datagram, expected) in [
+            (&esp_packet, Err(Reason::OuterFragment)),
+            (&ike, Ok(Outer::Ike)),
+            (&ike_500, Ok(Outer::Ike)),
+            (&other, Ok(Outer::Other)),
+            (&too_short_to_tell, Err(Reason::OuterFragment)),
+        ] {
+            // The UDP length is that of the whole datagram.
+            let mut datagram = datagram.clone();
+            datagram[4..6].copy_from_slice(&u16::to_be_bytes(4000));
+            assert_eq!(classify(&v4_full(p::UDP, 0x2000, &[], &datagram)), expected);
+            let first = v6(p::FRAGMENT, &join(&[&fragment(p::UDP, 1), &datagram]));
+            assert_eq!(classify(&first), expected);
+            // Later ones hold no ports.
+            assert_eq!(classify(&v4_full(p::UDP, 0x2001, &[], &datagram)), Ok(Outer::Other));
+            assert_eq!(classify(&v4_full(p::UDP, 0x0001, &[], &datagram)), Ok(Outer::Other));
+            let later = v6(p::FRAGMENT, &join(&[&fragment(p::UDP, 8), &datagram]));
+            assert_eq!(classify(&later), Ok(Outer::Other));
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The SAD beside its naive twin, up to full tables, and the bound on buckets, counted.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::SaError;
+use crate::headers::{Encap, Endpoints};
+use crate::publish::Epochs;
+use crate::storage::{Capacity, Carver};
+
+/// A SAD in leaked memory: tests are short.
+pub(super) fn sad(spi: u32, dst: u32, dst_src: u32, seed: u64) -> (SadWriter<'static>, Epochs<'static>) {
+    let capacity = Capacity {
+        tunnels: 1,
+        children: 1,
+        selectors: 1,
+        sas: spi,
+        sas_dst: dst,
+        sas_dst_src: dst_src,
+        workers: 1,
+    };
+    let mut measure = Carver::measuring();
+    SadWriter::carve(&mut measure, &capacity, [0; 2]).unwrap();
+    let region = Vec::leak(vec![core::mem::MaybeUninit::uninit(); measure.used() + 64]);
+    let mut carver = Carver::new(region);
+    let writer = SadWriter::carve(&mut carver, &capacity, [seed, !seed]).unwrap();
+    let now = Box::leak(Box::new(core::sync::atomic::AtomicU32::new(0)));
+    (writer, Epochs::new(now, carver_seen()))
+}
+
+fn carver_seen() -> &'static [crate::publish::Seen] {
+    &[]
+}
+
+pub(super) const FIELDS: SaFields = SaFields {
+    tunnel: 0,
+    child: 0,
+    child_generation: 1,
+    mode: SaMode::Tunnel,
+    encap: Encap::None,
+};
+
+pub(super) fn outer(ipsec: Ipsec, spi: u32, endpoints: Endpoints) -> OuterHeaders {
+    OuterHeaders {
+        endpoints,
+        ipsec,
+        encap: Encap::None,
+        spi: Spi(spi),
+        sequence: 1,
+        sport: 0,
+        dport: 0,
+        offset: 20,
+        octets: 64,
+    }
+}
+
+fn ask(sad: &Sad<'_>, outer: &OuterHeaders, buckets: &mut u32) -> Result<SaId, SpiClass> {
+    sad.lookup(outer, sad.prepare(outer), 0, buckets).map(|(id, _)| id)
+}
+
+fn spi_key(spi: u32) -> SaKey {
+    SaKey::new(Ipsec::Esp, Spi(spi), None, None).unwrap()
+}
+
+fn v4(src: u32, dst: u32) -> Endpoints {
+    Endpoints::V4 { src, dst }
+}
+
+/// SPI sets that a peer could choose, none of them random.
+fn hostile(pattern: usize, i: u32) -> u32 {
+    let spi = match pattern {
+        0 => i,
+        1 => i << 12,
+        2 => i.reverse_bits(),
+        3 => i.wrapping_mul(0x0001_0001),
+        4 => 0xffff_ffff - i,
+        5 => i.wrapping_mul(0x9e37_79b1),
+        _ => (i << 16) | (i >> 4),
+    };
+    spi.max(1)
+}
+
+#[test]
+fn two_buckets_at_full_load_for_hits_and_misses_whatever_the_spis() {
+    for pattern in 0..7 {
+        for n in [1, 8, 257, 20_000] {
+            let (mut writer, epochs) = sad(n, 0, 0, 0x1234_5678 + u64::from(n));
+            let _ = &epochs;
+            let mut added = BTreeMap::new();
+            for i in 1.. {
+                if added.len() == n as usize || i == 0x000f_ffff {
+                    break;
+                }
+                match writer.add(&spi_key(hostile(pattern, i)), &FIELDS) {
+                    Ok(id) => drop(added.insert(hostile(pattern, i), id)),
+                    Err(error) => assert_eq!(error, SaError::Duplicate, "{pattern} {i}"),
+                }
+            }
+            let mut most = 0;
+            for (spi, id) in &added {
+                let mut buckets = 0;
+                let packet = outer(Ipsec::Esp, *spi, v4(1, 2));
+                assert_eq!(ask(writer.sad(), &packet, &mut buckets), Ok(*id));
+                most = most.max(buckets);
+            }
+            for i in 0..20_000_u32 {
+                let spi = i.wrapping_mul(0x8088_405) | 1;
+                let mut buckets = 0;
+                let packet = outer(Ipsec::Esp, spi, v4(1, 2));
+                let found = ask(writer.sad(), &packet, &mut buckets);
+                assert_eq!(found.ok(), added.get(&spi).copied());
+                let packet = outer(Ipsec::Ah, spi, v4(1, 2));
+                assert!(ask(writer.sad(), &packet, &mut 0).is_err(), "AH is apart");
+                most = most.max(buckets);
+            }
+            assert!(most <= 2, "{most} buckets");
+        }
+    }
+}
+
+#[test]
+fn longer_keys_read_at_most_six_buckets_and_the_longest_wins() {
+    let (mut writer, _) = sad(64, 4096, 4096, 99);
+    let spi = 0x4000;
+    let short = writer.add(&spi_key(spi), &FIELDS).unwrap();
+    let mut by_dst = Vec::new();
+    let mut by_both = Vec::new();
+    for i in 0..4096_u32 {
+        let dst = IpAddr::from(i.to_be_bytes());
+        let key = SaKey::new(Ipsec::Esp, Spi(spi), Some(dst), None).unwrap();
+        by_dst.push(writer.add(&key, &FIELDS).unwrap());
+        let src = IpAddr::from([10, 0, 0, 1]);
+        let key = SaKey::new(Ipsec::Esp, Spi(spi), Some(dst), Some(src)).unwrap();
+        by_both.push(writer.add(&key, &FIELDS).unwrap());
+    }
+    let key = SaKey::new(Ipsec::Esp, Spi(1), Some(IpAddr::from([1, 1, 1, 1])), None).unwrap();
+    assert_eq!(writer.add(&key, &FIELDS), Err(SaError::Full { limit: 4096 }));
+    for i in 0..5000_u32 {
+        let mut buckets = 0;
+        let found = ask(writer.sad(), &outer(Ipsec::Esp, spi, v4(0x0a00_0001, i)), &mut buckets);
+        assert_eq!(found, Ok(by_both.get(i as usize).copied().unwrap_or(short)));
+        assert!(buckets <= 6);
+        let found = ask(writer.sad(), &outer(Ipsec::Esp, spi, v4(7, i)), &mut buckets);
+        assert_eq!(found, Ok(by_dst.get(i as usize).copied().unwrap_or(short)));
+        let six = Endpoints::V6 { src: 7, dst: u128::from(i) };
+        assert_eq!(ask(writer.sad(), &outer(Ipsec::Esp, spi, six), &mut 0), Ok(short));
+    }
+}
+
+/// T22: a table that cannot take the second of two words takes back the first.
+#[test]
+fn t22_a_failed_addition_leaves_the_table_as_before() {
+    // Two buckets hold sixteen words; a longer key takes two of them.
+    let table = table::Table::new(&[]);
+    assert!(!table.insert(
+        &HashKeys::new([1, 2]).hash(&Parts::root(Ipsec::Esp, Spi(1))),
+        Record::new(1, Kind::Root, false, 0, 0),
+        |_| unreachable!("there is no word")
+    ));
+    let (mut writer, _) = sad(1, 0, 0, 5);
+    writer.add(&spi_key(300), &FIELDS).unwrap();
+    assert_eq!(writer.add(&spi_key(300), &FIELDS), Err(SaError::Duplicate));
+    assert_eq!(writer.add(&spi_key(301), &FIELDS), Err(SaError::Full { limit: 1 }));
+    assert_eq!(writer.add(&SaKey { spi: Spi(0), ..spi_key(1) }, &FIELDS), Err(SaError::SpiZero));
+    assert!(ask(writer.sad(), &outer(Ipsec::Esp, 300, v4(1, 2)), &mut 0).is_ok());
+    assert!(ask(writer.sad(), &outer(Ipsec::Esp, 301, v4(1, 2)), &mut 0).is_err());
+}
+
+#[test]
+fn t26_a_deleted_sa_is_stale_and_its_slot_waits_for_the_epoch() {
+    let (mut writer, epochs) = sad(1, 0, 0, 5);
+    let first = writer.add(&spi_key(300), &FIELDS).unwrap();
+    writer.delete(first, 1000, &epochs).unwrap();
+    assert_eq!(writer.delete(first, 1000, &epochs), Err(SaError::NotFound));
+    assert_eq!(writer.add(&spi_key(300), &FIELDS), Err(SaError::Busy));
+    let packet = outer(Ipsec::Esp, 300, v4(1, 2));
+    let late = writer.sad().lookup(&packet, writer.sad().prepare(&packet), 3500, &mut ());
+    assert_eq!(late.map(|_| ()), Err(SpiClass::RecentlyDeleted { ago_ms: 2500 }));
+    let mut folded = Vec::new();
+    writer.settle(&epochs, |index, _| folded.push(index));
+    assert_eq!(folded, [0]);
+    let second = writer.add(&spi_key(300), &FIELDS).unwrap();
+    assert_ne!(first, second);
+    assert!(writer.sad().entry(first).unwrap().get(first).is_none());
+    assert_eq!(ask(writer.sad(), &packet, &mut 0), Ok(second));
+}
+
+/// What the twin knows: keys in a map, the longest found by asking three times.
+#[derive(Default)]
+struct Twin {
+    sas: BTreeMap<(bool, u32, u8, Option<IpAddr>, Option<IpAddr>), SaId>,
+}
+
+fn twin_key(key: &SaKey) -> (bool, u32, u8, Option<IpAddr>, Option<IpAddr>) {
+    let ah = key.ipsec == Ipsec::Ah;
+    match key.scope {
+        Scope::Spi => (ah, key.spi.0, 0, None, None),
+        Scope::Destination(dst) => (ah, key.spi.0, 1, Some(dst), None),
+        Scope::DestinationSource(both) => {
+            (ah, key.spi.0, 2, Some(both.dst()), Some(both.src()))
+        }
+    }
+}
+
+impl Twin {
+    fn lookup(&self, outer: &OuterHeaders) -> Option<SaId> {
+        let (dst, src) = (Some(outer.endpoints.dst()), Some(outer.endpoints.src()));
+        let ah = outer.ipsec == Ipsec::Ah;
+        [(2, dst, src), (1, dst, None), (0, None, None)]
+            .into_iter()
+            .find_map(|(kind, dst, src)| self.sas.get(&(ah, outer.spi.0, kind, dst, src)).copied())
+    }
+
+    fn knows_spi(&self, outer: &OuterHeaders) -> bool {
+        let ah = outer.ipsec == Ipsec::Ah;
+        self.sas.keys().any(|key| key.0 == ah && key.1 == outer.spi.0)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Add(SaKey),
+    Delete(SaKey),
+    Replace(SaKey),
+    Lookup(Ipsec, u32, Endpoints),
+    Settle,
+}
+
+fn address(v6: bool, n: u8) -> IpAddr {
+    if v6 { IpAddr::from([0, 0, 0, 0, 0, 0, 0, u16::from(n)]) } else { IpAddr::from([0, 0, 0, n]) }
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let spi = prop_oneof![4 => 1u32..6, 1 => 1u32..2000];
+    let key = (any::<bool>(), spi, 0u8..3, any::<bool>(), 0u8..4, 0u8..4).prop_map(
+        |(ah, spi, kind, v6, dst, src)| {
+            let ipsec = if ah { Ipsec::Ah } else { Ipsec::Esp };
+            let dst = (kind > 0).then(|| address(v6, dst));
+            let src = (kind > 1).then(|| address(v6, src));
+            SaKey::new(ipsec, Spi(spi), dst, src).unwrap()
+        },
+    );
+    let packet = (any::<bool>(), 1u32..6, any::<bool>(), 0u8..4, 0u8..4);
+    prop_oneof![
+        5 => key.clone().prop_map(Op::Add),
+        3 => key.clone().prop_map(Op::Delete),
+        1 => key.prop_map(Op::Replace),
+        6 => packet.prop_map(|(ah, spi, v6, dst, src)| Op::Lookup(
+            if ah { Ipsec::Ah } else { Ipsec::Esp },
+            spi,
+            Endpoints::new(address(v6, src), address(v6, dst)).unwrap(),
+        )),
+        1 => Just(Op::Settle),
+    ]
+}
+
+/// Runs operations on the SAD and its twin side by side. Also the body of the fuzz target.
+fn agree(ops: &[Op], capacity: (u32, u32, u32), seed: u64) {
+    let (mut writer, epochs) = sad(capacity.0, capacity.1, capacity.2, seed);
+    let mut twin = Twin::default();
+    for op in ops {
+        match op {
+            Op::Add(key) => match writer.add(key, &FIELDS) {
+                Ok(id) => assert!(twin.sas.insert(twin_key(key), id).is_none(), "duplicate taken"),
+                Err(SaError::Duplicate) => assert!(twin.sas.contains_key(&twin_key(key))),
+                Err(SaError::Full { limit }) => {
+                    let kind = twin_key(key).2;
+                    let count = twin.sas.keys().filter(|other| other.2 == kind).count();
+                    assert_eq!(count, limit as usize);
+                }
+                Err(SaError::Busy) => {}
+                Err(error) => panic!("{error:?}"),
+            },
+            Op::Delete(key) => {
+                assert_eq!(writer.by_key(key), twin.sas.get(&twin_key(key)).copied());
+                if let Some(id) = twin.sas.remove(&twin_key(key)) {
+                    writer.delete(id, 0, &epochs).unwrap();
+                    assert_eq!(writer.delete(id, 0, &epochs), Err(SaError::NotFound));
+                }
+            }
+            Op::Replace(key) => {
+                if let Some(id) = twin.sas.get_mut(&twin_key(key)) {
+                    match writer.replace(*id, &FIELDS, &epochs) {
+                        Ok((new, _)) => *id = new,
+                        Err(error) => assert_eq!(error, SaError::Busy),
+                    }
+                }
+            }
+            Op::Lookup(ipsec, spi, endpoints) => {
+                let packet = outer(*ipsec, *spi, *endpoints);
+                let mut buckets = 0;
+                let found = ask(writer.sad(), &packet, &mut buckets);
+                assert_eq!(found.ok(), twin.lookup(&packet));
+                if let Err(class) = found {
+                    let deleted = matches!(class, SpiClass::RecentlyDeleted { .. });
+                    let elsewhere = class == SpiClass::OtherDestination;
+                    assert!(deleted || elsewhere == twin.knows_spi(&packet));
+                }
+                assert!(buckets <= 6);
+            }
+            Op::Settle => writer.settle(&epochs, |_, _| {}),
+        }
+    }
+    // Every SA is there, and nothing else.
+    for (key, id) in &twin.sas {
+        assert!(writer.sad().entry(*id).unwrap().get(*id).is_some(), "{key:?}");
+        assert_eq!(writer.by_key(&writer.sad().key_of(*id).unwrap()), Some(*id));
+    }
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_a_map(
+        ops in proptest::collection::vec(ops(), 1..400),
+        capacity in (1u32..40, 0u32..40, 0u32..40),
+        seed in any::<u64>(),
+    ) {
+        agree(&ops, capacity, seed);
+    }
+}
+
+#[test]
+fn capacity_is_reached_for_any_seed() {
+    for seed in 0..200 {
+        let (mut writer, _) = sad(3000, 500, 500, seed);
+        for i in 1..=3000 {
+            writer.add(&spi_key(i * 3), &FIELDS).unwrap();
+        }
+        for i in 1..=500_u32 {
+            let dst = IpAddr::from(i.to_be_bytes());
+            let key = SaKey::new(Ipsec::Esp, Spi(i), Some(dst), None).unwrap();
+            writer.add(&key, &FIELDS).unwrap();
+            let key = SaKey::new(Ipsec::Ah, Spi(i), Some(dst), Some(dst)).unwrap();
+            writer.add(&key, &FIELDS).unwrap();
+        }
+    }
+}
