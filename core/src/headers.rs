@@ -127,11 +127,14 @@ pub enum Encap {
 pub struct OuterHeaders {
     /// Outer addresses.
     pub endpoints: Endpoints,
+    /// The cleartext Flow ID of IPv6, which auditable events repeat (RFC 4301 section 5.2); 0 for
+    /// IPv4.
+    pub flow_label: u32,
     /// ESP or AH.
     pub ipsec: Ipsec,
     /// Directly in IP, in UDP or in TCP.
     pub encap: Encap,
-    /// The SPI, never 0.
+    /// The SPI. 0 is never sent (RFC 4303 section 2.1) and no SA answers to it.
     pub spi: Spi,
     /// The 32 bits of the sequence number that are on the wire.
     pub sequence: u32,

@@ -57,7 +57,7 @@
 //! let ingress = Ingress { now_ms: 0, interface: 0 };
 //! let outer = OuterHeaders {
 //!     endpoints: Endpoints::V4 { src: 0xc633_6401, dst: 0xcb00_7101 },
-//!     ipsec: Ipsec::Esp, encap: Encap::None, spi: Spi(0x2222), sequence: 1,
+//!     flow_label: 0, ipsec: Ipsec::Esp, encap: Encap::None, spi: Spi(0x2222), sequence: 1,
 //!     sport: 0, dport: 0, offset: 20, octets: 100,
 //! };
 //! let inner = InnerHeaders {

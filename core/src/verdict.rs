@@ -32,24 +32,22 @@ pub enum Malformed {
     Esp = 8,
     /// An AH whose length field is too small, runs past the end, or does not fit its IP version.
     Ah = 9,
-    /// SPI 0, which is never on the wire (RFC 4303 section 2.1).
-    SpiZero = 10,
     /// A payload on UDP 4500 that is neither keepalive, marker nor ESP.
-    NatT = 11,
+    NatT = 10,
     /// A length of 0 or 1 in a TCP stream, or a stream without its prefix (RFC 9329).
-    TcpFrame = 12,
+    TcpFrame = 11,
     /// The next header of the decrypted packet is not what the SA's mode or the inner version
     /// field demands.
-    NextHeader = 13,
+    NextHeader = 12,
     /// Too short for the ports, type or code of its next layer protocol.
-    NextLayer = 14,
+    NextLayer = 13,
     /// A Routing Header of type 0 with segments left (RFC 5095).
-    RoutingHeader = 15,
+    RoutingHeader = 14,
 }
 
 impl Malformed {
     /// All malformations, in the order of their codes.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::IpVersion,
         Self::IpHeader,
         Self::IpLength,
@@ -60,7 +58,6 @@ impl Malformed {
         Self::Udp,
         Self::Esp,
         Self::Ah,
-        Self::SpiZero,
         Self::NatT,
         Self::TcpFrame,
         Self::NextHeader,
@@ -104,7 +101,7 @@ pub enum Reason {
 
 impl Reason {
     /// Number of reasons: the length of an array that [`Reason::index`] indexes.
-    pub const COUNT: usize = 28;
+    pub const COUNT: usize = 27;
 
     /// Position of this reason in [`Reason::all`]. Dense, and not stable as [`Reason::code`] is.
     pub const fn index(self) -> usize {
@@ -182,7 +179,6 @@ impl Reason {
             Self::Malformed(Malformed::Udp) => "malformed_udp",
             Self::Malformed(Malformed::Esp) => "malformed_esp",
             Self::Malformed(Malformed::Ah) => "malformed_ah",
-            Self::Malformed(Malformed::SpiZero) => "malformed_spi_zero",
             Self::Malformed(Malformed::NatT) => "malformed_nat_t",
             Self::Malformed(Malformed::TcpFrame) => "malformed_tcp_frame",
             Self::Malformed(Malformed::NextHeader) => "malformed_next_header",

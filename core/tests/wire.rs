@@ -327,6 +327,10 @@ proptest! {
         let in_udp = if udp { 8 } else { 0 };
         let expected = OuterHeaders {
             endpoints: ip.endpoints,
+            flow_label: match &ip.headers {
+                IpHeaders::Ipv4(..) => 0,
+                IpHeaders::Ipv6(header, _) => header.flow_label.value(),
+            },
             ipsec: Ipsec::Esp,
             encap: if udp { Encap::Udp } else { Encap::None },
             spi: Spi(spi),

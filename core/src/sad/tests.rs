@@ -47,6 +47,7 @@ pub(super) const FIELDS: SaFields = SaFields {
 pub(super) fn outer(ipsec: Ipsec, spi: u32, endpoints: Endpoints) -> OuterHeaders {
     OuterHeaders {
         endpoints,
+        flow_label: 0,
         ipsec,
         encap: Encap::None,
         spi: Spi(spi),

@@ -24,7 +24,6 @@ impl Carrier {
 /// # Errors
 /// - [`Malformed::Esp`]: fewer than the 8 octets of SPI and sequence number. What a cipher needs more
 ///   than that is known to the SA only.
-/// - [`Malformed::SpiZero`]: SPI 0 is for local use and never sent (RFC 4303 section 2.1).
 #[inline]
 pub fn esp(endpoints: Endpoints, packet: &[u8], offset: u32) -> Result<OuterHeaders, Malformed> {
     esp_in(Carrier::IP, endpoints, packet, offset)
@@ -43,9 +42,10 @@ pub(super) fn esp_in(
     };
     Ok(OuterHeaders {
         endpoints,
+        flow_label: 0,
         ipsec: Ipsec::Esp,
         encap: carrier.encap,
-        spi: spi([p0, p1, p2, p3])?,
+        spi: Spi(u32::from_be_bytes([p0, p1, p2, p3])),
         sequence: u32::from_be_bytes([s0, s1, s2, s3]),
         sport: carrier.sport,
         dport: carrier.dport,
@@ -66,6 +66,7 @@ pub fn ah(endpoints: Endpoints, packet: &[u8], offset: u32) -> Result<OuterHeade
     let header = AhHeader::parse(endpoints.family(), packet)?;
     Ok(OuterHeaders {
         endpoints,
+        flow_label: 0,
         ipsec: Ipsec::Ah,
         encap: Encap::None,
         spi: header.spi,
@@ -84,7 +85,7 @@ pub struct AhHeader {
     pub next_header: u8,
     /// Octets of the header with its ICV, 12 to 1028: what it protects starts there.
     pub octets: u16,
-    /// The SPI, never 0.
+    /// The SPI.
     pub spi: Spi,
     /// The 32 bits of the sequence number that are on the wire.
     pub sequence: u32,
@@ -97,8 +98,7 @@ impl AhHeader {
     /// - [`Malformed::Ah`]: fewer than 12 octets, a length field that gives fewer than 12 or more than
     ///   there are, or under IPv6 a length that is not a multiple of 8 (RFC 4302 section 2.2 and
     ///   3.3.3.2.1).
-    /// - [`Malformed::SpiZero`]: SPI 0 is for local use and never sent (RFC 4302 section 2.4).
-    #[inline]
+        #[inline]
     pub fn parse(family: Family, packet: &[u8]) -> Result<Self, Malformed> {
         let Some(&[next_header, words, _, _, p0, p1, p2, p3, s0, s1, s2, s3]) =
             packet.first_chunk::<12>()
@@ -116,18 +116,9 @@ impl AhHeader {
         Ok(Self {
             next_header,
             octets,
-            spi: spi([p0, p1, p2, p3])?,
+            spi: Spi(u32::from_be_bytes([p0, p1, p2, p3])),
             sequence: u32::from_be_bytes([s0, s1, s2, s3]),
         })
-    }
-}
-
-/// An SPI that may be on the wire: any but 0.
-#[inline]
-fn spi(be: [u8; 4]) -> Result<Spi, Malformed> {
-    match u32::from_be_bytes(be) {
-        0 => Err(Malformed::SpiZero),
-        number => Ok(Spi(number)),
     }
 }
 

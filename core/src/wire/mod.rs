@@ -56,7 +56,7 @@ pub use next_layer::{inner, inner_expecting, transport};
 pub use tcp_encap::classify_tcp_frame;
 pub use udp_encap::{IKE_PORT, NAT_T_PORT, classify_udp};
 
-use crate::headers::{Fragment, Outer, protocol};
+use crate::headers::{Endpoints, Fragment, Outer, protocol};
 use crate::verdict::Reason;
 
 /// What an arriving packet is, from its IP header on: ESP or AH with its SPI, IKE, a NAT keepalive, or
@@ -99,19 +99,29 @@ use crate::verdict::Reason;
 #[inline]
 pub fn classify(packet: &[u8]) -> Result<Outer, Reason> {
     let ip = ip::read(packet, ip::Extent::Whole)?;
-    match (ip.protocol, ip.fragment) {
+    let mut outer = match (ip.protocol, ip.fragment) {
         (protocol::ESP, Fragment::None) => {
-            Ok(Outer::Ipsec(ipsec::esp(ip.endpoints, ip.body, octets(ip.offset))?))
+            Outer::Ipsec(ipsec::esp(ip.endpoints, ip.body, octets(ip.offset))?)
         }
         (protocol::AH, Fragment::None) => {
-            Ok(Outer::Ipsec(ipsec::ah(ip.endpoints, ip.body, octets(ip.offset))?))
+            Outer::Ipsec(ipsec::ah(ip.endpoints, ip.body, octets(ip.offset))?)
         }
         (protocol::ESP | protocol::AH, Fragment::First | Fragment::NonInitial) => {
-            Err(Reason::OuterFragment)
+            return Err(Reason::OuterFragment);
         }
-        (protocol::UDP, Fragment::None | Fragment::First) => udp_encap::classify_datagram(&ip),
-        _ => Ok(Outer::Other),
+        (protocol::UDP, Fragment::None | Fragment::First) => udp_encap::classify_datagram(&ip)?,
+        _ => Outer::Other,
+    };
+    if let (Outer::Ipsec(headers), Endpoints::V6 { .. }) = (&mut outer, ip.endpoints) {
+        headers.flow_label = flow_label(packet);
     }
+    Ok(outer)
+}
+
+/// The last 20 bits of the first word of an IPv6 header (RFC 8200 section 3).
+#[inline]
+fn flow_label(packet: &[u8]) -> u32 {
+    packet.first_chunk::<4>().map_or(0, |word| u32::from_be_bytes(*word) & 0x000f_ffff)
 }
 
 /// A number of octets as the headers give it; more than 4 GiB reads as the largest number.

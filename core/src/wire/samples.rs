@@ -177,6 +177,7 @@ pub(super) fn malformed(what: Malformed) -> Result<Outer, Reason> {
 pub(super) fn outer(endpoints: Endpoints, offset: u32, octets: usize) -> OuterHeaders {
     OuterHeaders {
         endpoints,
+        flow_label: 0,
         ipsec: Ipsec::Esp,
         encap: Encap::None,
         spi: Spi(SPI),
