@@ -1,1 +1,5 @@
 //! The command line of espial, as a library so that its tests and fuzz targets can call it.
+
+pub mod capture;
+pub mod config;
+pub mod open;
