@@ -24,7 +24,7 @@ use crate::matcher::block::ChildRecord;
 use crate::matcher::compile::{self, Source, Staged, same_selector};
 use crate::publish::Publisher;
 use crate::sad::{SaFields, SaId, SaKey, SaMode, SadWriter};
-use crate::selector::{self, TrafficSelector};
+use crate::selector::{self, PairError, Selector, TrafficSelector};
 use crate::verdict::{Mode, Modes};
 
 macro_rules! handle {
@@ -257,6 +257,42 @@ impl<'m> Control<'m> {
     ) -> Result<ChildId, ConfigError> {
         self.tunnel(tunnel)?;
         let selectors = selector::cross(local, remote).map_err(ConfigError::Selector)?;
+        self.stage_child(tunnel, selectors)
+    }
+
+    /// Stages a Child SA with the selectors of a list, behind the tunnel's others: for a set that
+    /// is no cross product, such as several phase 2 selectors that share one SA (T5). Boxes of two
+    /// families are no selectors, and `local_ports` of ICMP, ICMPv6 and Mobility Header read as
+    /// ANY.
+    ///
+    /// # Errors
+    /// As [`Control::add_child`]; the index in [`ConfigError::Selector`] counts boxes.
+    pub fn add_child_selectors(
+        &mut self,
+        tunnel: TunnelId,
+        selectors: &[Selector],
+    ) -> Result<ChildId, ConfigError> {
+        self.tunnel(tunnel)?;
+        // The fields are public: what they promise is tested, as for the sides of a pair.
+        let valid = |one: &Selector| {
+            let Selector { remote, local, protocol, remote_ports, local_ports } = *one;
+            Selector::pair(
+                &TrafficSelector { addrs: local, protocol, ports: local_ports },
+                &TrafficSelector { addrs: remote, protocol, ports: remote_ports },
+            )
+        };
+        for (index, one) in selectors.iter().enumerate() {
+            valid(one).map_err(|error| ConfigError::Selector(PairError { index, ..error }))?;
+        }
+        self.stage_child(tunnel, selectors.iter().filter_map(|one| valid(one).ok().flatten()))
+    }
+
+    /// Stages valid selectors as a Child SA of a live tunnel.
+    fn stage_child(
+        &mut self,
+        tunnel: TunnelId,
+        selectors: impl Iterator<Item = Selector> + Clone,
+    ) -> Result<ChildId, ConfigError> {
         let needed = selectors.clone().count();
         if needed == 0 {
             return Err(ConfigError::NoSelectors);

@@ -102,6 +102,8 @@ pub mod headers;
 pub mod inbound;
 #[cfg(not(loom))]
 pub mod matcher;
+#[cfg(all(feature = "alloc", not(loom)))]
+pub mod names;
 #[cfg(not(loom))]
 pub mod notify;
 pub mod publish;

@@ -23,8 +23,7 @@ pub enum Malformed {
     ExtensionOrder = 4,
     /// More extension headers, or more octets of them, than the stated limit.
     ExtensionLimit = 5,
-    /// A fragment that reaches past the largest IP packet, or one whose length is not a multiple
-    /// of 8 though more fragments follow.
+    /// A fragment that reaches past the largest IP packet.
     Fragment = 6,
     /// A UDP length below 8 or past the end of the IP payload.
     Udp = 7,

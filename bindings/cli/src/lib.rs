@@ -1,5 +1,8 @@
 //! The command line of espial, as a library so that its tests and fuzz targets can call it.
 
 pub mod capture;
+pub mod check;
 pub mod config;
+pub mod conform;
+pub mod demo;
 pub mod open;

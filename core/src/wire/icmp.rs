@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(change(6, &[0x20, 0]).unwrap().fragment, Fragment::First);
         assert_eq!(change(0, &[0x67]), None);
         assert_eq!(change(0, &[0x44]), None);
-        // A first fragment that was cut off is not held to a multiple of 8.
+        // A first fragment that was cut off.
         let mut cut = v4(p::ICMP, &icmp(11, 1, &v4_full(p::UDP, 0x2000, &[], &[7; 16])[..29]));
         assert_eq!(enclosed(&cut).unwrap().fragment, Fragment::First);
         cut[28 + 2..28 + 4].fill(0xff);

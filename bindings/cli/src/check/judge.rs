@@ -1,0 +1,492 @@
+//! One capture's gateway: the core's tables, a replay window and an opener for each SA.
+
+use std::collections::HashMap;
+
+use espial::control::{Control, SaParams};
+use espial::headers::{Endpoints, Outer, OuterHeaders, protocol};
+use espial::inbound::{Arrival, Ingress};
+use espial::names::Names;
+use espial::sad::SaKey;
+use espial::sad::replay::ReplayWindow;
+use espial::verdict::{Decision, Malformed, Reason, Refusal, Verdict};
+use espial::wire::tcp_encap::{MAX_CONTENT_OCTETS, Prefix, Stream};
+use espial::{Capacity, ChildId, Gateway, Ipsec, Opened, SaId, SaMode, TunnelId, Worker, wire};
+
+use super::measure::Speed;
+use super::row::{Class, FrameAt, Row, Word};
+use crate::capture::CapturePacket;
+use crate::capture::tcp::{Content, Delivery, Flow, Reassembler, Side, StreamId};
+use crate::config::{GatewayConfig, SaConfig};
+use crate::open::Opener;
+
+/// A gateway that is large enough for a configuration.
+///
+/// # Errors
+/// What does not fit, in words.
+pub fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
+    let children = config.tunnels.iter().flat_map(|tunnel| &tunnel.children);
+    let selectors = children.clone().map(|child| child.local.len() * child.remote.len());
+    let keys = |wanted: fn(&SaConfig) -> bool| config.sas().filter(|(_, _, sa)| wanted(sa)).count();
+    // One more of each, since a capacity of 0 is refused and a configuration may be empty.
+    let size = |n: usize| u32::try_from(n + 1).map_err(|_| String::from("too much for one gateway"));
+    let capacity = Capacity {
+        tunnels: size(config.tunnels.len())?,
+        children: size(children.count())?,
+        selectors: size(selectors.sum())?,
+        sas: size(keys(|sa| sa.dst.is_none()))?,
+        sas_dst: size(keys(|sa| sa.dst.is_some() && sa.src.is_none()))?,
+        sas_dst_src: size(keys(|sa| sa.src.is_some()))?,
+        workers: 1,
+    };
+    // The seed keeps peers from choosing SPIs that collide; a recorded capture chooses nothing.
+    Gateway::new(&capacity, [0x6573_7069_616c, 1]).map_err(|error| error.to_string())
+}
+
+/// An SA of the configuration.
+struct SaState<'c> {
+    tunnel: &'c str,
+    child: &'c str,
+    child_id: ChildId,
+    config: &'c SaConfig,
+    id: Option<SaId>,
+    opener: Option<Opener>,
+    window: ReplayWindow,
+}
+
+/// An SA is installed or deleted at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Change {
+    time: i64,
+    /// Deletions sort before installations: an SA exists until just before `deleted`.
+    install: bool,
+    sa: usize,
+}
+
+/// Judges the packets of one capture in their order.
+pub struct Judge<'g, 'c> {
+    config: &'c GatewayConfig,
+    control: &'g mut Control<'static>,
+    worker: Worker<'g>,
+    tunnels: Vec<TunnelId>,
+    children: Names<ChildId>,
+    sas: Vec<SaState<'c>>,
+    /// Position in `sas` of the SA in each slot of the core's table.
+    by_slot: HashMap<u32, usize>,
+    changes: std::iter::Peekable<std::vec::IntoIter<Change>>,
+    now: i64,
+    reassembler: Reassembler,
+    streams: HashMap<StreamId, Deframer>,
+    /// Flows whose originator sent the prefix of RFC 9329.
+    encapsulated: HashMap<Flow, StreamId>,
+}
+
+struct Deframer {
+    stream: Stream,
+    buffer: Vec<u8>,
+}
+
+/// Separates tunnel from Child SA in a directory of both; no name can hold it.
+const SEPARATOR: char = '\u{0}';
+
+impl<'g, 'c> Judge<'g, 'c> {
+    /// Configures `gateway` with everything but the SAs, which come and go with time.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn new(config: &'c GatewayConfig, gateway: &'g mut Gateway<'static>) -> Result<Self, String> {
+        let (control, mut workers) = gateway.split();
+        let worker = workers.take().ok_or("no worker")?;
+        let mut children = Names::new();
+        let mut tunnels = Vec::new();
+        let mut sas = Vec::new();
+        for tunnel in &config.tunnels {
+            let shadow = tunnel.shadow.iter().copied().collect();
+            let id = control.add_tunnel(tunnel.mode, shadow).map_err(|e| e.to_string())?;
+            tunnels.push(id);
+            for child in &tunnel.children {
+                let at = |error: &dyn std::fmt::Display| {
+                    format!("line {}: child \"{}\": {error}", child.line, child.name)
+                };
+                let child_id =
+                    control.add_child(id, &child.local, &child.remote).map_err(|e| at(&e))?;
+                let name = format!("{}{SEPARATOR}{}", tunnel.name, child.name);
+                children.insert(&name, child_id).map_err(|e| at(&e))?;
+                for sa in &child.sas {
+                    let window = ReplayWindow::new(sa.replay_window, sa.esn).map_err(|e| at(&e))?;
+                    let top = u64::from(sa.sequence_high) << 32;
+                    sas.push(SaState {
+                        tunnel: &tunnel.name,
+                        child: &child.name,
+                        child_id,
+                        config: sa,
+                        id: None,
+                        opener: Opener::new(sa),
+                        window: if sa.esn && top > 0 { window.with_top(top) } else { window },
+                    });
+                }
+            }
+        }
+        control.publish().map_err(|e| e.to_string())?;
+        let mut changes: Vec<_> = sas
+            .iter()
+            .enumerate()
+            .flat_map(|(sa, state)| {
+                let install = state.config.installed.unwrap_or(i64::MIN);
+                let delete = state.config.deleted;
+                let install = Change { time: install, install: true, sa };
+                let delete = delete.map(|time| Change { time, install: false, sa });
+                std::iter::once(install).chain(delete)
+            })
+            .collect();
+        changes.sort();
+        let mut judge = Self {
+            config,
+            control,
+            worker,
+            tunnels,
+            children,
+            sas,
+            by_slot: HashMap::new(),
+            changes: changes.into_iter().peekable(),
+            now: i64::MIN,
+            reassembler: Reassembler::new(),
+            streams: HashMap::new(),
+            encapsulated: HashMap::new(),
+        };
+        judge.advance(i64::MIN)?;
+        Ok(judge)
+    }
+
+    /// The worker, to judge packets without replay windows and openers.
+    pub(super) fn worker(&mut self) -> &mut Worker<'g> {
+        &mut self.worker
+    }
+
+    /// Counters of each tunnel as the core has them: packets, drops, Child SAs, those up.
+    pub(super) fn tunnel_counts(&self) -> Vec<(u64, u64, u32, u32)> {
+        let one = |id: &TunnelId| {
+            let counts = self.control.tunnel_counts(*id).unwrap_or_default();
+            let (total, up) = self.control.child_counts(*id).unwrap_or_default();
+            (counts.packets, counts.all_drops(), total, up)
+        };
+        self.tunnels.iter().map(one).collect()
+    }
+
+    /// Installs and deletes the SAs that are due at `time`.
+    fn advance(&mut self, time: i64) -> Result<(), String> {
+        self.now = self.now.max(time);
+        while let Some(change) = self.changes.next_if(|change| change.time <= self.now) {
+            self.worker.quiescent();
+            let Some(state) = self.sas.get_mut(change.sa) else { continue };
+            if change.install {
+                let SaConfig { ipsec, spi, dst, src, mode, encap, line, .. } = state.config;
+                let add = || {
+                    let key = SaKey::new(*ipsec, *spi, *dst, *src)?;
+                    self.control.add_sa(state.child_id, &SaParams { key, mode: *mode, encap: *encap })
+                };
+                let mut add = add;
+                let id = add().map_err(|error| format!("line {line}: SA {spi}: {error}"))?;
+                state.id = Some(id);
+                self.by_slot.insert(id.index(), change.sa);
+            } else if let Some(id) = state.id.take() {
+                let millis = millis(change.time);
+                self.control.delete_sa(id, millis).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges one packet of the capture and gives `sink` a row for it, or one for each frame that
+    /// it completes.
+    pub fn packet(
+        &mut self,
+        packet: &CapturePacket,
+        speed: &mut Speed,
+        sink: &mut dyn FnMut(Row<'c>),
+    ) {
+        // The configuration was validated: SAs with equal keys do not meet.
+        if let Err(error) = self.advance(packet.time) {
+            eprintln!("espial: packet {}: {error}", packet.number);
+        }
+        self.worker.quiescent();
+        let (number, time) = (packet.number, packet.time);
+        let Some(ip) = packet.ip.as_deref() else {
+            return sink(Row::pass(number, time, Class::Other));
+        };
+        if let Some(delivery) = self.reassembler.push(number, ip) {
+            if self.is_ours(delivery.flow.dst.ip()) && self.delivery(&delivery, time, sink) {
+                return;
+            }
+        }
+        let class = class_of(ip);
+        if destination(ip).is_some_and(|dst| !self.is_ours(dst)) {
+            let outer = match wire::classify(ip) {
+                Ok(Outer::Ipsec(outer)) => Some(outer),
+                _ => None,
+            };
+            return sink(Row { outer, ..Row::pass(number, time, class) });
+        }
+        let row = Row::pass(number, time, class);
+        let row = match self.worker.arrive(ip, ingress(time)) {
+            Arrival::Pass(_) => row,
+            Arrival::Drop(refusal) => {
+                // Known SPIs with another encapsulation have an SA to name.
+                let outer = match wire::classify(ip) {
+                    Ok(Outer::Ipsec(outer)) => Some(outer),
+                    _ => None,
+                };
+                self.refused(Row { outer, ..row }, &refusal)
+            }
+            Arrival::Sa(sa, outer) => self.opened(row, sa, &outer, ip, speed),
+        };
+        sink(row);
+    }
+
+    fn is_ours(&self, dst: std::net::IpAddr) -> bool {
+        self.config.addresses.is_empty() || self.config.addresses.contains(&dst)
+    }
+
+    /// Frames of a TCP stream. False if it is no stream of RFC 9329: then the segment is a packet
+    /// like any other.
+    fn delivery(
+        &mut self,
+        delivery: &Delivery,
+        time: i64,
+        sink: &mut dyn FnMut(Row<'c>),
+    ) -> bool {
+        let number = delivery.number;
+        let unreadable = Row {
+            word: Word::Drop,
+            reason: Some(Reason::Malformed(Malformed::TcpFrame)),
+            ..Row::pass(number, time, Class::Other)
+        };
+        let responder = delivery.side == Side::Responder;
+        if responder && !self.encapsulated.contains_key(&delivery.flow.reversed()) {
+            return false;
+        }
+        let mut deframer = self.streams.remove(&delivery.stream).unwrap_or_else(|| Deframer {
+            stream: if responder { Stream::from_responder() } else { Stream::from_initiator() },
+            buffer: vec![0; MAX_CONTENT_OCTETS],
+        });
+        let Content::Octets(octets) = &delivery.content else {
+            let known = deframer.stream.prefix() == Prefix::Present;
+            if known {
+                sink(unreadable);
+            }
+            return known;
+        };
+        let mut rest = octets.as_slice();
+        let fault = loop {
+            match deframer.stream.next_frame(&mut rest, &mut deframer.buffer) {
+                Ok(Some(frame)) => {
+                    let at = FrameAt {
+                        number: frame.number,
+                        length: frame.length,
+                        stream_offset: frame.stream_offset,
+                    };
+                    let row = self.frame(&delivery.flow, frame.content, time, number);
+                    sink(Row { frame: Some(at), ..row });
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        let ours = responder || deframer.stream.prefix() != Prefix::Absent;
+        if deframer.stream.prefix() == Prefix::Present {
+            self.encapsulated.insert(delivery.flow, delivery.stream);
+        }
+        self.streams.insert(delivery.stream, deframer);
+        if ours && fault.is_some() {
+            sink(unreadable);
+        }
+        ours
+    }
+
+    fn frame(&mut self, flow: &Flow, content: &[u8], time: i64, number: u64) -> Row<'c> {
+        let row = |class| Row::pass(number, time, class);
+        let Some(endpoints) = Endpoints::new(flow.src.ip(), flow.dst.ip()) else {
+            return row(Class::Other);
+        };
+        let (sport, dport) = (flow.src.port(), flow.dst.port());
+        match wire::classify_tcp_frame(endpoints, sport, dport, content) {
+            Ok(Outer::Ipsec(outer)) => match self.worker.lookup(&outer, ingress(time)) {
+                Arrival::Sa(sa, outer) => {
+                    // The frame is the ESP packet: it starts where the frame's content does.
+                    let outer = OuterHeaders { offset: 0, ..outer };
+                    self.opened(row(Class::Esp), sa, &outer, content, &mut Speed::default())
+                }
+                Arrival::Drop(refusal) => {
+                    self.refused(Row { outer: Some(outer), ..row(Class::Esp) }, &refusal)
+                }
+                Arrival::Pass(_) => row(Class::Esp),
+            },
+            Ok(Outer::Ike) => row(Class::Ike),
+            Ok(Outer::NatKeepalive) => row(Class::NatKeepalive),
+            Ok(Outer::Other) => row(Class::Other),
+            Err(reason) => Row {
+                word: Word::Drop,
+                reason: Some(reason),
+                ..row(Class::Esp)
+            },
+        }
+    }
+
+    /// A drop before any SA, or for its encapsulation.
+    fn refused(&self, row: Row<'c>, refusal: &Refusal) -> Row<'c> {
+        let known = match (refusal.reason, row.outer) {
+            (Reason::WrongEncap, Some(outer)) => self.sa_of(&outer),
+            _ => None,
+        };
+        Row {
+            word: Word::Drop,
+            reason: Some(refusal.reason),
+            spi_class: refusal.spi_class,
+            ..self.on_sa(row, known)
+        }
+    }
+
+    /// The installed SA whose key fits outer headers best.
+    fn sa_of(&self, outer: &OuterHeaders) -> Option<usize> {
+        let (dst, src) = (outer.endpoints.dst(), outer.endpoints.src());
+        [(Some(dst), Some(src)), (Some(dst), None), (None, None)]
+            .into_iter()
+            .filter_map(|(dst, src)| SaKey::new(outer.ipsec, outer.spi, dst, src).ok())
+            .find_map(|key| self.control.find_sa(&key))
+            .and_then(|id| self.by_slot.get(&id.index()).copied())
+    }
+
+    fn on_sa(&self, row: Row<'c>, sa: Option<usize>) -> Row<'c> {
+        let state = sa.and_then(|sa| self.sas.get(sa));
+        Row { sa, arrived: state.map(|state| (state.tunnel, state.child)), ..row }
+    }
+
+    /// A packet on a known SA: replay, decryption, then the check. `octets` holds the IPsec
+    /// header at the offset that `outer` says.
+    fn opened(
+        &mut self,
+        row: Row<'c>,
+        id: SaId,
+        outer: &OuterHeaders,
+        octets: &[u8],
+        speed: &mut Speed,
+    ) -> Row<'c> {
+        let sa = self.by_slot.get(&id.index()).copied();
+        let row = self.on_sa(Row { outer: Some(*outer), ..row }, sa);
+        let ingress = ingress(row.time);
+        let opened = match sa.and_then(|sa| self.sas.get_mut(sa)) {
+            Some(state) => open(state, outer, octets),
+            None => Err(Reason::NotOpened),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(reason) => {
+                let verdict = self.worker.report(id, outer, reason, ingress);
+                return self.judged(row, &verdict, None);
+            }
+        };
+        speed.sample(octets, opened.next_header, &opened.payload);
+        let (next_header, payload) = (opened.next_header, opened.payload.as_slice());
+        let verdict =
+            self.worker.check(&Opened { sa: id, outer, next_header, payload }, ingress);
+        let mode = sa.and_then(|sa| self.sas.get(sa)).map(|state| state.config.mode);
+        let inner = match mode {
+            Some(SaMode::Transport) => wire::transport(outer.endpoints, next_header, payload),
+            _ => wire::inner_expecting(next_header, payload),
+        };
+        self.judged(row, &verdict, inner.ok())
+    }
+
+    fn judged(
+        &self,
+        row: Row<'c>,
+        verdict: &Verdict,
+        inner: Option<espial::InnerHeaders>,
+    ) -> Row<'c> {
+        let asked = verdict.shadow_asked;
+        let shadow = (asked.bits() != 0).then_some((asked, verdict.shadow_accepts));
+        let row = Row { inner, shadow, ..row };
+        match &verdict.decision {
+            Decision::Accept(_) => Row { word: Word::Accept, ..row },
+            Decision::Drop(refusal) => Row {
+                word: Word::Drop,
+                reason: Some(refusal.reason),
+                spi_class: refusal.spi_class,
+                belongs_to: refusal.belongs_to.and_then(|child| self.child_name(child)),
+                field: refusal.field,
+                nearest: refusal.nearest.map(|nearest| (nearest, refusal.nearest_index)),
+                ..row
+            },
+        }
+    }
+
+    fn child_name(&self, id: ChildId) -> Option<&'c str> {
+        let (tunnel, child) = self.children.name(id)?.split_once(SEPARATOR)?;
+        let tunnel = self.config.tunnels.iter().find(|known| known.name == tunnel)?;
+        tunnel.children.iter().find(|known| known.name == child).map(|known| known.name.as_str())
+    }
+}
+
+/// RFC 4303 section 3.4: replay pre-check, integrity and decryption, then the window moves.
+fn open(
+    state: &mut SaState<'_>,
+    outer: &OuterHeaders,
+    octets: &[u8],
+) -> Result<crate::open::Opened, Reason> {
+    let full = state.window.precheck(outer.sequence).map_err(|_| Reason::Replay)?;
+    let opener = state.opener.as_ref().ok_or(Reason::NotOpened)?;
+    let high = (full >> 32) as u32;
+    let offset = outer.offset as usize;
+    let opened = match outer.ipsec {
+        Ipsec::Esp => {
+            let end = offset.saturating_add(outer.octets as usize);
+            opener.open_esp(octets.get(offset..end).unwrap_or(&[]), high)
+        }
+        Ipsec::Ah => opener.open_ah(octets, offset, high),
+    }?;
+    state.window.commit(full).map_err(|_| Reason::Replay)?;
+    Ok(opened)
+}
+
+fn ingress(time: i64) -> Ingress {
+    Ingress { now_ms: millis(time), interface: 0 }
+}
+
+fn millis(micros: i64) -> u64 {
+    u64::try_from(micros / 1000).unwrap_or(0)
+}
+
+/// The class of a packet that starts at its IP header, as far as that can be told.
+fn class_of(ip: &[u8]) -> Class {
+    match wire::classify(ip) {
+        Ok(Outer::Ipsec(outer)) if outer.is_esp() => Class::Esp,
+        Ok(Outer::Ipsec(_)) => Class::Ah,
+        Ok(Outer::Ike) => Class::Ike,
+        Ok(Outer::NatKeepalive) => Class::NatKeepalive,
+        Ok(Outer::Other) => Class::Other,
+        Err(Reason::OuterFragment | Reason::Malformed(Malformed::Esp | Malformed::NatT)) => {
+            if protocol_of(ip) == Some(protocol::AH) { Class::Ah } else { Class::Esp }
+        }
+        Err(Reason::Malformed(Malformed::Ah)) => Class::Ah,
+        Err(_) => match protocol_of(ip) {
+            Some(protocol::ESP) => Class::Esp,
+            Some(protocol::AH) => Class::Ah,
+            _ => Class::Other,
+        },
+    }
+}
+
+/// The protocol that the fixed IP header names.
+fn protocol_of(ip: &[u8]) -> Option<u8> {
+    let at = if ip.first()? >> 4 == 4 { 9 } else { 6 };
+    ip.get(at).copied()
+}
+
+/// The destination address of a packet whose fixed IP header arrived.
+fn destination(ip: &[u8]) -> Option<std::net::IpAddr> {
+    match ip.first()? >> 4 {
+        4 => Some(std::net::IpAddr::from(*ip.get(16..)?.first_chunk::<4>()?)),
+        6 => Some(std::net::IpAddr::from(*ip.get(24..)?.first_chunk::<16>()?)),
+        _ => None,
+    }
+}
+
