@@ -624,7 +624,13 @@ impl<'m> Control<'m> {
                 Some(child) if child.life == Life::Live && child.first as usize == read => {
                     let count = child.count as usize;
                     child.first = write as u32;
-                    self.staged.copy_within(read..read + count, write);
+                    // One by one: the compiler cannot prove that `copy_within` does not panic.
+                    for offset in 0..count {
+                        let Some(&one) = self.staged.get(read + offset) else { break };
+                        if let Some(slot) = self.staged.get_mut(write + offset) {
+                            *slot = one;
+                        }
+                    }
                     read += count;
                     write += count;
                 }

@@ -329,11 +329,8 @@ impl<'g> Worker<'g> {
     #[inline]
     fn find(&mut self, outer: &OuterHeaders, prepared: Prepared, ingress: Ingress) -> Arrival {
         match self.tables.sad.lookup(outer, prepared, ingress.now_ms, &mut ()) {
-            Ok((sa, entry)) => match entry.get(sa) {
-                Some(fields) if fields.encap == outer.encap => Arrival::Sa(sa, *outer),
-                Some(fields) => self.refuse_encap(sa, &fields, outer, ingress),
-                None => self.refuse_spi(outer, SpiClass::RecentlyDeleted { ago_ms: 0 }, ingress),
-            },
+            Ok((sa, fields)) if fields.encap == outer.encap => Arrival::Sa(sa, *outer),
+            Ok((sa, fields)) => self.refuse_encap(sa, &fields, outer, ingress),
             Err(class) => self.refuse_spi(outer, class, ingress),
         }
     }

@@ -62,11 +62,21 @@ impl Entry {
     /// The SA's fields if `id` still names it.
     #[inline]
     pub(crate) fn get(&self, id: SaId) -> Option<SaFields> {
-        if self.generation.load(Ordering::Acquire) != id.generation {
-            return None;
-        }
+        (self.generation.load(Ordering::Acquire) == id.generation).then(|| self.fields())
+    }
+
+    /// Generation and fields of the SA in this slot, if one lives here.
+    #[inline]
+    pub(super) fn alive(&self) -> Option<(u32, SaFields)> {
+        let generation = self.generation.load(Ordering::Acquire);
+        (generation & 1 == 1).then(|| (generation, self.fields()))
+    }
+
+    /// Stable from birth until the slot is filled again.
+    #[inline]
+    fn fields(&self) -> SaFields {
         let flags = self.flags.load(Ordering::Relaxed);
-        Some(SaFields {
+        SaFields {
             tunnel: self.tunnel.load(Ordering::Relaxed),
             child: self.child.load(Ordering::Relaxed),
             child_generation: self.child_generation.load(Ordering::Relaxed),
@@ -76,13 +86,7 @@ impl Entry {
                 1 => Encap::Udp,
                 _ => Encap::Tcp,
             },
-        })
-    }
-
-    /// The generation now; odd = alive.
-    #[inline]
-    pub(crate) fn generation(&self) -> u32 {
-        self.generation.load(Ordering::Acquire)
+        }
     }
 
     /// The tunnel the entry belongs, or last belonged, to.

@@ -16,7 +16,9 @@
 //! Buckets (cache lines of the table) read by a lookup, hit or miss, at any load, for any keys: 2
 //! where all SAs of the SPI are found by SPI alone, 4 where there are keys of one longer type, 6
 //! where there are both. Beside them one entry, and for a longer key one entry for each word of
-//! its two buckets whose 32-bit tag is equal (16 at most; more than one by chance of 2^-28).
+//! its two buckets whose 32-bit tag is equal (16 at most; more than one by chance of 2^-28). A
+//! lookup that the writer overtakes between table and entry looks once more: twice the buckets.
+//! One that is overtaken twice by replacements of its own key calls the SA deleted.
 //!
 //! Invariants:
 //! - I1: each SPI and protocol in use has exactly one root word; its flags say which keys exist.
@@ -81,6 +83,15 @@ pub(crate) struct Sad<'m> {
     keys: HashKeys,
 }
 
+/// What one look at the table found.
+enum Found {
+    Sa(SaId, SaFields),
+    /// No key fits; `spi_in_use` if others have the SPI.
+    Nothing { spi_in_use: bool },
+    /// The SA died after its word was read.
+    Gone,
+}
+
 /// A packet's root hash, computed once and used for prefetch and lookup.
 #[derive(Clone, Copy)]
 pub(crate) struct Prepared(Hash);
@@ -102,9 +113,36 @@ impl<'m> Sad<'m> {
         prepared: Prepared,
         now_ms: u64,
         probe: &mut impl Probe,
-    ) -> Result<(SaId, &'m Entry), SpiClass> {
-        let Some((_, root)) = self.find_root(outer.ipsec, outer.spi, &prepared.0, probe) else {
-            return Err(self.miss(outer, false, now_ms));
+    ) -> Result<(SaId, SaFields), SpiClass> {
+        match self.find_sa(outer, &prepared.0, probe) {
+            Found::Sa(id, fields) => Ok((id, fields)),
+            Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
+            Found::Gone => self.lookup_overtaken(outer, prepared, now_ms, probe),
+        }
+    }
+
+    /// The writer deleted or replaced the SA between our look at the table and the one at its
+    /// entry. What took its place was in the table before the old entry died, so looking once more
+    /// finds it.
+    #[cold]
+    fn lookup_overtaken(
+        &self,
+        outer: &OuterHeaders,
+        prepared: Prepared,
+        now_ms: u64,
+        probe: &mut impl Probe,
+    ) -> Result<(SaId, SaFields), SpiClass> {
+        match self.find_sa(outer, &prepared.0, probe) {
+            Found::Sa(id, fields) => Ok((id, fields)),
+            Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
+            Found::Gone => Err(SpiClass::RecentlyDeleted { ago_ms: 0 }),
+        }
+    }
+
+    #[inline]
+    fn find_sa(&self, outer: &OuterHeaders, hash: &Hash, probe: &mut impl Probe) -> Found {
+        let Some((_, root)) = self.find_root(outer.ipsec, outer.spi, hash, probe) else {
+            return Found::Nothing { spi_in_use: false };
         };
         if root.has(Record::HAS_DESTINATION | Record::HAS_DESTINATION_SOURCE) {
             for (kind, flag) in [
@@ -114,27 +152,27 @@ impl<'m> Sad<'m> {
                 if !root.has(flag) {
                     continue;
                 }
-                let parts = Parts::long(kind, outer);
-                if let Some((_, found)) = self.find_long(&parts, probe) {
-                    return self.named(found.index()).ok_or(SpiClass::NeverSeen);
+                if let Some((_, found)) = self.find_long(&Parts::long(kind, outer), probe) {
+                    return self.found(found.index());
                 }
             }
         }
         if root.has(Record::HAS_SA) {
-            if let Some(named) = self.named(root.index()) {
-                return Ok(named);
-            }
+            return self.found(root.index());
         }
-        Err(self.miss(outer, true, now_ms))
+        Found::Nothing { spi_in_use: true }
     }
 
-    /// Entry of an index that a table word holds.
     #[inline]
-    fn named(&self, index: u32) -> Option<(SaId, &'m Entry)> {
-        let entry = self.entries.get(index as usize)?;
-        let generation = entry.generation();
-        // Even: deleted between our look at the table and this one.
-        (generation & 1 == 1).then_some((SaId { index, generation }, entry))
+    fn found(&self, index: u32) -> Found {
+        self.named(index).map_or(Found::Gone, |(id, fields)| Found::Sa(id, fields))
+    }
+
+    /// The SA at an index that a table word holds, if it still lives.
+    #[inline]
+    fn named(&self, index: u32) -> Option<(SaId, SaFields)> {
+        let (generation, fields) = self.entries.get(index as usize)?.alive()?;
+        Some((SaId { index, generation }, fields))
     }
 
     #[inline]
