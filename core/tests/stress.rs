@@ -67,7 +67,13 @@ struct Read {
     unknown: u64,
 }
 
-fn reader(mut worker: Worker<'_>, sources: &Sources, serial: &AtomicU32, stop: &AtomicBool) -> Read {
+fn reader(
+    mut worker: Worker<'_>,
+    sources: &Sources,
+    serial: &AtomicU32,
+    rounds: &AtomicU32,
+    stop: &AtomicBool,
+) -> Read {
     let ingress = Ingress::default();
     let mut read = Read { checked: 0, unknown: 0 };
     while !stop.load(Ordering::Relaxed) {
@@ -106,6 +112,7 @@ fn reader(mut worker: Worker<'_>, sources: &Sources, serial: &AtomicU32, stop: &
             }
         }
         worker.quiescent();
+        rounds.fetch_add(1, Ordering::Relaxed);
     }
     read
 }
@@ -176,17 +183,23 @@ fn no_false_answer_while_a_writer_rekeys() {
     let first = writer.child();
     let mut moving = (first, writer.add(first, MOVING));
 
+    let all_rounds: [AtomicU32; READERS] = Default::default();
     let reads: Vec<Read> = thread::scope(|scope| {
+        let mut rounds = all_rounds.iter();
         let readers: Vec<_> = (0..READERS)
             .map(|_| {
                 let worker = workers.take().unwrap();
                 let (sources, serial, stop) = (&sources, &serial, &stop);
-                scope.spawn(move || reader(worker, sources, serial, stop))
+                let rounds = rounds.next().unwrap();
+                scope.spawn(move || reader(worker, sources, serial, rounds, stop))
             })
             .collect();
         let mut churn: Vec<(ChildId, SaId)> = Vec::new();
         let turns = std::env::var("ESPIAL_STRESS_TURNS").ok().and_then(|n| n.parse().ok());
-        for turn in 0..turns.unwrap_or(TURNS) {
+        let turns = turns.unwrap_or(TURNS);
+        // On, until every reader has been round a few times beside the writer.
+        let begun = || all_rounds.iter().all(|rounds| rounds.load(Ordering::Relaxed) > 20);
+        for turn in (0..1_000_000).take_while(|turn| *turn < turns || !begun()) {
             // The moving SPI goes to a new Child SA with other selectors, without a gap.
             let child = writer.child();
             let (old_child, old) = moving;
