@@ -232,9 +232,7 @@ fn run_case(value: &Value) -> Result<Line, Problem> {
         return Err(Problem(format!("unknown kind `{name}`")));
     };
     // For people.
-    for name in ["source", "note"] {
-        let _ = case.get(name);
-    }
+    let _ = case.get("source");
     let quirk = case.flag("upstream_quirk")?;
     let run = match kind {
         Kind::Records => return Ok(Line::Recorded),
@@ -250,27 +248,21 @@ fn run_case(value: &Value) -> Result<Line, Problem> {
 }
 
 impl Report<'_> {
-    /// Failures only; a pass is a number at the end.
+    /// One line for a failure; a pass is a number at the end.
     fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        let head = |out: &mut dyn Write| {
-            let id = self.id.as_deref().unwrap_or("(no id)");
-            let kind = self.kind.as_deref().unwrap_or("no kind");
-            writeln!(out, "failed {id} ({kind}, {}:{})", self.file.display(), self.number)
-        };
-        match &self.line {
-            Line::Passed | Line::Recorded => Ok(()),
-            Line::NotRun(Problem(problem)) => {
-                head(out)?;
-                writeln!(out, "  {problem}")
-            }
+        let what = match &self.line {
+            Line::Passed | Line::Recorded => return Ok(()),
+            Line::NotRun(Problem(problem)) => problem.clone(),
             Line::Missed(mismatches) => {
-                head(out)?;
-                for Mismatch { what, expected, got } in mismatches {
-                    writeln!(out, "  {what}: expected {expected}, got {got}")?;
-                }
-                Ok(())
+                let each = |Mismatch { what, expected, got }: &Mismatch| {
+                    format!("{what}: expected {expected}, got {got}")
+                };
+                mismatches.iter().map(each).collect::<Vec<_>>().join("; ")
             }
-        }
+        };
+        let id = self.id.as_deref().unwrap_or("(no id)");
+        let kind = self.kind.as_deref().unwrap_or("no kind");
+        writeln!(out, "failed {id} ({kind}, {}:{}): {what}", self.file.display(), self.number)
     }
 
     fn to_json(&self) -> Value {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use espial_cli::check::{self, CheckError, Form};
 use espial_cli::config::GatewayConfig;
-use espial_cli::demo;
+use espial_cli::{conform, demo};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
@@ -48,6 +48,18 @@ Examples:
         #[arg(long)]
         trace: bool,
     },
+    /// Run conformance cases
+    #[command(after_help = "\
+Example:
+  espial conform sa_check.jsonl sad_ops.jsonl")]
+    Conform {
+        /// Files of cases, JSON Lines
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// One JSON object a case
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,6 +75,10 @@ fn main() -> ExitCode {
             };
             check(&config, &capture, form, &mut out)
         }
+        Some(Command::Conform { files, json }) => {
+            let format = if json { conform::Format::Json } else { conform::Format::Text };
+            conform(&files, format, &mut out)
+        }
     };
     let status = status.and_then(|status| out.flush().map(|()| status).map_err(CheckError::Output));
     match status {
@@ -76,6 +92,19 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn conform(
+    files: &[PathBuf],
+    format: conform::Format,
+    out: &mut dyn Write,
+) -> Result<u8, CheckError> {
+    let outcome = conform::run(files, format, out)?;
+    out.flush()?;
+    for unusable in &outcome.unusable {
+        eprintln!("{unusable}");
+    }
+    Ok(outcome.exit_status())
 }
 
 fn check(

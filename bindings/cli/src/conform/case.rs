@@ -1,6 +1,7 @@
 //! A case as JSON, read so that nothing in it is passed over, and what came of it.
 //!
-//! I1: every field of every object is asked for by name or reported: [`Object::close`].
+//! I1: every field of every object is asked for by name or reported: [`Object::close`]. `note` is
+//!     for people.
 //! I2: a case that compares nothing is not a pass: [`Findings::outcome`].
 
 use std::fmt;
@@ -44,7 +45,12 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Compares an expectation with the core's answer as JSON values.
-    pub(super) fn compare(&mut self, what: impl fmt::Display, expected: &Value, got: impl Into<Value>) {
+    pub(super) fn compare(
+        &mut self,
+        what: impl fmt::Display,
+        expected: &Value,
+        got: impl Into<Value>,
+    ) {
         let got = got.into();
         self.check(what, *expected == got, expected, got);
     }
@@ -140,7 +146,11 @@ impl<'a> Object<'a> {
     }
 
     /// An integer, or what stands for it when it is absent.
-    pub(super) fn number_or<T: TryFrom<u64>>(&mut self, name: &str, absent: T) -> Result<T, Problem> {
+    pub(super) fn number_or<T: TryFrom<u64>>(
+        &mut self,
+        name: &str,
+        absent: T,
+    ) -> Result<T, Problem> {
         match self.get(name) {
             Some(value) => number(&self.at(name), value),
             None => Ok(absent),
@@ -195,7 +205,7 @@ impl<'a> Object<'a> {
     /// A [`Problem`] that names the fields nobody asked for.
     pub(super) fn close(self) -> Result<(), Problem> {
         let unknown: Vec<_> = (self.names())
-            .filter(|name| !self.asked.iter().any(|asked| asked == name))
+            .filter(|name| *name != "note" && !self.asked.iter().any(|asked| asked == name))
             .map(|name| format!("`{}`", self.at(name)))
             .collect();
         match unknown.as_slice() {

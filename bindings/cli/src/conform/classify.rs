@@ -47,7 +47,8 @@ fn compare(object: &mut Object<'_>, got: &Map<String, Value>, findings: &mut Fin
             _ => Value::Null,
         });
         let short = value.as_str().and_then(|text| text.strip_prefix("malformed_"));
-        let met = *expected == value || (name == "reason" && short.is_some_and(|text| *expected == text));
+        let met =
+            *expected == value || (name == "reason" && short.is_some_and(|text| *expected == text));
         findings.check(object.at(name), met, expected, value);
     }
 }
@@ -194,7 +195,8 @@ fn stream(
         findings.compare("need_more", expected, got.need_more);
     }
     if let Some(expected) = expect.get("reason") {
-        let reason = got.fatal.and_then(StreamError::malformed).map(|what| Reason::from(what).name());
+        let reason =
+            got.fatal.and_then(StreamError::malformed).map(|what| Reason::from(what).name());
         findings.compare("reason", expected, json!(reason));
     }
     expect.close()

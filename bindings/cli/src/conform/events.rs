@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::case::{self, Findings, Object, Problem};
 use super::packet;
 
+/// Packets that a case may send.
+const MAX_PACKETS: u64 = 1 << 24;
+
 /// What a flood of unknown SPIs came to.
 #[derive(Default)]
 struct Flood {
@@ -83,9 +86,13 @@ fn flood(packets: u64, within_ms: u64, per_second: u32, pace: Pace) -> Result<Fl
 /// `event_rate`: both paces must meet the expectation.
 pub(super) fn rate(case: &mut Object<'_>, findings: &mut Findings) -> Result<(), Problem> {
     let packets = case.number::<u64>("packets")?;
+    if packets > MAX_PACKETS {
+        return Err(Problem(format!("field `packets`: {packets} is more than {MAX_PACKETS}")));
+    }
     let within = case.value("within_seconds")?;
     let within = within.as_f64().filter(|seconds| (0.0..=1e6).contains(seconds));
-    let within_ms = within.ok_or_else(|| Problem("field `within_seconds`: not a time".to_owned()))?;
+    let within_ms =
+        within.ok_or_else(|| Problem("field `within_seconds`: not a time".to_owned()))?;
     let within_ms = (within_ms * 1000.0) as u64;
     let budget = case.number("budget_per_second")?;
     let mut expect = case.object("expect")?;
@@ -96,7 +103,8 @@ pub(super) fn rate(case: &mut Object<'_>, findings: &mut Findings) -> Result<(),
     let limit = |name: &str, value: Option<&Value>| {
         value.map(|value| case::number::<u64>(&format!("expect.{name}"), value)).transpose()
     };
-    let (events_max, suppressed_min) = (limit("events_max", most)?, limit("suppressed_min", least)?);
+    let (events_max, suppressed_min) =
+        (limit("events_max", most)?, limit("suppressed_min", least)?);
 
     for (pace, name) in [(Pace::Burst, "at once"), (Pace::Even, "evenly")] {
         let flood = flood(packets, within_ms, budget, pace)?;
@@ -107,7 +115,12 @@ pub(super) fn rate(case: &mut Object<'_>, findings: &mut Findings) -> Result<(),
             }
         }
         if let (Some(expected), Some(limit)) = (most, events_max) {
-            findings.check(format!("events_max, {name}"), flood.events <= limit, expected, flood.events);
+            findings.check(
+                format!("events_max, {name}"),
+                flood.events <= limit,
+                expected,
+                flood.events,
+            );
         }
         if let (Some(expected), Some(limit)) = (least, suppressed_min) {
             let met = flood.suppressed >= limit;

@@ -32,7 +32,10 @@ pub(super) fn select(case: &mut Object<'_>, findings: &mut Findings) -> Result<(
     let supplied: Option<Vec<TrafficSelector>> = match case.present("supplied") {
         // A placeholder in a proposal matches nothing.
         Some(list) => Some(
-            ts::configured_list("supplied", list)?.iter().filter_map(|ts| ts.fixed().copied()).collect(),
+            ts::configured_list("supplied", list)?
+                .iter()
+                .filter_map(|ts| ts.fixed().copied())
+                .collect(),
         ),
         None => None,
     };
@@ -59,7 +62,8 @@ pub(super) fn select(case: &mut Object<'_>, findings: &mut Findings) -> Result<(
         // The form without an allocator is the same narrowing.
         let proposed = supplied.as_ref().map_or(1, Vec::len);
         let room = config.len() * hosts.len().max(1) * proposed;
-        let mut out = vec![Configured::Fixed(TrafficSelector::any(AddrRange::V4 { lo: 0, hi: 0 })); room];
+        let mut out =
+            vec![Configured::Fixed(TrafficSelector::any(AddrRange::V4 { lo: 0, hi: 0 })); room];
         match narrow(&config, supplied.as_deref(), &hosts, rule, &mut out) {
             Ok(narrowing) => {
                 let same = out.get(..narrowing.count) == Some(selected.as_slice());
@@ -136,7 +140,10 @@ fn same_count(expected: &Value, got: u128) -> bool {
         other => match other.as_u64() {
             Some(number) => u128::from(number) == got,
             None => other.as_f64().is_some_and(|float| {
-                float.fract() == 0.0 && float >= 0.0 && float < 2f64.powi(128) && float as u128 == got
+                float.fract() == 0.0
+                    && float >= 0.0
+                    && float < 2f64.powi(128)
+                    && float as u128 == got
             }),
         },
     }
@@ -160,7 +167,12 @@ pub(super) fn consolidate(case: &mut Object<'_>, findings: &mut Findings) -> Res
             Value::Null => prefix.is_err(),
             expected => prefix == Ok(network("expect.smallest_single_prefix", expected)?),
         };
-        findings.check("smallest_single_prefix", met, expected, shown(prefix.map(|one| one.to_string())));
+        findings.check(
+            "smallest_single_prefix",
+            met,
+            expected,
+            shown(prefix.map(|one| one.to_string())),
+        );
     }
     if let Some(expected) = expect.get("mask") {
         findings.compare("mask", expected, shown(prefix.map(|one| one.mask().to_string())));
@@ -187,7 +199,12 @@ pub(super) fn consolidate(case: &mut Object<'_>, findings: &mut Findings) -> Res
     if let Some(expected) = expect.get("extra_addresses") {
         let extra = covering.map(|covering| covering.extra);
         let met = extra.map_or(expected.is_null(), |extra| same_count(expected, extra));
-        findings.check("extra_addresses", met, expected, shown(extra.map(|extra| extra.to_string())));
+        findings.check(
+            "extra_addresses",
+            met,
+            expected,
+            shown(extra.map(|extra| extra.to_string())),
+        );
     }
     for (name, wanted) in [("covered_by", true), ("not_covered_by", false)] {
         let Some(expected) = expect.get(name) else { continue };
@@ -209,7 +226,9 @@ pub(super) fn consolidate(case: &mut Object<'_>, findings: &mut Findings) -> Res
         let pair = |range: &AddrRange| json!([range.lo().to_string(), range.hi().to_string()]);
         let got = match ranges.get(..count) {
             Some([one]) => pair(one),
-            several => json!({ "ranges": several.unwrap_or(&[]).iter().map(pair).collect::<Value>() }),
+            several => {
+                json!({ "ranges": several.unwrap_or(&[]).iter().map(pair).collect::<Value>() })
+            }
         };
         let met = if expected.is_null() { got.is_object() } else { *expected == got };
         findings.check("as_range", met, expected, got);

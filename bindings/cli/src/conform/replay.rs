@@ -4,7 +4,7 @@
 //! A sequence number in a case is the sender's true one. The window sees its low 32 bits, and a
 //! wrong guess of the high half is what a host would see as a wrong ICV (T17).
 
-use espial::sad::replay::{Replayed, ReplayWindow};
+use espial::sad::replay::{ReplayWindow, Replayed};
 use serde_json::{Value, json};
 
 use super::case::{self, Findings, Object, Problem};
@@ -75,7 +75,6 @@ fn step(
     op: &mut Object<'_>,
     findings: &mut Findings,
 ) -> Result<(), Problem> {
-    let _ = op.get("note");
     let name = op.text("op")?;
     let path = op.at("expect");
     match name {
@@ -151,7 +150,12 @@ fn batch(
         let checked: Vec<_> = seqs.iter().map(|seq| host.precheck(*seq)).collect();
         let late = seqs.iter().zip(checked).map(|(seq, checked)| host.open(*seq, sender, checked));
         let late: Vec<_> = late.collect();
-        findings.require(format!("{path}, prechecked together"), late == results, json!(results), json!(late));
+        findings.require(
+            format!("{path}, prechecked together"),
+            late == results,
+            json!(results),
+            json!(late),
+        );
     }
     findings.compare(path, expected, json!(results));
 }

@@ -37,8 +37,9 @@ struct Tunnel<'a> {
 
 fn side(object: &mut Object<'_>, name: &str) -> Result<Vec<TrafficSelector>, Problem> {
     let path = object.at(name);
-    let list = object.list(name)?.iter().enumerate();
-    list.map(|(index, value)| ts::selector(&format!("{path}[{index}]"), value)).collect()
+    let list = ts::configured_list(&path, object.value(name)?)?;
+    // A placeholder matches nothing until it has an address.
+    Ok(list.iter().filter_map(|ts| ts.fixed().copied()).collect())
 }
 
 fn read_sas<'a>(object: &mut Object<'a>) -> Result<Vec<Sa<'a>>, Problem> {
@@ -49,7 +50,8 @@ fn read_sas<'a>(object: &mut Object<'a>) -> Result<Vec<Sa<'a>>, Problem> {
         // Each element is a cross product; those of several elements are not mixed (T5).
         for mut product in one.objects("selectors")? {
             let (local, remote) = (side(&mut product, "local")?, side(&mut product, "remote")?);
-            let boxes = cross(&local, &remote).map_err(|error| Problem::step(one.at("selectors"), error))?;
+            let boxes = cross(&local, &remote)
+                .map_err(|error| Problem::step(one.at("selectors"), error))?;
             selectors.extend(boxes);
             product.close()?;
         }
@@ -183,7 +185,9 @@ impl<'a> Scene<'_, '_, 'a> {
                 let shadow = Some((verdict.shadow_asked, verdict.shadow_accepts));
                 Ok(Answer { decision: verdict.decision, shadow })
             }
-            Arrival::Drop(refusal) => Ok(Answer { decision: Decision::Drop(refusal), shadow: None }),
+            Arrival::Drop(refusal) => {
+                Ok(Answer { decision: Decision::Drop(refusal), shadow: None })
+            }
             Arrival::Pass(_) => Err(Problem("the ESP packet was passed by".to_owned())),
         }
     }
@@ -193,13 +197,19 @@ impl<'a> Scene<'_, '_, 'a> {
         found.map(|(_, tunnel, sa)| (*tunnel, sa.clone()))
     }
 
-    /// The SA that a case calls `name` or `tunnel/name`.
-    fn sa_named(&self, name: &str) -> Option<Sa<'a>> {
-        let called = |tunnel: &str, sa: &str| {
-            name == sa || name.strip_suffix(sa).and_then(|rest| rest.strip_suffix('/')) == Some(tunnel)
+    /// The SAs that a field of a case names, as `name` or `tunnel/name`.
+    fn sas_named(&self, path: &str, value: &Value) -> Result<Vec<Sa<'a>>, Problem> {
+        let called = |name: &str, tunnel: &str, sa: &str| {
+            name == sa
+                || name.strip_suffix(sa).and_then(|rest| rest.strip_suffix('/')) == Some(tunnel)
         };
-        let found = self.children.iter().find(|(_, tunnel, sa)| called(tunnel, sa.name));
-        found.map(|(_, _, sa)| sa.clone())
+        let named = |name: &str| {
+            let found = self.children.iter().find(|(_, tunnel, sa)| called(name, tunnel, sa.name));
+            found
+                .map(|(_, _, sa)| sa.clone())
+                .ok_or_else(|| Problem(format!("field `{path}`: `{name}` is no SA of the case")))
+        };
+        case::names(path, value)?.into_iter().map(named).collect()
     }
 
     fn tunnel_of(&self, spi: u32) -> Option<&'a str> {
@@ -290,39 +300,25 @@ fn compare(
         findings.require(what("belongs_to"), met, "an SA of the tunnel that accepts", got.clone());
     }
     if let Some(expected) = expected.belongs_to {
-        let right = case::names("belongs_to", expected)?;
-        let met = match &ours {
-            None => right.is_empty(),
-            Some((_, sa)) => {
-                let mut met = right.contains(&sa.name);
-                for name in right {
-                    met |= match scene.sa_named(name) {
-                        Some(other) => scene.judge(other.spi, mode, Modes::NONE)?.accepts(),
-                        None => false,
-                    };
-                }
-                met
-            }
-        };
+        let right = scene.sas_named(&what("belongs_to"), expected)?;
+        let mut met = ours.is_none() && right.is_empty();
+        for sa in &right {
+            let Some((_, ours)) = &ours else { break };
+            met |= sa.spi == ours.spi || scene.judge(sa.spi, mode, Modes::NONE)?.accepts();
+        }
         findings.check(what("belongs_to"), met, expected, got);
     }
 
     if let Some(expected) = expected.matched_sa {
-        let right = case::names("matched_sa", expected)?;
+        let right = scene.sas_named(&what("matched_sa"), expected)?;
         let ours = accepted_by.and_then(|child| scene.sa_of(child));
         let got = ours.as_ref().map_or(Value::Null, |(_, sa)| json!(sa.name));
+        // The one on whose account these modes accept need not be the only one that covers.
+        let any = matches!(mode, Mode::AnySelector | Mode::AnySource);
+        let covers = |sa: &Sa<'_>| any && accepts_alone(sa, mode, scene.inner);
         let met = match &ours {
             None => right.is_empty(),
-            Some((_, sa)) if right.contains(&sa.name) => true,
-            // The one on whose account these modes accept need not be the only one that covers.
-            Some(_) if matches!(mode, Mode::AnySelector | Mode::AnySource) => {
-                let mut met = false;
-                for name in right {
-                    met |= scene.sa_named(name).is_some_and(|sa| accepts_alone(&sa, mode, scene.inner));
-                }
-                met
-            }
-            Some(_) => false,
+            Some((_, ours)) => right.iter().any(|sa| sa.spi == ours.spi || covers(sa)),
         };
         findings.check(what("matched_sa"), met, expected, got);
     }
@@ -392,7 +388,10 @@ fn in_order<'a>(tunnels: &[Tunnel<'a>], order: &[&str]) -> Result<Vec<Tunnel<'a>
 
 /// `sa_check`: one tunnel.
 pub(super) fn one_tunnel(case: &mut Object<'_>, findings: &mut Findings) -> Result<(), Problem> {
-    let name = case.text("tunnel")?;
+    let name = match case.present("tunnel") {
+        Some(name) => case::text("tunnel", name)?,
+        None => "T",
+    };
     let tunnel = Tunnel { name, sas: read_sas(case)? };
     run(case, &[tunnel], findings)
 }

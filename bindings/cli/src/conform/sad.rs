@@ -22,7 +22,7 @@ use super::packet;
 /// The hash of the table is keyed; no expectation depends on the key.
 const SEED: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 /// SAs of a key type whose capacity a case leaves out, at least.
-const AMPLE: u32 = 1024;
+const AMPLE: u32 = 64;
 
 /// What a packet that found no SA was dropped for, beside an unknown SPI.
 type Dropped = &'static str;
@@ -165,7 +165,6 @@ pub(super) fn ops(case: &mut Object<'_>, findings: &mut Findings) -> Result<(), 
 
 impl Run<'_, '_> {
     fn step(&mut self, op: &mut Object<'_>, findings: &mut Findings) -> Result<(), Problem> {
-        let _ = op.get("note");
         let name = op.text("op")?;
         let what = format!("{} {name}", op.at("expect"));
         match name {
@@ -200,7 +199,9 @@ impl Run<'_, '_> {
                 }
                 findings.compare(what, op.value("expect")?, got);
             }
-            other => return Err(Problem(format!("unknown operation `{other}` in `{}`", op.at("op")))),
+            other => {
+                return Err(Problem(format!("unknown operation `{other}` in `{}`", op.at("op"))));
+            }
         }
         Ok(())
     }
@@ -261,9 +262,8 @@ impl Run<'_, '_> {
         let count = self.worker.arrive_burst(&packets, Ingress::default(), &mut arrivals);
         arrivals.truncate(count);
         let found = arrivals.iter().filter(|arrival| matches!(arrival, Arrival::Sa(..))).count();
-        let value = |arrival| {
-            self.value(arrival).unwrap_or_else(|dropped| json!({ "dropped": dropped }))
-        };
+        let value =
+            |arrival| self.value(arrival).unwrap_or_else(|dropped| json!({ "dropped": dropped }));
         Ok((arrivals.into_iter().map(value).collect(), found))
     }
 }

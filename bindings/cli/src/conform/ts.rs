@@ -152,7 +152,11 @@ pub(super) fn includes(case: &mut Object<'_>, findings: &mut Findings) -> Result
     }
     if let Some(expected) = expect.get("is_exactly_host") {
         let addr = needed()?;
-        findings.compare("is_exactly_host", expected, ts.fixed().is_some_and(|ts| ts.is_host(addr)));
+        findings.compare(
+            "is_exactly_host",
+            expected,
+            ts.fixed().is_some_and(|ts| ts.is_host(addr)),
+        );
     }
     if let Some(expected) = expect.get("is_single_host") {
         // A placeholder is what it becomes with a host.
@@ -161,7 +165,8 @@ pub(super) fn includes(case: &mut Object<'_>, findings: &mut Findings) -> Result
             Configured::Fixed(_) => Some(ts),
             Configured::Dynamic { .. } => ts.at_host(host),
         };
-        let single = fixed.is_some_and(|ts| ts.fixed().is_some_and(TrafficSelector::is_single_host));
+        let single =
+            fixed.is_some_and(|ts| ts.fixed().is_some_and(TrafficSelector::is_single_host));
         findings.compare("is_single_host", expected, single);
     }
     expect.close()
@@ -214,7 +219,9 @@ pub(super) fn text(case: &mut Object<'_>, findings: &mut Findings) -> Result<(),
         let got = prefix.map_or(Value::Null, |prefix| json!(prefix.to_string()));
         findings.compare("is_prefix", expected, got);
     }
-    for (name, end) in [("from", range.map(|range| range.lo())), ("to", range.map(|range| range.hi()))] {
+    for (name, end) in
+        [("from", range.map(|range| range.lo())), ("to", range.map(|range| range.hi()))]
+    {
         if let Some(expected) = expect.get(name) {
             let wanted = case::address(&expect.at(name), expected)?;
             let got = end.map_or(Value::Null, |end| json!(end.to_string()));
