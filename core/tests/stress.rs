@@ -18,7 +18,7 @@ use espial::{Capacity, ChildId, Control, Gateway, SaId, SaParams, TunnelId, Work
 const READERS: usize = 2;
 /// Turns of the writer, each of which waits for every reader a few times; `ESPIAL_STRESS_TURNS`
 /// asks for more.
-const TURNS: u32 = 150;
+const TURNS: u32 = 500;
 /// An SA that stays throughout, and its only source address.
 const STEADY: u32 = 0x5000;
 /// An SPI that is always there, on one SA after the other.

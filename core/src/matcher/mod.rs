@@ -10,7 +10,7 @@ pub mod block;
 pub(crate) mod compile;
 pub(crate) mod linear;
 
-use crate::headers::{Endpoints, InnerHeaders, NextLayer};
+use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
 use crate::verdict::Field;
 use block::{Boxed, Boxes, Wide};
@@ -45,11 +45,14 @@ impl Question {
     /// The question that an inbound packet asks.
     #[inline]
     pub(crate) fn inbound(packet: &InnerHeaders) -> Self {
+        let opaque = (false, 0, 0, Field::opaque(packet.protocol));
         let (has_value, remote, local, remote_field) = match packet.next_layer {
+            // Whatever a host says its ports are, a later fragment does not hold them (T20).
+            _ if packet.fragment == Fragment::NonInitial => opaque,
             NextLayer::Ports { src, dst } => (true, src, dst, Field::SourcePort),
             NextLayer::Icmp(value) => (true, value, 0, Field::Icmp),
             NextLayer::Mobility(value) => (true, value, 0, Field::Mobility),
-            NextLayer::Opaque => (false, 0, 0, Field::opaque(packet.protocol)),
+            NextLayer::Opaque => opaque,
         };
         let protocol = packet.protocol;
         let values = Values { protocol, has_value, remote, local, remote_field };

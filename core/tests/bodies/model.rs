@@ -178,7 +178,7 @@ fn packet(choices: &mut Choices<'_>) -> InnerHeaders {
         [Fragment::None, Fragment::None, Fragment::First, Fragment::NonInitial][choices.below(4)];
     let (a, b) = (choices.below(5) as u16, choices.below(5) as u16);
     let next_layer = match protocol {
-        _ if fragment == Fragment::NonInitial => NextLayer::Opaque,
+        // A host may hand in ports of a later fragment: they do not count.
         6 | 17 => NextLayer::Ports { src: a, dst: b },
         1 => NextLayer::Icmp(a),
         135 => NextLayer::Mobility(a),
