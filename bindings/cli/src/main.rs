@@ -128,7 +128,7 @@ fn check(
         Ok(outcome) => {
             if let Some(unread) = &outcome.unread {
                 out.flush()?;
-                eprintln!("{}: packet {}: {unread}", capture.display(), unread.packet);
+                eprintln!("{}: {unread}", capture.display());
             }
             Ok(outcome.status())
         }

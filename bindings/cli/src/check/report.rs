@@ -13,6 +13,9 @@ use super::measure::Speed;
 use super::row::{Class, Row, Word};
 use crate::config::GatewayConfig;
 
+/// Causes of drops that get a sentence each; the rest are counted.
+const MOST_SENTENCES: usize = 20;
+
 /// What was counted, by SA and reason.
 #[derive(Debug)]
 pub struct Summary {
@@ -243,8 +246,13 @@ pub fn write_summary(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     }
     let mut findings: Vec<_> = summary.findings.iter().collect();
     findings.sort_by_key(|(_, finding)| (std::cmp::Reverse(finding.packets), finding.first));
-    for (cause, finding) in &findings {
+    for (cause, finding) in findings.iter().take(MOST_SENTENCES) {
         writeln!(out, "- {}", Sentence { summary, cause, finding })?;
+    }
+    if let Some(rest) = findings.get(MOST_SENTENCES..).filter(|rest| !rest.is_empty()) {
+        let packets: u64 = rest.iter().map(|(_, finding)| finding.packets).sum();
+        let causes = rest.len();
+        writeln!(out, "- {packets} packets for {causes} rarer causes: see --json.")?;
     }
     for (belongs_to, arrived) in summary.crowded() {
         writeln!(
@@ -322,13 +330,14 @@ impl fmt::Display for Sentence<'_> {
         let line = cause.sa.and_then(|sa| summary.sas.get(sa));
         let child = line.map_or("?", |line| line.child.as_str());
         let tunnel = line.map_or("?", |line| line.tunnel.as_str());
-        write!(f, "{packets} {noun} ")?;
+        write!(f, "{packets} {noun}")?;
         if let Some(spi) = cause.spi {
-            write!(f, "on SPI {spi} ")?;
+            write!(f, " on SPI {spi}")?;
         }
         if line.is_some() {
-            write!(f, "({child} of {tunnel}) ")?;
+            write!(f, " ({child} of {tunnel})")?;
         }
+        f.write_str(": ")?;
         let example = &finding.example;
         let first = finding.first;
         let shown = match (&example.inner, &example.outer) {
@@ -339,38 +348,38 @@ impl fmt::Display for Sentence<'_> {
         match cause.reason {
             Reason::WrongSa => {
                 let belongs_to = cause.belongs_to.as_deref().unwrap_or("?");
-                write!(f, "belong to {belongs_to}: the peer put them on the wrong SA")?;
+                write!(f, "the peer used the wrong SA, this traffic belongs to {belongs_to}")?;
                 self.field(f, &format!("{child}'s selector"))?;
             }
             Reason::NoSelector => {
-                write!(f, "are covered by no selector of the tunnel")?;
+                f.write_str("no selector of the tunnel covers this traffic")?;
                 self.field(f, "the nearest selector")?;
             }
             Reason::FragmentNoPorts => f.write_str(
-                "are later fragments, which hold no ports: only selectors with ports ANY or OPAQUE \
-                 can cover them, or reassembly before the check",
+                "later fragments hold no ports, so only selectors with ports ANY or OPAQUE can \
+                 cover them; or reassemble before the check",
             )?,
             Reason::UnknownSpi => self.unknown(f)?,
             Reason::OuterFragment => f.write_str(
-                "are fragments of ESP or AH: they must be reassembled before they are opened",
+                "ESP or AH in fragments, which must be reassembled before they are opened",
             )?,
             Reason::WrongEncap => f.write_str(
-                "came in another encapsulation (none, UDP, TCP) than the SA's: a NAT between the \
-                 peers appeared or went, or the packets are forged",
+                "another encapsulation (none, UDP, TCP) than the SA's: a NAT between the peers \
+                 appeared or went, or the packets are forged",
             )?,
             Reason::AuthFailed => f.write_str(
-                "failed authentication: the key is another, or the packets were damaged or forged",
+                "authentication failed: the key is another, or the packets were damaged or forged",
             )?,
             Reason::BadPadding => {
-                f.write_str("have wrong ESP padding: most likely the encryption key is another")?;
+                f.write_str("wrong ESP padding: most likely the encryption key is another")?;
             }
-            Reason::Replay => f.write_str("are replays, or left of the replay window")?,
+            Reason::Replay => f.write_str("a replay, or left of the replay window")?,
             Reason::NotOpened => {
-                f.write_str("were not opened: the configuration gives no key or cipher for the SA")?;
+                f.write_str("not opened: the configuration gives no key or cipher for the SA")?;
             }
-            Reason::SaExpired => f.write_str("came after the SA's lifetime")?,
+            Reason::SaExpired => f.write_str("after the SA's lifetime")?,
             Reason::Dummy => {
-                f.write_str("are dummy packets (next header 59), which RFC 4303 says to discard")?;
+                f.write_str("dummy packets (next header 59), which RFC 4303 says to discard")?;
             }
             Reason::Malformed(what) => f.write_str(malformed(what))?,
         }
@@ -406,17 +415,17 @@ impl Sentence<'_> {
                 let ago = self.finding.example.ago_ms.map_or(0.0, |ms| f64::from(ms) / 1000.0);
                 write!(
                     f,
-                    "came {ago} s after the SA was deleted: late packets of a rekey, or the peer \
-                     still uses it"
+                    "the SA was deleted {ago} s before: late packets of a rekey, or the peer still \
+                     uses it"
                 )
             }
-            Some("other_destination") => f.write_str(
-                "name an SPI that is known at another destination or from another source only",
-            ),
-            Some("larval") => f.write_str("came before the negotiation of their SA was finished"),
+            Some("other_destination") => {
+                f.write_str("this SPI is known at another destination or from another source only")
+            }
+            Some("larval") => f.write_str("the negotiation of this SA is not finished"),
             _ => f.write_str(
-                "name no SA that was ever seen: the peer's SA is unknown here (one-sided flush or \
-                 reboot), or this is a probe",
+                "no SA with this SPI was ever seen: the peer's SA is unknown here (one-sided flush \
+                 or reboot), or this is a probe",
             ),
         }
     }
@@ -424,21 +433,21 @@ impl Sentence<'_> {
 
 fn malformed(what: Malformed) -> &'static str {
     match what {
-        Malformed::IpVersion => "are neither IPv4 nor IPv6",
-        Malformed::IpHeader => "have an IP header that is cut off or too short",
-        Malformed::IpLength => "are shorter or longer than their IP length says",
-        Malformed::Extension => "have an IPv6 extension header that runs past their end",
-        Malformed::ExtensionOrder => "have hop-by-hop options that do not come first",
-        Malformed::ExtensionLimit => "have too many IPv6 extension headers",
-        Malformed::Fragment => "are fragments of an impossible length or place",
-        Malformed::Udp => "have a wrong UDP length",
-        Malformed::Esp => "are too short for ESP",
-        Malformed::Ah => "have an AH whose length is wrong",
-        Malformed::NatT => "are neither ESP, IKE nor keepalive, but came to UDP port 4500",
-        Malformed::TcpFrame => "have a TCP frame of an impossible length, or octets are missing",
-        Malformed::NextHeader => "hold another protocol than the SA's mode demands",
-        Malformed::NextLayer => "are too short for the ports of their protocol",
-        Malformed::RoutingHeader => "have a routing header of type 0, which RFC 5095 forbids",
+        Malformed::IpVersion => "neither IPv4 nor IPv6",
+        Malformed::IpHeader => "the IP header is cut off or too short",
+        Malformed::IpLength => "the IP length and the octets there are do not fit",
+        Malformed::Extension => "an IPv6 extension header runs past the end",
+        Malformed::ExtensionOrder => "hop-by-hop options do not come first",
+        Malformed::ExtensionLimit => "too many IPv6 extension headers",
+        Malformed::Fragment => "a fragment of an impossible length or place",
+        Malformed::Udp => "the UDP length is wrong",
+        Malformed::Esp => "too short for ESP",
+        Malformed::Ah => "the length of AH is wrong",
+        Malformed::NatT => "neither ESP, IKE nor keepalive, but on UDP port 4500",
+        Malformed::TcpFrame => "a TCP frame of an impossible length, or octets are missing",
+        Malformed::NextHeader => "another protocol inside than the SA's mode demands",
+        Malformed::NextLayer => "too short for the ports of their protocol",
+        Malformed::RoutingHeader => "a routing header of type 0, which RFC 5095 forbids",
     }
 }
 
