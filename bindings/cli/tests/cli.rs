@@ -1,0 +1,177 @@
+//! The binary as a user runs it: exit statuses, messages, and that no key is ever printed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn espial(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_espial")).args(arguments).output().unwrap()
+}
+
+fn sample(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+/// A file of this test process's own.
+fn scratch(name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+const STEM: &str = "kernel-03-wrong-sa-native";
+
+fn check(config: &str, capture: &str, more: &[&str]) -> Output {
+    espial(&[&["check", "--config", config, capture], more].concat())
+}
+
+fn toml() -> String {
+    sample(&format!("{STEM}.gateway.toml"))
+}
+
+fn pcap() -> String {
+    sample(&format!("{STEM}.pcap"))
+}
+
+#[test]
+fn without_arguments_it_judges_its_own_capture() {
+    let output = espial(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    let (out, _) = texts(&output);
+    for part in ["wrong_sa 8", "the peer used the wrong SA", "level to `unique`", "checks a second"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+}
+
+#[test]
+fn the_summary_names_sas_reasons_tunnels_and_causes() {
+    let output = check(&toml(), &pcap(), &[]);
+    assert_eq!(output.status.code(), Some(1), "something was dropped");
+    let (out, err) = texts(&output);
+    for part in [
+        "| plain4 | net-b | esp 0xcb3ed5c1 |        2 |       8 | wrong_sa 8       |",
+        "10 accepted, 22 dropped, 13 not for this check (esp 8, nat-keepalive 5)",
+        "tunnel plain4: strict-sa, rx(pkt,err): 24/14  selectors(total,up): 16/16",
+        "remote 10.155.0.0/16",
+        "In any-selector mode 24 of these packets would have been accepted",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    assert_eq!(err, "");
+}
+
+#[test]
+fn the_trace_speaks_as_the_documents_do() {
+    let (out, _) = texts(&check(&toml(), &pcap(), &["--trace"]));
+    let mismatch =
+        "func=ipsec_spoofed4 msg=\"src ip 10.180.244.5 mismatch selector 0 range 10.155.0.0-10.155.255.255\"";
+    let lines: Vec<_> = out.lines().collect();
+    let at = lines.iter().position(|line| line.contains(mismatch)).unwrap();
+    assert!(lines[at + 1].ends_with("func=ipsec_input4 msg=\"anti-spoof check failed, drop\""));
+}
+
+#[test]
+fn a_truncated_capture_is_judged_as_far_as_it_goes() {
+    let octets = fs::read(pcap()).unwrap();
+    let cut = scratch("cut.pcap", &octets[..5000]);
+    let output = check(&toml(), &cut, &["--json"]);
+    assert_eq!(output.status.code(), Some(2), "2 wins over 1");
+    let (out, err) = texts(&output);
+    assert_eq!(out.lines().count(), 12);
+    assert!(err.contains("packet 13"), "{err}");
+}
+
+#[test]
+fn a_foreign_file_and_missing_files_are_unusable() {
+    let foreign = scratch("foreign.pcap", "this is no capture at all");
+    for (config, capture) in
+        [(toml(), foreign), (toml(), String::from("no-such.pcap")), (String::from("no.toml"), pcap())]
+    {
+        let output = check(&config, &capture, &[]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(!texts(&output).1.is_empty());
+    }
+    assert_eq!(espial(&["check", "--nonsense"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_configuration_error_names_file_line_key_and_what_would_be_right() {
+    let text = fs::read_to_string(toml()).unwrap();
+    let line = 1 + text.lines().position(|line| line.starts_with("replay-window")).unwrap();
+    let bad = scratch("bad.toml", text.replacen("replay-window", "replay-windo", 1));
+    let output = check(&bad, &pcap(), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let (out, err) = texts(&output);
+    assert_eq!(out, "");
+    assert!(err.contains(&format!("bad.toml:{line}: replay-windo: unknown key")), "{err}");
+    assert!(err.contains("replay-window"), "{err}");
+}
+
+#[test]
+fn wrong_keys_are_reported_by_sa_and_accept_nothing() {
+    let text = fs::read_to_string(toml()).unwrap();
+    let wrong: Vec<_> = text
+        .lines()
+        .map(|line| match line.split_once("-key = \"") {
+            Some((key, hex)) => format!("{key}-key = \"{:0<1$}\"", "", hex.len() - 1),
+            None => line.to_owned(),
+        })
+        .collect();
+    let wrong = scratch("wrong-keys.toml", wrong.join("\n"));
+    let (out, _) = texts(&check(&wrong, &pcap(), &[]));
+    assert!(out.contains("0 accepted, 32 dropped"), "{out}");
+    assert!(out.contains("auth_failed") && out.contains("net-b"), "{out}");
+}
+
+#[test]
+fn no_form_of_output_holds_a_key() {
+    let text = fs::read_to_string(toml()).unwrap();
+    let keys: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once("-key = \"")?.1.strip_suffix('"'))
+        .collect();
+    assert!(keys.len() > 20);
+    // A key where a name of an algorithm belongs, and one too short for its cipher.
+    let misplaced = scratch(
+        "misplaced.toml",
+        text.replacen("encryption = \"aes-gcm-16\"", &format!("encryption = \"{}\"", keys[0]), 1),
+    );
+    let short = scratch("short.toml", text.replacen(keys[1], &keys[1][2..], 1));
+    for config in [toml(), misplaced, short] {
+        for form in [&[][..], &["--json"], &["--trace"]] {
+            let (out, err) = texts(&check(&config, &pcap(), form));
+            for key in &keys {
+                let part = &key[2..key.len().min(18)];
+                assert!(!out.contains(part) && !err.contains(part), "a key is printed");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_command_line_says_what_the_c_data_plane_says() {
+    // `ffi/tests` holds the C example to the same file.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../ffi/examples");
+    let file = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    let output = check(&file("null-esp.gateway.toml"), &file("null-esp.pcap"), &["--json"]);
+    let (out, err) = texts(&output);
+    assert_eq!(err, "");
+    let expected = fs::read_to_string(file("null-esp.expect.jsonl")).unwrap();
+    assert!(expected.lines().count() >= 40);
+    assert_eq!(out.lines().count(), expected.lines().count());
+    for (got, expected) in out.lines().zip(expected.lines()) {
+        let parse = |line| serde_json::from_str::<Value>(line).unwrap();
+        let (got, expected) = (parse(got), parse(expected));
+        for key in ["packet", "verdict", "reason", "spi", "belongs_to", "field"] {
+            assert_eq!(got[key], expected[key], "{key}: {got} and {expected}");
+        }
+    }
+}
