@@ -39,7 +39,13 @@ struct Sa {
 }
 
 /// What the twin expects of one mode.
-fn asks(tunnel: &Tunnel, sas: &BTreeMap<u32, Sa>, sa: &Sa, mode: Mode, packet: &InnerHeaders) -> bool {
+fn asks(
+    tunnel: &Tunnel,
+    sas: &BTreeMap<u32, Sa>,
+    sa: &Sa,
+    mode: Mode,
+    packet: &InnerHeaders,
+) -> bool {
     let own = own_of(tunnel, sa);
     match mode {
         Mode::StrictSa => own.iter().any(|one| one.covers(packet)),
@@ -126,11 +132,8 @@ fn expect(
     }
     let portless = packet.fragment == Fragment::NonInitial
         && all().any(|one| {
-            let open = Selector {
-                remote_ports: PortRange::ANY,
-                local_ports: PortRange::ANY,
-                ..*one
-            };
+            let open =
+                Selector { remote_ports: PortRange::ANY, local_ports: PortRange::ANY, ..*one };
             open.covers(packet)
         });
     let reason = if portless { Reason::FragmentNoPorts } else { Reason::NoSelector };
