@@ -1,1 +1,40 @@
-//! The C ABI of espial.
+//! libespial: the C ABI of espial.
+//!
+//! ```text
+//! C program ─▶ setup, config, packet, wire, stream, text        one function each, no policy
+//!                  │ Caller (handle): pointers tested and read, the only unsafe code
+//!                  │ convert: checked numbers to core types and back
+//!                  ▼
+//!              espial (core)
+//! ```
+//! The contract is in ABI.md; include/espial.h is generated from these sources, comments included.
+//!
+//! Features: `alloc` adds the `_new` and `_free` calls and then links std, whose allocator they
+//! use. Without it the library needs nothing but `memcpy` and its like.
+#![cfg_attr(not(test), no_std)]
+
+// Unwinding is std's; a library that aborts needs it only for its allocator.
+#[cfg(any(panic = "unwind", feature = "alloc"))]
+extern crate std;
+
+#[macro_use]
+mod handle;
+
+mod config;
+mod convert;
+mod packet;
+mod setup;
+mod status;
+mod stream;
+mod text;
+mod types;
+mod wire;
+
+/// The language wants one. Nothing calls it: a test shows that the library holds no panic.
+#[cfg(all(panic = "abort", not(feature = "alloc"), not(test)))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}

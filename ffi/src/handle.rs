@@ -1,0 +1,638 @@
+//! The caller's memory: every pointer that comes over the border is tested and used here, and
+//! nowhere else.
+//!
+//! An exported function makes one [`Caller`] with [`call!`] and puts its pointers to that. Single
+//! inputs are copied out, arrays and packet octets are borrowed for the call; outputs are written
+//! through raw pointers, so that what lay there before need not be valid.
+//!
+//! Invariants:
+//! - H1: what a [`Caller`] borrows does not outlive the call.
+//! - H2: a gateway or worker is used only if its magic number stands; `init` writes that last and
+//!   `release` takes it away first.
+//! - H3: a [`Writer`] is borrowed only for calls of the class "one writer", a worker only for calls
+//!   of its owner: the contract says that there is one of each at a time.
+//! - H4: what lies in a gateway's memory is used only until that gateway is released, and it is
+//!   not released before its workers. So the lifetime written there may be `'static`.
+#![allow(unsafe_code, reason = "this is the place for it")]
+#![allow(non_camel_case_types, reason = "they are the names in C")]
+
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::mem::{MaybeUninit, align_of, offset_of, size_of};
+use core::ptr::{NonNull, copy_nonoverlapping};
+use core::slice::{from_raw_parts, from_raw_parts_mut};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use espial::gateway::{Tables, carve, octets};
+use espial::selector::TrafficSelector;
+use espial::{Capacity, Control, Worker};
+
+use crate::status::Status;
+use crate::types::*;
+
+/// Runs the body of an exported function with a [`Caller`] and returns the status as a number.
+macro_rules! call {
+    (|$caller:ident| $body:block) => {{
+        // SAFETY: the exported function is unsafe; its caller upholds ABI.md for every pointer.
+        let $caller = unsafe { $crate::handle::Caller::new() };
+        #[allow(clippy::redundant_closure_call, reason = "so that the body may use `?`")]
+        let result = (|| -> Result<(), $crate::status::Status> { $body })();
+        $crate::status::number(result)
+    }};
+}
+
+/// Where a handle or a table must start: a cache line, so that threads do not disturb each other.
+pub const ALIGNMENT: usize = 64;
+
+/// Values that C may hand over.
+///
+/// # Safety
+/// Any octets are a valid value.
+pub unsafe trait Plain: Copy {}
+
+/// A struct that starts with its own size.
+///
+/// # Safety
+/// `repr(C)` with a first field `size: u32`.
+pub unsafe trait Versioned: Plain {
+    /// Octets of its first published form.
+    const OLDEST: usize;
+}
+
+macro_rules! plain {
+    ($($name:ty),* $(,)?) => {$(
+        // SAFETY: integers, or `repr(C)` structs of integers and raw pointers (types.rs, I1).
+        unsafe impl Plain for $name {}
+    )*};
+}
+plain!(u8, u32, usize, *const u8);
+plain!(espial_tunnel, espial_child, espial_sa, espial_ts, espial_sa_key, espial_endpoints);
+plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, espial_opened);
+plain!(espial_verdict, espial_ike, espial_frame);
+
+macro_rules! versioned {
+    ($($name:ty: $oldest:literal),* $(,)?) => {$(
+        plain!($name);
+        // SAFETY: the first field is `size: u32` (types.rs, I2).
+        unsafe impl Versioned for $name {
+            const OLDEST: usize = $oldest;
+        }
+        const _: () = assert!(offset_of!($name, size) == 0 && $oldest <= size_of::<$name>());
+    )*};
+}
+versioned!(espial_capacity: 32, espial_sa_params: 48, espial_event: 240, espial_counts: 624);
+
+/// The memory of the one who called, for the time of the call.
+pub struct Caller<'c> {
+    call: PhantomData<&'c ()>,
+}
+
+impl<'c> Caller<'c> {
+    /// A view for the call at hand.
+    ///
+    /// # Safety
+    /// Every pointer that is put to the result is NULL, or misaligned, or points to live memory of
+    /// the size that goes with it, which nobody else writes during the call; a handle pointer
+    /// points to memory that was zero or given to its `_init` or `_new` before; and the thread class
+    /// of the exported function is kept.
+    pub unsafe fn new() -> Self {
+        Self { call: PhantomData }
+    }
+
+    fn tested<T>(&self, at: *const T) -> Result<NonNull<T>, Status> {
+        let at = NonNull::new(at.cast_mut()).ok_or(Status(ESPIAL_ENULL))?;
+        if at.is_aligned() { Ok(at) } else { Err(Status(ESPIAL_EALIGN)) }
+    }
+
+    /// A copy of an input.
+    pub fn read<T: Plain>(&self, at: *const T) -> Result<T, Status> {
+        let at = self.tested(at)?;
+        // SAFETY: not NULL, aligned, and live by the contract of `new`; any octets are a T.
+        Ok(unsafe { at.read() })
+    }
+
+    /// A copy of an input that says how long it is; fields that it does not have are zero.
+    pub fn read_versioned<T: Versioned>(&self, at: *const T) -> Result<T, Status> {
+        let at = self.tested(at)?;
+        let size = self.size_field(at)?;
+        let mut value = MaybeUninit::<T>::zeroed();
+        // SAFETY: `size` octets are live by the contract of `new`, and at most those of a T.
+        unsafe { copy_nonoverlapping(at.as_ptr().cast::<u8>(), value.as_mut_ptr().cast(), size) };
+        // SAFETY: zeroed, then partly overwritten: any octets are a T.
+        Ok(unsafe { value.assume_init() })
+    }
+
+    /// The size that a struct states, if this library knows it.
+    fn size_field<T: Versioned>(&self, at: NonNull<T>) -> Result<usize, Status> {
+        // SAFETY: a T starts with a u32, and at least that is live by the contract of `new`.
+        let size = unsafe { at.cast::<u32>().read() } as usize;
+        if (T::OLDEST..=size_of::<T>()).contains(&size) {
+            Ok(size)
+        } else {
+            Err(Status(ESPIAL_ESIZE))
+        }
+    }
+
+    /// An array of inputs, in the caller's memory. (NULL, 0) is an empty one.
+    pub fn slice<T: Plain>(&self, at: *const T, count: usize) -> Result<&'c [T], Status> {
+        if count == 0 {
+            return Ok(&[]);
+        }
+        let at = self.tested(at)?;
+        if count > isize::MAX as usize / size_of::<T>() {
+            return Err(Status(ESPIAL_ERANGE));
+        }
+        // SAFETY: not NULL, aligned, `count` live values by the contract of `new`; H1.
+        Ok(unsafe { from_raw_parts(at.as_ptr(), count) })
+    }
+
+    /// Octets to be written. (NULL, 0) are none.
+    pub fn octets_mut(&self, at: *mut u8, count: usize) -> Result<&'c mut [u8], Status> {
+        if count == 0 {
+            return Ok(&mut []);
+        }
+        let at = self.tested(at)?;
+        if count > isize::MAX as usize {
+            return Err(Status(ESPIAL_ERANGE));
+        }
+        // SAFETY: not NULL, `count` live octets that nobody else uses by the contract of `new`; H1.
+        Ok(unsafe { from_raw_parts_mut(at.as_ptr(), count) })
+    }
+
+    /// Room for one output.
+    pub fn out<T>(&self, at: *mut T) -> Result<Out<'c, T>, Status> {
+        Ok(Out { at: self.tested(at)?, call: PhantomData })
+    }
+
+    /// Room for an array of outputs.
+    pub fn outs<T: Plain>(&self, at: *mut T, count: usize) -> Result<Outs<'c, T>, Status> {
+        if count == 0 {
+            return Ok(Outs { next: NonNull::dangling(), stride: 0, left: 0, call: PhantomData });
+        }
+        let next = self.tested(at)?;
+        Ok(Outs { next, stride: size_of::<T>(), left: count, call: PhantomData })
+    }
+
+    /// Room for an array of outputs whose first element says how long each is.
+    pub fn outs_versioned<T: Versioned>(
+        &self,
+        at: *mut T,
+        count: usize,
+    ) -> Result<Outs<'c, T>, Status> {
+        let mut outs = self.outs(at, count)?;
+        if outs.left > 0 {
+            outs.stride = self.size_field(outs.next)?;
+        }
+        Ok(outs)
+    }
+
+    /// The gateway behind a handle.
+    pub fn gateway(
+        &self,
+        handle: *const espial_gateway,
+    ) -> Result<&'static espial_gateway, Status> {
+        let handle = self.tested(handle)?;
+        if self.magic(handle, offset_of!(espial_gateway, magic)) != GATEWAY {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        // SAFETY: the magic number stands, so it was initialised and is not released (H2, H4).
+        Ok(unsafe { handle.as_ref() })
+    }
+
+    /// The configuration side of the gateway behind a handle.
+    pub fn writer(&self, handle: *mut espial_gateway) -> Result<&'c mut Writer, Status> {
+        let gateway = self.gateway(handle)?;
+        // SAFETY: the call is of the class "one writer", so nobody else borrows it (H3).
+        Ok(unsafe { &mut *gateway.writer.get() })
+    }
+
+    /// The worker behind a handle.
+    pub fn worker(&self, handle: *mut espial_worker) -> Result<&'c mut Worker<'static>, Status> {
+        let mut handle = self.live_worker(handle)?;
+        // SAFETY: the magic number stands (H2), and the caller is its owner (H3).
+        let whole = unsafe { handle.as_mut() };
+        Ok(&mut whole.worker)
+    }
+
+    fn live_worker(&self, handle: *const espial_worker) -> Result<NonNull<espial_worker>, Status> {
+        let handle = self.tested(handle)?;
+        match self.magic(handle, offset_of!(espial_worker, magic)) {
+            WORKER => Ok(handle),
+            _ => Err(Status(ESPIAL_EHANDLE)),
+        }
+    }
+
+    /// The magic number in a handle's memory, whatever else that holds.
+    fn magic<T>(&self, handle: NonNull<T>, offset: usize) -> u32 {
+        // SAFETY: the offset of a field of T, which is live by the contract of `new`.
+        let magic = unsafe { handle.byte_add(offset) }.cast::<AtomicU32>();
+        // SAFETY: an integer in an atomic cell, which any octets are; aligned as T is.
+        unsafe { magic.as_ref() }.load(Ordering::Acquire)
+    }
+
+    /// The caller's memory for a handle, if it is large enough.
+    fn memory(&self, at: *mut c_void, len: usize, needed: usize) -> Result<NonNull<u8>, Status> {
+        let at = self.tested(at.cast::<CacheLine>())?;
+        if len < needed { Err(Status(ESPIAL_EROOM)) } else { Ok(at.cast()) }
+    }
+
+    /// Makes a gateway in `len` octets at `at`.
+    pub fn init_gateway(
+        &self,
+        at: *mut c_void,
+        len: usize,
+        capacity: &Capacity,
+        seed: [u64; 2],
+        owned: bool,
+    ) -> Result<*mut espial_gateway, Status> {
+        let plan = Plan::of(capacity)?;
+        let at = self.memory(at, len, plan.total)?;
+        // SAFETY: the caller's `len >= total` octets, and `attached` is below `total`.
+        let rest = unsafe { at.add(plan.attached) }.cast::<MaybeUninit<u8>>();
+        // SAFETY: the octets up to `total`, which nobody else has; the library's until the release (H4).
+        let rest = unsafe { from_raw_parts_mut(rest.as_ptr(), plan.total - plan.attached) };
+        let (attached, rest) = split(rest, plan.scratch - plan.attached)?;
+        let (scratch, region) = split(rest, plan.region - plan.scratch)?;
+        let attached = lay(attached, plan.workers, || AtomicU32::new(0))?;
+        let scratch = lay(scratch, plan.scratch_len, || crate::convert::ANY_V4)?;
+        let (tables, control) = carve(region, capacity, seed)?;
+        let handle = at.cast::<espial_gateway>();
+        let whole = espial_gateway {
+            magic: AtomicU32::new(0),
+            owned: if owned { plan.total } else { 0 },
+            tables,
+            attached,
+            writer: UnsafeCell::new(Writer { control, scratch }),
+        };
+        // SAFETY: the plan starts with room for the handle, aligned.
+        unsafe { handle.write(whole) };
+        // SAFETY: just written.
+        unsafe { handle.as_ref() }.magic.store(GATEWAY, Ordering::Release);
+        Ok(handle.as_ptr())
+    }
+
+    /// Takes a gateway out of use; `owned` must say where its memory came from. Returns the octets
+    /// of memory that the library owns.
+    pub fn release_gateway(
+        &self,
+        handle: *mut espial_gateway,
+        owned: bool,
+    ) -> Result<usize, Status> {
+        let gateway = self.gateway(handle)?;
+        if (gateway.owned != 0) != owned {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        if gateway.attached.iter().any(|cell| cell.load(Ordering::Acquire) != 0) {
+            return Err(Status(ESPIAL_EATTACHED));
+        }
+        let octets = gateway.owned;
+        gateway.magic.store(0, Ordering::Release);
+        Ok(octets)
+    }
+
+    /// Makes worker `index` of a gateway in `len` octets at `at`.
+    pub fn init_worker(
+        &self,
+        at: *mut c_void,
+        len: usize,
+        gateway: *mut espial_gateway,
+        index: u32,
+        owned: bool,
+    ) -> Result<*mut espial_worker, Status> {
+        let gateway = self.gateway(gateway)?;
+        let at = self.memory(at, len, size_of::<espial_worker>())?;
+        let attached = gateway.attached.get(index as usize).ok_or(Status(ESPIAL_ERANGE))?;
+        if !take(attached) {
+            return Err(Status(ESPIAL_EATTACHED));
+        }
+        // SAFETY: the index was free and is now taken, until `release_worker`.
+        let worker = unsafe { Worker::attach(&gateway.tables, index) };
+        let Some(worker) = worker else {
+            attached.store(0, Ordering::Release);
+            return Err(Status(ESPIAL_ERANGE));
+        };
+        let handle = at.cast::<espial_worker>();
+        let whole = espial_worker { magic: AtomicU32::new(0), owned, attached, worker };
+        // SAFETY: `len` octets, aligned, tested above.
+        unsafe { handle.write(whole) };
+        // SAFETY: just written.
+        unsafe { handle.as_ref() }.magic.store(WORKER, Ordering::Release);
+        Ok(handle.as_ptr())
+    }
+
+    /// Takes a worker out of use and frees its index; `owned` must say where its memory came from.
+    pub fn release_worker(&self, handle: *mut espial_worker, owned: bool) -> Result<(), Status> {
+        let handle = self.live_worker(handle)?;
+        // SAFETY: the magic number stands (H2), and the caller is its owner (H3).
+        let whole = unsafe { &mut *handle.as_ptr() };
+        if whole.owned != owned {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        let attached = whole.attached;
+        whole.worker.idle();
+        whole.magic.store(0, Ordering::Release);
+        attached.store(0, Ordering::Release);
+        Ok(())
+    }
+
+    /// A stream's state in the caller's memory, whatever it holds.
+    pub fn stream_slot<T: StreamState>(
+        &self,
+        at: *mut espial_stream,
+    ) -> Result<NonNull<T>, Status> {
+        const {
+            assert!(size_of::<T>() <= size_of::<espial_stream>());
+            assert!(align_of::<T>() <= align_of::<espial_stream>());
+        };
+        Ok(self.tested(at)?.cast())
+    }
+
+    /// Writes a stream's state.
+    pub fn stream_init<T: StreamState>(
+        &self,
+        at: *mut espial_stream,
+        state: T,
+    ) -> Result<(), Status> {
+        let slot = self.stream_slot::<T>(at)?;
+        // SAFETY: not NULL, aligned, room for a T (assertions above), live by the contract of `new`.
+        unsafe { slot.write(state) };
+        Ok(())
+    }
+
+    /// A stream's state, if there is one.
+    pub fn stream<T: StreamState>(&self, at: *mut espial_stream) -> Result<&'c mut T, Status> {
+        let mut slot = self.stream_slot::<T>(at)?;
+        // SAFETY: every T starts with a u64 (contract of `StreamState`).
+        if unsafe { slot.cast::<u64>().read() } != T::MAGIC {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        // SAFETY: the magic number stands, so `stream_init` wrote it; the caller is its owner (H3).
+        Ok(unsafe { slot.as_mut() })
+    }
+}
+
+/// State that lives in an `espial_stream`.
+///
+/// # Safety
+/// `repr(C)`, the first field is a `u64` that always is `MAGIC`, and it needs no drop.
+pub unsafe trait StreamState {
+    /// What tells it from other memory.
+    const MAGIC: u64;
+}
+
+/// The first `octets` of a piece of memory, and the others.
+fn split(memory: Memory, octets: usize) -> Result<(Memory, Memory), Status> {
+    memory.split_at_mut_checked(octets).ok_or(Status(ESPIAL_EROOM))
+}
+
+/// `count` values at the first aligned place of a piece of memory.
+fn lay<T>(memory: Memory, count: usize, value: impl Fn() -> T) -> Result<&'static mut [T], Status> {
+    // SAFETY: any octets are a `MaybeUninit`.
+    let (_, slots, _) = unsafe { memory.align_to_mut::<MaybeUninit<T>>() };
+    let slots = slots.get_mut(..count).ok_or(Status(ESPIAL_EROOM))?;
+    for slot in slots.iter_mut() {
+        slot.write(value());
+    }
+    // SAFETY: all just written, and a `MaybeUninit<T>` has the layout of a T.
+    Ok(unsafe { &mut *(core::ptr::from_mut(slots) as *mut [T]) })
+}
+
+/// Memory of a gateway (H4).
+type Memory = &'static mut [MaybeUninit<u8>];
+
+/// Takes an index; false if it is taken.
+fn take(attached: &AtomicU32) -> bool {
+    #[cfg(target_has_atomic = "32")]
+    let before = attached.swap(1, Ordering::AcqRel);
+    // Such a target has one worker (core), and one thread to attach it.
+    #[cfg(not(target_has_atomic = "32"))]
+    let before = attached.load(Ordering::Acquire);
+    #[cfg(not(target_has_atomic = "32"))]
+    attached.store(1, Ordering::Release);
+    before == 0
+}
+
+/// Room for one output, written at the end of a call that succeeds.
+pub struct Out<'c, T> {
+    at: NonNull<T>,
+    call: PhantomData<&'c mut T>,
+}
+
+impl<T> Out<'_, T> {
+    /// Writes it.
+    pub fn set(self, value: T) {
+        // SAFETY: not NULL and aligned (`Caller::out`), live by the contract of `Caller::new`.
+        unsafe { self.at.write(value) };
+    }
+}
+
+impl<T: Versioned> Out<'_, T> {
+    /// The size that the caller's struct states, if this library knows it.
+    pub fn size(&self, caller: &Caller<'_>) -> Result<usize, Status> {
+        caller.size_field(self.at)
+    }
+
+    /// Writes its first `size` octets, where `size` came from [`Out::size`].
+    pub fn set_versioned(self, size: usize, value: &T) {
+        let from = core::ptr::from_ref(value).cast::<u8>();
+        let size = size.min(size_of::<T>());
+        // SAFETY: `size` octets are the caller's by its own word (`size_field`), and in a T.
+        unsafe { copy_nonoverlapping(from, self.at.as_ptr().cast(), size) };
+    }
+}
+
+/// Room for an array of outputs, written front to back.
+pub struct Outs<'c, T> {
+    next: NonNull<T>,
+    stride: usize,
+    left: usize,
+    call: PhantomData<&'c mut T>,
+}
+
+impl<T: Plain> Outs<'_, T> {
+    /// Octets of an element as the caller knows it.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Elements that there is room for.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Writes the next element, if there is room.
+    pub fn push(&mut self, value: &T) {
+        let Some(left) = self.left.checked_sub(1) else { return };
+        let from = core::ptr::from_ref(value).cast::<u8>();
+        let to = self.next.cast::<u8>();
+        let octets = self.stride.min(size_of::<T>());
+        // SAFETY: `left` elements of `stride` octets are the caller's (`Caller::outs`, contract of
+        // `Caller::new`), and `octets` are in a T.
+        unsafe { copy_nonoverlapping(from, to.as_ptr(), octets) };
+        self.left = left;
+        if left > 0 {
+            // SAFETY: another element follows in the caller's array.
+            self.next = unsafe { to.add(self.stride) }.cast();
+        }
+    }
+}
+
+#[repr(align(64))]
+struct CacheLine;
+const _: () = assert!(align_of::<CacheLine>() == ALIGNMENT);
+
+const GATEWAY: u32 = 0x6573_7047;
+const WORKER: u32 = 0x6573_7057;
+
+/// The configuration side.
+pub struct Writer {
+    /// The core's writer.
+    pub control: Control<'static>,
+    /// Room for the selectors of one Child SA: local ones in the first half, remote in the second.
+    pub scratch: &'static mut [TrafficSelector],
+}
+
+/// A gateway: every table, in one piece of memory. Opaque.
+#[repr(align(64))]
+pub struct espial_gateway {
+    magic: AtomicU32,
+    /// Octets that `_new` allocated, or 0.
+    owned: usize,
+    tables: Tables<'static>,
+    attached: &'static [AtomicU32],
+    writer: UnsafeCell<Writer>,
+}
+
+/// One thread's packet path. Opaque.
+#[repr(align(64))]
+pub struct espial_worker {
+    magic: AtomicU32,
+    owned: bool,
+    attached: &'static AtomicU32,
+    worker: Worker<'static>,
+}
+
+const _: () = {
+    const fn shared<T: Sync>() {}
+    const fn moved<T: Send>() {}
+    shared::<Tables<'static>>();
+    moved::<Writer>();
+    moved::<Worker<'static>>();
+};
+
+/// Octets of a worker.
+pub const WORKER_OCTETS: usize = size_of::<espial_worker>();
+
+/// Where what lies in a gateway's memory.
+pub struct Plan {
+    attached: usize,
+    workers: usize,
+    scratch: usize,
+    scratch_len: usize,
+    region: usize,
+    /// Octets of all.
+    pub total: usize,
+}
+
+impl Plan {
+    /// The plan for a capacity.
+    pub fn of(capacity: &Capacity) -> Result<Self, Status> {
+        let too_large = || Status(ESPIAL_ERANGE);
+        let after = |start: usize, count: usize, each: usize| {
+            let end = count.checked_mul(each).and_then(|octets| start.checked_add(octets));
+            end.and_then(|end| end.checked_next_multiple_of(ALIGNMENT)).ok_or_else(too_large)
+        };
+        let region_len = octets(capacity)?;
+        let workers = usize::try_from(capacity.workers).map_err(|_| too_large())?;
+        let side = usize::try_from(capacity.selectors).unwrap_or(ESPIAL_TS_MAX).min(ESPIAL_TS_MAX);
+        let scratch_len = side * 2;
+        let attached = after(0, 1, size_of::<espial_gateway>())?;
+        let scratch = after(attached, workers, size_of::<AtomicU32>())?;
+        let region = after(scratch, scratch_len, size_of::<TrafficSelector>())?;
+        let total = after(region, 1, region_len)?;
+        if total > isize::MAX as usize {
+            return Err(too_large());
+        }
+        Ok(Self { attached, workers, scratch, scratch_len, region, total })
+    }
+}
+
+#[cfg(feature = "alloc")]
+mod owned {
+    //! Memory of the library's own.
+    use core::alloc::Layout;
+
+    use super::{ALIGNMENT, Status};
+    use crate::types::{ESPIAL_ENOMEM, ESPIAL_ERANGE};
+
+    fn layout(octets: usize) -> Result<Layout, Status> {
+        Layout::from_size_align(octets.max(1), ALIGNMENT).map_err(|_| Status(ESPIAL_ERANGE))
+    }
+
+    /// Memory for a handle.
+    pub fn allocate(octets: usize) -> Result<*mut u8, Status> {
+        let layout = layout(octets)?;
+        // SAFETY: not of size 0.
+        let memory = unsafe { std::alloc::alloc(layout) };
+        if memory.is_null() { Err(Status(ESPIAL_ENOMEM)) } else { Ok(memory) }
+    }
+
+    /// Gives it back.
+    ///
+    /// # Safety
+    /// It came from [`allocate`] with the same number and is used no more.
+    pub unsafe fn free(memory: *mut u8, octets: usize) {
+        if let Ok(layout) = layout(octets) {
+            // SAFETY: the caller's contract.
+            unsafe { std::alloc::dealloc(memory, layout) };
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Caller<'_> {
+    /// A gateway in memory of its own.
+    pub fn new_gateway(
+        &self,
+        capacity: &Capacity,
+        seed: [u64; 2],
+    ) -> Result<*mut espial_gateway, Status> {
+        let octets = Plan::of(capacity)?.total;
+        let memory = owned::allocate(octets)?;
+        self.init_gateway(memory.cast(), octets, capacity, seed, true).inspect_err(|_| {
+            // SAFETY: just allocated; `init_gateway` failed and keeps nothing.
+            unsafe { owned::free(memory, octets) };
+        })
+    }
+
+    /// Releases a gateway of [`Caller::new_gateway`] and its memory.
+    pub fn free_gateway(&self, handle: *mut espial_gateway) -> Result<(), Status> {
+        let octets = self.release_gateway(handle, true)?;
+        // SAFETY: the gateway says that it was allocated with so many octets, and is released.
+        unsafe { owned::free(handle.cast(), octets) };
+        Ok(())
+    }
+
+    /// A worker in memory of its own.
+    pub fn new_worker(
+        &self,
+        gateway: *mut espial_gateway,
+        index: u32,
+    ) -> Result<*mut espial_worker, Status> {
+        self.gateway(gateway)?;
+        let memory = owned::allocate(WORKER_OCTETS)?;
+        self.init_worker(memory.cast(), WORKER_OCTETS, gateway, index, true).inspect_err(|_| {
+            // SAFETY: just allocated; `init_worker` failed and keeps nothing.
+            unsafe { owned::free(memory, WORKER_OCTETS) };
+        })
+    }
+
+    /// Releases a worker of [`Caller::new_worker`] and its memory.
+    pub fn free_worker(&self, handle: *mut espial_worker) -> Result<(), Status> {
+        self.release_worker(handle, true)?;
+        // SAFETY: the worker says that it was allocated, and is released.
+        unsafe { owned::free(handle.cast(), WORKER_OCTETS) };
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! The packet path: bounded, allocates nothing, takes no lock.
+//!
+//! Bursts are handed on in pieces of [`PIECE`], so that what the core returns fits a small stack.
+#![allow(unsafe_code, reason = "exported names")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the contract is ABI.md's; the comments here are C's"
+)]
+
+use espial::event::EventBudget;
+use espial::headers::{Encap, Endpoints, Ipsec, OuterHeaders, Spi};
+use espial::inbound::{Arrival, Ingress, Opened};
+use espial::sad::SaId;
+use espial::verdict::{Decision, Modes, Reason, Refusal, Verdict};
+
+use crate::convert;
+use crate::handle::espial_worker;
+use crate::status::Status;
+use crate::types::*;
+
+/// Packets that are handed to the core at once: its own stride.
+const PIECE: usize = 16;
+
+const DROP: Refusal = Refusal::new(Reason::UnknownSpi);
+const DROPPED: Verdict = Verdict {
+    decision: Decision::Drop(DROP),
+    arrived: None,
+    shadow_asked: Modes::NONE,
+    shadow_accepts: Modes::NONE,
+};
+const NO_SA: SaId = SaId::from_raw(0, 0);
+const NO_HEADERS: OuterHeaders = OuterHeaders {
+    endpoints: Endpoints::V4 { src: 0, dst: 0 },
+    ipsec: Ipsec::Esp,
+    encap: Encap::None,
+    spi: Spi(0),
+    sequence: 0,
+    sport: 0,
+    dport: 0,
+    offset: 0,
+    octets: 0,
+    flow_label: 0,
+};
+
+/// Judges a packet that starts at its IP header: which SA is it on?
+///
+/// now_ms is the caller's monotonic clock, interface the caller's number that events repeat. The octets
+/// are not kept.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE. Treat them as a drop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_arrive(
+    worker: *mut espial_worker,
+    octets: *const u8,
+    len: usize,
+    now_ms: u64,
+    interface: u32,
+    arrival: *mut espial_arrival,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let octets = c.slice(octets, len)?;
+        let arrival = c.out(arrival)?;
+        let found = worker.arrive(octets, Ingress { now_ms, interface });
+        arrival.set(convert::arrival_codes(&found));
+        Ok(())
+    })
+}
+
+/// espial_worker_arrive() for count packets, at most ESPIAL_BURST_MAX, into as many arrivals.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE. No packet is judged then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_arrive_burst(
+    worker: *mut espial_worker,
+    packets: *const espial_packet,
+    count: usize,
+    now_ms: u64,
+    interface: u32,
+    arrivals: *mut espial_arrival,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let packets = c.slice(packets, burst(count)?)?;
+        let mut room = c.outs(arrivals, count)?;
+        for packet in packets {
+            c.slice(packet.octets, packet.len)?;
+        }
+        let ingress = Ingress { now_ms, interface };
+        let mut found = [Arrival::Drop(DROP); PIECE];
+        for piece in packets.chunks(PIECE) {
+            let mut octets: [&[u8]; PIECE] = [&[]; PIECE];
+            for (octets, packet) in octets.iter_mut().zip(piece) {
+                *octets = c.slice(packet.octets, packet.len)?;
+            }
+            let octets = octets.get(..piece.len()).unwrap_or_default();
+            let judged = worker.arrive_burst(octets, ingress, &mut found);
+            for arrival in found.iter().take(judged) {
+                room.push(&convert::arrival_codes(arrival));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Looks the SA up for headers that the host has read itself, or that came in a TCP stream
+/// (espial_class.outer).
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EVALUE: a family, protocol or encapsulation
+/// that is none. Treat them as a drop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_lookup(
+    worker: *mut espial_worker,
+    outer: *const espial_outer,
+    now_ms: u64,
+    interface: u32,
+    arrival: *mut espial_arrival,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let outer = convert::outer(&c.read(outer)?)?;
+        let arrival = c.out(arrival)?;
+        let found = worker.lookup(&outer, Ingress { now_ms, interface });
+        arrival.set(convert::arrival_codes(&found));
+        Ok(())
+    })
+}
+
+/// Judges an opened packet: may it be on this SA?
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Treat them as a drop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_check(
+    worker: *mut espial_worker,
+    opened: *const espial_opened,
+    now_ms: u64,
+    interface: u32,
+    verdict: *mut espial_verdict,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let opened = c.read(opened)?;
+        let outer = convert::outer(&c.read(opened.outer)?)?;
+        let payload = c.slice(opened.payload, opened.len)?;
+        let verdict = c.out(verdict)?;
+        let sa = opened.sa.into();
+        let opened = Opened { sa, outer: &outer, next_header: opened.next_header, payload };
+        let judged = worker.check(&opened, Ingress { now_ms, interface });
+        verdict.set(convert::verdict_codes(&judged));
+        Ok(())
+    })
+}
+
+/// espial_worker_check() for count packets, at most ESPIAL_BURST_MAX, into as many verdicts.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. No packet is judged
+/// then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_check_burst(
+    worker: *mut espial_worker,
+    opened: *const espial_opened,
+    count: usize,
+    now_ms: u64,
+    interface: u32,
+    verdicts: *mut espial_verdict,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let opened = c.slice(opened, burst(count)?)?;
+        let mut room = c.outs(verdicts, count)?;
+        for one in opened {
+            convert::outer(&c.read(one.outer)?)?;
+            c.slice(one.payload, one.len)?;
+        }
+        let ingress = Ingress { now_ms, interface };
+        let mut judged = [DROPPED; PIECE];
+        let mut outers = [NO_HEADERS; PIECE];
+        for piece in opened.chunks(PIECE) {
+            for (outer, one) in outers.iter_mut().zip(piece) {
+                *outer = convert::outer(&c.read(one.outer)?)?;
+            }
+            let mut ready =
+                [Opened { sa: NO_SA, outer: &NO_HEADERS, next_header: 0, payload: &[] }; PIECE];
+            for ((ready, one), outer) in ready.iter_mut().zip(piece).zip(&outers) {
+                let payload = c.slice(one.payload, one.len)?;
+                *ready = Opened { sa: one.sa.into(), outer, next_header: one.next_header, payload };
+            }
+            let ready = ready.get(..piece.len()).unwrap_or_default();
+            let count = worker.check_burst(ready, ingress, &mut judged);
+            for verdict in judged.iter().take(count) {
+                room.push(&convert::verdict_codes(verdict));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// espial_worker_check() for headers that the host has read out of the opened packet itself. octets is
+/// what the counts add up. ICMP errors are judged by their own headers only.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as a drop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_check_headers(
+    worker: *mut espial_worker,
+    sa: espial_sa,
+    outer: *const espial_outer,
+    inner: *const espial_inner,
+    octets: usize,
+    now_ms: u64,
+    interface: u32,
+    verdict: *mut espial_verdict,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let outer = convert::outer(&c.read(outer)?)?;
+        let inner = convert::inner(&c.read(inner)?)?;
+        let verdict = c.out(verdict)?;
+        let ingress = Ingress { now_ms, interface };
+        let judged = worker.check_headers(sa.into(), &outer, &inner, octets, ingress);
+        verdict.set(convert::verdict_codes(&judged));
+        Ok(())
+    })
+}
+
+/// Counts a packet that the host dropped between arrival and check, and makes its event. reason is
+/// ESPIAL_DROP_AUTH_FAILED, _BAD_PADDING, _REPLAY, _NOT_OPENED, _SA_EXPIRED or another ESPIAL_DROP_*.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Nothing is counted then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_report(
+    worker: *mut espial_worker,
+    sa: espial_sa,
+    outer: *const espial_outer,
+    reason: u32,
+    now_ms: u64,
+    interface: u32,
+    verdict: *mut espial_verdict,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let outer = convert::outer(&c.read(outer)?)?;
+        let reason = convert::reason(reason)?;
+        let verdict = c.out(verdict)?;
+        let counted = worker.report(sa.into(), &outer, reason, Ingress { now_ms, interface });
+        verdict.set(convert::verdict_codes(&counted));
+        Ok(())
+    })
+}
+
+/// Says that this thread holds nothing that it learned before; SA handles may be kept. Once each turn of
+/// the poll loop: until then the writer gets no memory back. One load and one store.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_quiescent(worker: *mut espial_worker) -> i32 {
+    call!(|c| {
+        c.worker(worker)?.quiescent();
+        Ok(())
+    })
+}
+
+/// Says that this thread holds nothing and may sleep. The next call for a packet takes part again.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_idle(worker: *mut espial_worker) -> i32 {
+    call!(|c| {
+        c.worker(worker)?.idle();
+        Ok(())
+    })
+}
+
+/// Sets how many events a second this worker may make of each kind, 0 = none, and how many of them at
+/// once. Ten and ten at first. Counts do not depend on it.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_set_event_budget(
+    worker: *mut espial_worker,
+    per_second: u32,
+    burst: u32,
+) -> i32 {
+    call!(|c| {
+        c.worker(worker)?.set_event_budget(EventBudget { per_second, burst });
+        Ok(())
+    })
+}
+
+/// Takes the oldest events, at most room of them, into the caller's array; *count says how many.
+/// events[0].size is set by the caller and is the size of every element. A worker keeps 16 events.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE. No event is taken then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_events(
+    worker: *mut espial_worker,
+    events: *mut espial_event,
+    room: usize,
+    count: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let count = c.out(count)?;
+        let mut events = c.outs_versioned(events, room)?;
+        let size = events.stride() as u32;
+        while events.left() > 0 {
+            let Some(event) = worker.next_event() else { break };
+            events.push(&convert::event_codes(&event, size));
+        }
+        count.set(room.saturating_sub(events.left()));
+        Ok(())
+    })
+}
+
+fn burst(count: usize) -> Result<usize, Status> {
+    if count <= ESPIAL_BURST_MAX { Ok(count) } else { Err(Status(ESPIAL_ERANGE)) }
+}

@@ -1,0 +1,191 @@
+//! Gateways and workers: made in the caller's memory, or allocated, and released.
+#![allow(unsafe_code, reason = "exported names")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the contract is ABI.md's; the comments here are C's"
+)]
+
+use core::ffi::c_void;
+
+use crate::convert;
+use crate::handle::{ALIGNMENT, Plan, WORKER_OCTETS, espial_gateway, espial_worker};
+use crate::types::*;
+
+/// Octets of memory that a gateway of this capacity needs.
+///
+/// Thread: any.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE; ESPIAL_ERANGE: tunnels, children, selectors or
+/// workers are 0, or it does not fit this machine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_size(
+    capacity: *const espial_capacity,
+    size: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let capacity = convert::capacity(&c.read_versioned(capacity)?);
+        let size = c.out(size)?;
+        size.set(Plan::of(&capacity)?.total);
+        Ok(())
+    })
+}
+
+/// Alignment in octets of the memory of a gateway.
+///
+/// Thread: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn espial_gateway_align() -> usize {
+    ALIGNMENT
+}
+
+/// Makes an empty gateway in the caller's memory, of len octets at mem.
+///
+/// The seed is 128 bits that peers do not know: it keys the hash of the SPI table. The memory is the
+/// library's until espial_gateway_release(), and must not move. Nothing is allocated, now or later.
+///
+/// Thread: any.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_ERANGE as espial_gateway_size();
+/// ESPIAL_EROOM: len is smaller than that says. The content of mem is then unspecified.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_init(
+    mem: *mut c_void,
+    len: usize,
+    capacity: *const espial_capacity,
+    seed0: u64,
+    seed1: u64,
+    gateway: *mut *mut espial_gateway,
+) -> i32 {
+    call!(|c| {
+        let capacity = convert::capacity(&c.read_versioned(capacity)?);
+        let gateway = c.out(gateway)?;
+        gateway.set(c.init_gateway(mem, len, &capacity, [seed0, seed1], false)?);
+        Ok(())
+    })
+}
+
+/// Takes a gateway out of use: its memory is the caller's again, and the handle is refused from now
+/// on while that memory is not used for something else.
+///
+/// Thread: one writer, after the last call of every other thread.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live gateway, or one of
+/// espial_gateway_new(); ESPIAL_EATTACHED: it still has workers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_release(gateway: *mut espial_gateway) -> i32 {
+    call!(|c| {
+        c.release_gateway(gateway, false)?;
+        Ok(())
+    })
+}
+
+/// Makes an empty gateway in memory of its own. The shared library has this; the static one, which
+/// needs no allocator, has not.
+///
+/// Thread: any. Give it back with espial_gateway_free().
+/// Errors: those of espial_gateway_init(); ESPIAL_ENOMEM.
+#[cfg(feature = "alloc")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_new(
+    capacity: *const espial_capacity,
+    seed0: u64,
+    seed1: u64,
+    gateway: *mut *mut espial_gateway,
+) -> i32 {
+    call!(|c| {
+        let capacity = convert::capacity(&c.read_versioned(capacity)?);
+        let gateway = c.out(gateway)?;
+        gateway.set(c.new_gateway(&capacity, [seed0, seed1])?);
+        Ok(())
+    })
+}
+
+/// Releases and frees a gateway of espial_gateway_new(). NULL is fine. Shared library only.
+///
+/// Thread: one writer, after the last call of every other thread.
+/// Errors: those of espial_gateway_release(); nothing is freed then.
+#[cfg(feature = "alloc")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_free(gateway: *mut espial_gateway) -> i32 {
+    if gateway.is_null() {
+        return ESPIAL_OK;
+    }
+    call!(|c| { c.free_gateway(gateway) })
+}
+
+/// Octets of memory that a worker needs.
+///
+/// Thread: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn espial_worker_size() -> usize {
+    WORKER_OCTETS
+}
+
+/// Alignment in octets of the memory of a worker.
+///
+/// Thread: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn espial_worker_align() -> usize {
+    ALIGNMENT
+}
+
+/// Makes worker index, from 0, of a gateway in the caller's memory, of len octets at mem.
+///
+/// The memory is the library's until espial_worker_release(), must not move, and is used by one
+/// thread, the worker's owner. Each index is for one worker at a time.
+///
+/// Thread: any. On targets without atomic exchange (Cortex-M0) not two at once.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EROOM; ESPIAL_EHANDLE: no live gateway;
+/// ESPIAL_ERANGE: index is not below espial_capacity.workers; ESPIAL_EATTACHED: index is taken.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_init(
+    mem: *mut c_void,
+    len: usize,
+    gateway: *mut espial_gateway,
+    index: u32,
+    worker: *mut *mut espial_worker,
+) -> i32 {
+    call!(|c| {
+        let worker = c.out(worker)?;
+        worker.set(c.init_worker(mem, len, gateway, index, false)?);
+        Ok(())
+    })
+}
+
+/// Takes a worker out of use and frees its index. Events that were not drained are lost, counts are
+/// not. The memory is the caller's again, and the handle is refused from now on.
+///
+/// Thread: owner only. Before its gateway is released.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live worker, or one of espial_worker_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_release(worker: *mut espial_worker) -> i32 {
+    call!(|c| { c.release_worker(worker, false) })
+}
+
+/// Makes worker index of a gateway in memory of its own. Shared library only.
+///
+/// Thread: any. Give it back with espial_worker_free().
+/// Errors: those of espial_worker_init(); ESPIAL_ENOMEM.
+#[cfg(feature = "alloc")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_new(
+    gateway: *mut espial_gateway,
+    index: u32,
+    worker: *mut *mut espial_worker,
+) -> i32 {
+    call!(|c| {
+        let worker = c.out(worker)?;
+        worker.set(c.new_worker(gateway, index)?);
+        Ok(())
+    })
+}
+
+/// Releases and frees a worker of espial_worker_new(). NULL is fine. Shared library only.
+///
+/// Thread: owner only. Before its gateway is released.
+/// Errors: those of espial_worker_release(); nothing is freed then.
+#[cfg(feature = "alloc")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_free(worker: *mut espial_worker) -> i32 {
+    if worker.is_null() {
+        return ESPIAL_OK;
+    }
+    call!(|c| { c.free_worker(worker) })
+}

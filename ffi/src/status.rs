@@ -1,0 +1,64 @@
+//! What a call returns: errors of the core as fixed numbers.
+
+use espial::error::{Busy, ConfigError, SaError, SetupError};
+
+use crate::types::*;
+
+/// A status other than `ESPIAL_OK`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Status(pub i32);
+
+/// The number that C gets.
+pub fn number(result: Result<(), Status>) -> i32 {
+    match result {
+        Ok(()) => ESPIAL_OK,
+        Err(Status(number)) => number,
+    }
+}
+
+impl From<SetupError> for Status {
+    fn from(error: SetupError) -> Self {
+        Self(match error {
+            SetupError::ZeroCapacity { .. }
+            | SetupError::CapacityLimit { .. }
+            | SetupError::TooLarge => ESPIAL_ERANGE,
+            SetupError::MemoryTooSmall => ESPIAL_EROOM,
+            SetupError::OutOfMemory => ESPIAL_ENOMEM,
+        })
+    }
+}
+
+impl From<ConfigError> for Status {
+    fn from(error: ConfigError) -> Self {
+        Self(match error {
+            ConfigError::Stale => ESPIAL_ESTALE,
+            ConfigError::TunnelsFull { .. }
+            | ConfigError::ChildrenFull { .. }
+            | ConfigError::SelectorsFull { .. } => ESPIAL_EFULL,
+            ConfigError::NoSelectors => ESPIAL_EEMPTY,
+            ConfigError::Selector(_) => ESPIAL_ESELECTOR,
+            ConfigError::InUse => ESPIAL_EINUSE,
+            ConfigError::Busy => ESPIAL_EBUSY,
+        })
+    }
+}
+
+impl From<SaError> for Status {
+    fn from(error: SaError) -> Self {
+        Self(match error {
+            SaError::SpiZero | SaError::Key => ESPIAL_EKEY,
+            SaError::Duplicate => ESPIAL_EDUPLICATE,
+            SaError::Full { .. } => ESPIAL_EFULL,
+            SaError::Bucket => ESPIAL_EBUCKET,
+            SaError::NotFound | SaError::StaleChild => ESPIAL_ESTALE,
+            SaError::Unpublished => ESPIAL_EUNPUBLISHED,
+            SaError::Busy => ESPIAL_EBUSY,
+        })
+    }
+}
+
+impl From<Busy> for Status {
+    fn from(_: Busy) -> Self {
+        Self(ESPIAL_EBUSY)
+    }
+}

@@ -1,0 +1,94 @@
+//! The C programs: compiled at the full warning level, linked with the static library, run.
+
+use std::fs;
+use std::process::Command;
+
+use crate::capture::{cases, expected, pcap};
+use crate::{ffi, program, run, says, scratch};
+
+#[test]
+fn quickstart() {
+    assert_eq!(
+        says(&mut Command::new(program("examples/quickstart.c", &[]))),
+        "drop: no_selector, src\n"
+    );
+}
+
+/// The committed capture and the same packets in Ethernet frames get the verdicts that were written
+/// down when they were made.
+#[test]
+fn dataplane() {
+    let dataplane = program("examples/dataplane.c", &[]);
+    let cases = cases();
+    let framed = scratch().join("null-esp-ethernet.pcap");
+    fs::write(&framed, pcap(&cases, 1)).expect("write");
+    for capture in [ffi("examples/null-esp.pcap"), framed] {
+        let output = Command::new(&dataplane)
+            .arg(ffi("examples/null-esp.txt"))
+            .arg(&capture)
+            .output()
+            .expect("dataplane");
+        let found = String::from_utf8(output.stdout).expect("UTF-8");
+        let expected = expected(&cases);
+        for (found, expected) in found.lines().zip(expected.lines()) {
+            assert_eq!(found, expected, "{}", capture.display());
+        }
+        assert_eq!(found.lines().count(), cases.len());
+        assert_eq!(output.status.code(), Some(1), "something was dropped");
+        let says = String::from_utf8(output.stderr).expect("UTF-8");
+        let count = |verdict: &str| expected.matches(&format!("\"verdict\":\"{verdict}\"")).count();
+        let counts = format!(
+            "{} accepted, {} dropped, {} passed",
+            count("accept"),
+            count("drop"),
+            count("pass")
+        );
+        assert!(says.contains(&counts), "{says}");
+        assert!(says.contains("event: wrong_sa, SPI 0x1000a001"), "{says}");
+    }
+}
+
+#[test]
+fn rekey_beside_two_readers() {
+    let output = says(&mut Command::new(program("examples/rekey.c", &["-pthread"])));
+    assert!(output.contains("rekeys: "), "{output}");
+}
+
+#[test]
+fn misuse_is_answered_with_a_status() {
+    let output = says(&mut Command::new(program("tests/misuse.c", &[])));
+    assert!(output.ends_with("claims hold\n"), "{output}");
+}
+
+#[test]
+fn every_call_gives_what_it_says() {
+    let output = says(&mut Command::new(program("tests/calls.c", &[])));
+    assert!(output.ends_with("claims hold\n"), "{output}");
+}
+
+/// No function of the header is left out of the C tests.
+#[test]
+fn every_function_is_called() {
+    let sources = ["tests/calls.c", "tests/misuse.c", "tests/allocated.c", "examples/rekey.c"]
+        .map(|name| fs::read_to_string(ffi(name)).expect(name));
+    for name in crate::header::functions(&crate::header::committed()) {
+        assert!(
+            sources.iter().any(|source| source.contains(&format!("{name}("))),
+            "{name} is not tested"
+        );
+    }
+}
+
+/// The shared library runs the same program, and has what the static one has not.
+#[test]
+fn shared_library() {
+    let lib = crate::prefix().join("lib");
+    let rpath = format!("-Wl,-rpath,{}", lib.display());
+    let out = scratch().join("allocated");
+    let (include, search) = (crate::prefix().join("include"), format!("-L{}", lib.display()));
+    let source = ffi("tests/allocated.c");
+    let arguments =
+        ["-o", out.to_str().unwrap(), source.to_str().unwrap(), &search, "-lespial", &rpath];
+    crate::compile("c11", &[&include], &arguments);
+    run(&mut Command::new(out));
+}

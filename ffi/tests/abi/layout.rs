@@ -1,0 +1,124 @@
+//! The layout that the C compiler sees is the one that Rust has, and the one that was published.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::mem::{align_of, offset_of, size_of};
+
+use crate::{compile, ffi, scratch};
+
+/// The library's own file: it knows nothing of the core.
+#[path = "../../src/types.rs"]
+#[allow(dead_code, reason = "the layout is looked at, nothing else")]
+mod types;
+
+use types::*;
+
+/// Calls `field` for each field of each struct, `whole` for each struct.
+macro_rules! structs {
+    ($c:ident: $($name:ident { $($field:ident),* $(,)? })*) => {$(
+        let (size, align) = (size_of::<$name>(), align_of::<$name>());
+        writeln!($c, "CHECK(sizeof({0}) == {size}); CHECK(ALIGNOF({0}) == {align});", stringify!($name)).unwrap();
+        $(
+            let offset = offset_of!($name, $field);
+            writeln!($c, "CHECK(offsetof({}, {}) == {offset});", stringify!($name), stringify!($field)).unwrap();
+        )*
+        // Every field is named above: the pattern has no `..`.
+        let _ = |all: $name| { let $name { $($field: _),* } = all; };
+        // I1 of types.rs: no padding that C would leave unset.
+        let fields: usize = [$({ let of = |all: &$name| size_of_val(&all.$field); size_by(of) }),*].iter().sum();
+        assert_eq!(fields, size, "{} has hidden padding", stringify!($name));
+    )*};
+}
+
+/// Size of a field without a value of its struct.
+fn size_by<T>(size: impl Fn(&T) -> usize) -> usize {
+    // Integers and raw pointers only, so zeros are a value; the test would not compile otherwise.
+    let zeroed = std::mem::MaybeUninit::<T>::zeroed();
+    #[allow(unsafe_code)]
+    // SAFETY: every T here is a struct of integers and raw pointers (types.rs, I1).
+    size(unsafe { zeroed.assume_init_ref() })
+}
+
+#[test]
+fn c_sees_the_same_layout() {
+    let mut c = String::from(
+        "#include <espial.h>\n#define CHECK(x) _Static_assert(x, #x)\n#define ALIGNOF(t) _Alignof(t)\n",
+    );
+    structs! { c:
+        espial_tunnel { index, generation }
+        espial_child { index, generation }
+        espial_sa { index, generation }
+        espial_capacity { size, tunnels, children, selectors, sas, sas_dst, sas_dst_src, workers }
+        espial_ts { family, protocol, port_lo, port_hi, reserved, addr_lo, addr_hi }
+        espial_selector {
+            family, protocol, remote_port_lo, remote_port_hi, local_port_lo, local_port_hi, reserved,
+            remote_lo, remote_hi, local_lo, local_hi,
+        }
+        espial_sa_key { spi, ipsec, scope, family, reserved, dst, src }
+        espial_sa_params { size, mode, encap, reserved, key }
+        espial_endpoints { family, reserved, src, dst }
+        espial_outer {
+            family, ipsec, encap, reserved, spi, sequence, sport, dport, offset, octets, flow_label, src, dst,
+        }
+        espial_inner { family, protocol, next_layer, fragment, sport, dport, src, dst }
+        espial_packet { octets, len }
+        espial_class { traffic, reason, reserved, outer }
+        espial_arrival { verdict, reason, traffic, spi_class, deleted_ago_ms, sa, outer }
+        espial_opened { outer, payload, len, sa, next_header, reserved }
+        espial_verdict {
+            verdict, reason, field, spi_class, shadow_asked, shadow_accepts, reserved, deleted_ago_ms,
+            nearest_index, tunnel, child, belongs_to,
+        }
+        espial_event {
+            size, interface, time_ms, reason, field, spi_class, reserved, suppressed, deleted_ago_ms,
+            nearest_index, sa, tunnel, child, belongs_to, outer, inner, nearest,
+        }
+        espial_counts {
+            size, reserved, packets, octets, dropped, passed, events_suppressed, drops, shadow_accepts,
+            shadow_drops,
+        }
+        espial_ike {
+            initiator_spi, responder_spi, next_payload, version, exchange_type, flags, message_id, length,
+            reserved,
+        }
+        espial_stream { state }
+        espial_frame { number, stream_offset, content, len }
+    }
+    // Nothing of the header was forgotten.
+    let header = crate::header::committed();
+    for name in header.lines().filter_map(|line| line.strip_prefix("} ")?.strip_suffix(';')) {
+        assert!(c.contains(&format!("sizeof({name})")), "{name} is not in the layout test");
+    }
+    c.push_str("int main(void) { return 0; }\n");
+    let source = scratch().join("layout.c");
+    fs::write(&source, c).expect("write");
+    let object = scratch().join("layout.o");
+    compile(
+        "c11",
+        &[&ffi("include")],
+        &["-c", "-o", object.to_str().unwrap(), source.to_str().unwrap()],
+    );
+}
+
+/// What programs were compiled with: none of these numbers may change without a new
+/// `ESPIAL_ABI_VERSION` (but a struct with `size` may grow at its end).
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn published_sizes_stand() {
+    assert_eq!(ESPIAL_ABI_VERSION, 0);
+    let sizes = [
+        size_of::<espial_capacity>(),
+        size_of::<espial_ts>(),
+        size_of::<espial_sa_params>(),
+        size_of::<espial_outer>(),
+        size_of::<espial_inner>(),
+        size_of::<espial_packet>(),
+        size_of::<espial_arrival>(),
+        size_of::<espial_opened>(),
+        size_of::<espial_verdict>(),
+        size_of::<espial_event>(),
+        size_of::<espial_counts>(),
+        size_of::<espial_stream>(),
+    ];
+    assert_eq!(sizes, [32, 40, 48, 60, 40, 16, 76, 40, 40, 240, 624, 64]);
+}
