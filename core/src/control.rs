@@ -181,7 +181,11 @@ impl<'m> Control<'m> {
         let all_live = self.tunnels.iter().all(|tunnel| tunnel.life == Life::Live);
         let found = self.tunnels.iter_mut().enumerate().find(|(_, tunnel)| free(tunnel));
         let Some((index, tunnel)) = found else {
-            return Err(if all_live { ConfigError::TunnelsFull { limit } } else { ConfigError::Busy });
+            return Err(if all_live {
+                ConfigError::TunnelsFull { limit }
+            } else {
+                ConfigError::Busy
+            });
         };
         let generation = tunnel.generation.wrapping_add(1) | 1;
         *tunnel = TunnelStage { life: Life::Live, generation, ..TunnelStage::zeroed() };
@@ -360,7 +364,8 @@ impl<'m> Control<'m> {
     /// the current version; try again.
     pub fn publish(&mut self) -> Result<u32, Busy> {
         self.settle();
-        let staging = Staging { tunnels: self.tunnels, children: self.children, staged: self.staged };
+        let staging =
+            Staging { tunnels: self.tunnels, children: self.children, staged: self.staged };
         let version = self
             .publisher
             .publish(|version, words| compile::compile(&staging, version, words))

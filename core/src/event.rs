@@ -9,6 +9,7 @@ use heapless::Deque;
 use crate::control::{ChildId, TunnelId};
 use crate::headers::{InnerHeaders, OuterHeaders};
 use crate::sad::SaId;
+use crate::selector::Selector;
 use crate::verdict::{Reason, Refusal};
 
 /// Events that a worker keeps until they are drained.
@@ -19,13 +20,16 @@ pub const QUEUE_EVENTS: usize = 16;
 pub struct Event {
     /// When, on the caller's clock, in milliseconds.
     pub time_ms: u64,
-    /// Why: the reason, what explains it, and the selector that came nearest.
+    /// Why: the reason, and what explains it.
     pub refusal: Refusal,
     /// SPI, sequence number, addresses, protocol and encapsulation of the packet that arrived.
     /// `None` if it was too malformed to have them.
     pub outer: Option<OuterHeaders>,
     /// The selector values of the decrypted packet, if it could be read.
     pub inner: Option<InnerHeaders>,
+    /// For drops by selectors: the one that came nearest to covering the packet, "the selector
+    /// values from the relevant SAD entry".
+    pub nearest: Option<Selector>,
     /// The SA it came on.
     pub sa: Option<SaId>,
     /// Tunnel and Child SA of that SA.
@@ -113,7 +117,11 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self { queue: Deque::new(), budget: EventBudget::default(), buckets: [Bucket::default(); 4] }
+        Self {
+            queue: Deque::new(),
+            budget: EventBudget::default(),
+            buckets: [Bucket::default(); 4],
+        }
     }
 
     pub(crate) fn set_budget(&mut self, budget: EventBudget) {

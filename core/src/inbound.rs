@@ -23,9 +23,8 @@ use crate::headers::{Fragment, InnerHeaders, Outer, OuterHeaders, protocol};
 use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
 use crate::sad::{Prepared, SaFields, SaId, SaMode};
-use crate::verdict::{
-    Decision, Mode, Modes, Reason, Refusal, SpiClass, Verdict,
-};
+use crate::selector::Selector;
+use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, SpiClass, Verdict};
 use crate::{prefetch, wire};
 
 /// When and where packets came in.
@@ -80,6 +79,8 @@ pub struct Worker<'g> {
     block: Block<'g>,
     version: Option<u32>,
     online: bool,
+    /// The selector that the last drop by selectors came nearest to.
+    nearest: Option<Selector>,
     events: Events,
 }
 
@@ -101,6 +102,7 @@ impl<'g> Worker<'g> {
             block: Block::default(),
             version: None,
             online: false,
+            nearest: None,
             events: Events::new(),
         })
     }
@@ -136,7 +138,9 @@ impl<'g> Worker<'g> {
         let count = packets.len().min(arrivals.len());
         for (packets, arrivals) in packets.chunks(STRIDE).zip(arrivals.chunks_mut(STRIDE)) {
             let mut prepared = [None; STRIDE];
-            for ((packet, arrival), prepared) in packets.iter().zip(&mut *arrivals).zip(&mut prepared) {
+            for ((packet, arrival), prepared) in
+                packets.iter().zip(&mut *arrivals).zip(&mut prepared)
+            {
                 match wire::classify(packet) {
                     Ok(Outer::Ipsec(outer)) => {
                         *prepared = Some((outer, self.tables.sad.prepare(&outer)));
@@ -284,6 +288,11 @@ impl<'g> Worker<'g> {
         self.events.set_budget(budget);
     }
 
+    /// The selector that [`Refusal::field`] of this worker's last drop by selectors speaks of.
+    pub fn nearest_selector(&self) -> Option<Selector> {
+        self.nearest
+    }
+
     /// The oldest event not yet taken.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop()
@@ -374,9 +383,7 @@ impl<'g> Worker<'g> {
             (None, Some(opened)) => enclosed(sa.mode, opened, inner),
             _ => None,
         };
-        let ask = |mode| {
-            scene.ask(mode, &question).or_else(|| scene.ask(mode, enclosed.as_ref()?))
-        };
+        let ask = |mode| scene.ask(mode, &question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
         let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
         for mode in shadow_modes.iter() {
             shadow.asked = shadow.asked.with(mode);
@@ -387,7 +394,8 @@ impl<'g> Worker<'g> {
         match accepting {
             Some(_) => self.accept(id, sa, accepting, octets, shadow),
             None => {
-                let refusal = scene.explain(mode, &question, inner);
+                let (refusal, nearest) = scene.explain(mode, &question, inner);
+                self.nearest = nearest;
                 self.refuse(id, sa, outer, Some(inner), refusal, shadow, ingress)
             }
         }
@@ -457,14 +465,20 @@ impl<'g> Worker<'g> {
             cells.drop(refusal.reason);
         }
         self.count_shadow(id, shadow);
-        self.audit(ingress, |event| Event {
-            refusal,
-            outer: Some(*outer),
-            inner: inner.copied(),
-            sa: Some(id),
-            arrived: Some(arrived),
-            ..event
-        }, refusal.reason);
+        let nearest = self.nearest;
+        self.audit(
+            ingress,
+            |event| Event {
+                refusal,
+                outer: Some(*outer),
+                inner: inner.copied(),
+                sa: Some(id),
+                nearest: if refusal.field.is_some() { nearest } else { None },
+                arrived: Some(arrived),
+                ..event
+            },
+            refusal.reason,
+        );
         Verdict {
             decision: Decision::Drop(refusal),
             arrived: Some(arrived),
@@ -503,7 +517,11 @@ impl<'g> Worker<'g> {
     fn refuse_spi(&mut self, outer: &OuterHeaders, class: SpiClass, ingress: Ingress) -> Arrival {
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, |event| Event { refusal, outer: Some(*outer), ..event }, refusal.reason);
+        self.audit(
+            ingress,
+            |event| Event { refusal, outer: Some(*outer), ..event },
+            refusal.reason,
+        );
         Arrival::Drop(refusal)
     }
 
@@ -521,12 +539,11 @@ impl<'g> Worker<'g> {
         let class = self.tables.sad.class_of(outer, ingress.now_ms);
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, |event| Event {
-            refusal,
-            outer: Some(*outer),
-            sa: Some(id),
-            ..event
-        }, refusal.reason);
+        self.audit(
+            ingress,
+            |event| Event { refusal, outer: Some(*outer), sa: Some(id), ..event },
+            refusal.reason,
+        );
         Verdict {
             decision: Decision::Drop(refusal),
             arrived: None,
@@ -555,6 +572,7 @@ impl<'g> Worker<'g> {
             refusal: Refusal::new(reason),
             outer: None,
             inner: None,
+            nearest: None,
             sa: None,
             arrived: None,
             interface: ingress.interface,
@@ -603,8 +621,13 @@ impl<'b, 'g> Scene<'b, 'g> {
     fn new(block: &'b Block<'g>, tables: &'b Tables<'g>, sa: &SaFields) -> Option<Self> {
         let child = block.child(sa.child)?;
         let child_id = ChildId { index: sa.child, generation: sa.child_generation };
-        (child.generation == sa.child_generation)
-            .then_some(Self { block, tables, child_id, child, tunnel: sa.tunnel })
+        (child.generation == sa.child_generation).then_some(Self {
+            block,
+            tables,
+            child_id,
+            child,
+            tunnel: sa.tunnel,
+        })
     }
 
     #[inline]
@@ -650,7 +673,12 @@ impl<'b, 'g> Scene<'b, 'g> {
 
     /// Why the packet was refused: off the fast path.
     #[cold]
-    fn explain(&self, mode: Mode, question: &Question, inner: &InnerHeaders) -> Refusal {
+    fn explain(
+        &self,
+        mode: Mode,
+        question: &Question,
+        inner: &InnerHeaders,
+    ) -> (Refusal, Option<Selector>) {
         let belongs_to = match mode {
             Mode::StrictSa => question.first(self.all(), |child| self.established(child)),
             // The SPD order decides, whether that Child SA has an SA or not.
@@ -667,14 +695,13 @@ impl<'b, 'g> Scene<'b, 'g> {
                 (reason, question.nearest(self.all(), |child| self.established(child)))
             }
         };
-        Refusal {
+        let refusal = Refusal {
             reason,
             spi_class: None,
             belongs_to: belongs_to.and_then(|child| self.id_of(child)),
             field: nearest.map(|nearest| nearest.field),
-            nearest: nearest.map(|nearest| nearest.selector),
             nearest_index: nearest.map_or(0, |nearest| nearest.index),
-        }
+        };
+        (refusal, nearest.map(|nearest| nearest.selector))
     }
 }
-

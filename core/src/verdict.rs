@@ -4,8 +4,6 @@
 //! append-only: they are never renumbered and never reused.
 
 use crate::control::{ChildId, TunnelId};
-use crate::selector::Selector;
-
 
 /// What is wrong with the octets of a packet. Each malformation has its own reason.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -364,24 +362,17 @@ pub struct Refusal {
     /// For `WrongSa` the first failing field of the arriving SA's selector that fails latest; for
     /// `NoSelector` and `FragmentNoPorts` the same over all selectors of the tunnel.
     pub field: Option<Field>,
-    /// The selector that `field` speaks of.
-    pub nearest: Option<Selector>,
-    /// Its position among its Child SA's, or for `NoSelector` its tunnel's, selectors of its
-    /// family, from 0 in configuration order.
+    /// Position of the selector that `field` speaks of among its Child SA's, or for `NoSelector`
+    /// its tunnel's, selectors of its family, from 0 in configuration order. The selector itself
+    /// is in the event, and for the last drop in
+    /// [`Worker::nearest_selector`](crate::Worker::nearest_selector): a verdict stays small.
     pub nearest_index: u32,
 }
 
 impl Refusal {
     /// A refusal with nothing but a reason.
     pub const fn new(reason: Reason) -> Self {
-        Self {
-            reason,
-            spi_class: None,
-            belongs_to: None,
-            field: None,
-            nearest: None,
-            nearest_index: 0,
-        }
+        Self { reason, spi_class: None, belongs_to: None, field: None, nearest_index: 0 }
     }
 }
 

@@ -509,7 +509,7 @@ pub fn event_codes(event: &Event, size: u32) -> espial_event {
         belongs_to: event.refusal.belongs_to.map_or(NO_CHILD, Into::into),
         outer: event.outer.as_ref().map_or(NO_OUTER, outer_codes),
         inner: event.inner.as_ref().map_or(NO_INNER, inner_codes),
-        nearest: event.refusal.nearest.as_ref().map_or(NO_SELECTOR, selector_codes),
+        nearest: event.nearest.as_ref().map_or(NO_SELECTOR, selector_codes),
     }
 }
 

@@ -11,7 +11,10 @@ use espial_cli::{conform, demo};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
-#[command(version, about, after_help = "\
+#[command(
+    version,
+    about,
+    after_help = "\
 Without a command it judges a capture that it carries with it.
 
 Examples:
@@ -21,7 +24,8 @@ Examples:
   espial conform cases/*.jsonl
 
 Exit status: 0 nothing was dropped or all passed, 1 something was dropped or failed,
-2 the input is unusable.")]
+2 the input is unusable."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

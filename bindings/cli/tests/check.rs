@@ -21,7 +21,8 @@ fn rows(config: &GatewayConfig, capture: &[u8]) -> BTreeMap<(u64, u64), Value> {
     assert!(outcome.unread.is_none());
     let text = String::from_utf8(out).unwrap();
     let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    rows.map(|row| ((row["packet"].as_u64().unwrap(), row["frame"].as_u64().unwrap_or(0)), row)).collect()
+    rows.map(|row| ((row["packet"].as_u64().unwrap(), row["frame"].as_u64().unwrap_or(0)), row))
+        .collect()
 }
 
 fn key(expect: &Value, is_stream: bool, rows: &BTreeMap<(u64, u64), Value>) -> Option<(u64, u64)> {
@@ -43,7 +44,8 @@ fn agree(stem: &Path, mode: &str) -> (usize, usize) {
     let mut seen = Vec::new();
     for line in expects.lines() {
         let expect: Value = serde_json::from_str(line).unwrap();
-        let key = key(&expect, is_stream, &rows).unwrap_or_else(|| panic!("{name}: no row: {line}"));
+        let key =
+            key(&expect, is_stream, &rows).unwrap_or_else(|| panic!("{name}: no row: {line}"));
         let row = &rows[&key];
         seen.push(key);
         if FORGED.contains(&(name, key.0)) {
@@ -66,7 +68,11 @@ fn agree(stem: &Path, mode: &str) -> (usize, usize) {
             for (field, value) in inner {
                 let got = &row["inner"][field];
                 let parse = |v: &Value| v.as_str().and_then(|s| s.parse::<std::net::IpAddr>().ok());
-                assert!(got == value || parse(got).is_some() && parse(got) == parse(value), "{}", at());
+                assert!(
+                    got == value || parse(got).is_some() && parse(got) == parse(value),
+                    "{}",
+                    at()
+                );
             }
         }
         if let Some(shadow) = row["shadow"].as_object() {

@@ -46,7 +46,8 @@ fn without_arguments_it_judges_its_own_capture() {
     let output = espial(&[]);
     assert_eq!(output.status.code(), Some(0));
     let (out, _) = texts(&output);
-    for part in ["wrong_sa 8", "the peer used the wrong SA", "level to `unique`", "checks a second"] {
+    for part in ["wrong_sa 8", "the peer used the wrong SA", "level to `unique`", "checks a second"]
+    {
         assert!(out.contains(part), "{part}: {out}");
     }
 }
@@ -71,8 +72,7 @@ fn the_summary_names_sas_reasons_tunnels_and_causes() {
 #[test]
 fn the_trace_speaks_as_the_documents_do() {
     let (out, _) = texts(&check(&toml(), &pcap(), &["--trace"]));
-    let mismatch =
-        "func=ipsec_spoofed4 msg=\"src ip 10.180.244.5 mismatch selector 0 range 10.155.0.0-10.155.255.255\"";
+    let mismatch = "func=ipsec_spoofed4 msg=\"src ip 10.180.244.5 mismatch selector 0 range 10.155.0.0-10.155.255.255\"";
     let lines: Vec<_> = out.lines().collect();
     let at = lines.iter().position(|line| line.contains(mismatch)).unwrap();
     assert!(lines[at + 1].ends_with("func=ipsec_input4 msg=\"anti-spoof check failed, drop\""));
@@ -92,9 +92,11 @@ fn a_truncated_capture_is_judged_as_far_as_it_goes() {
 #[test]
 fn a_foreign_file_and_missing_files_are_unusable() {
     let foreign = scratch("foreign.pcap", "this is no capture at all");
-    for (config, capture) in
-        [(toml(), foreign), (toml(), String::from("no-such.pcap")), (String::from("no.toml"), pcap())]
-    {
+    for (config, capture) in [
+        (toml(), foreign),
+        (toml(), String::from("no-such.pcap")),
+        (String::from("no.toml"), pcap()),
+    ] {
         let output = check(&config, &capture, &[]);
         assert_eq!(output.status.code(), Some(2));
         assert!(!texts(&output).1.is_empty());
@@ -134,10 +136,8 @@ fn wrong_keys_are_reported_by_sa_and_accept_nothing() {
 #[test]
 fn no_form_of_output_holds_a_key() {
     let text = fs::read_to_string(toml()).unwrap();
-    let keys: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.split_once("-key = \"")?.1.strip_suffix('"'))
-        .collect();
+    let keys: Vec<_> =
+        text.lines().filter_map(|line| line.split_once("-key = \"")?.1.strip_suffix('"')).collect();
     assert!(keys.len() > 20);
     // A key where a name of an algorithm belongs, and one too short for its cipher.
     let misplaced = scratch(

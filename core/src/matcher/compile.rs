@@ -4,7 +4,9 @@ use core::mem::size_of;
 
 use bytemuck::Pod;
 
-use super::block::{Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, Section, Span, Wide};
+use super::block::{
+    Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, Section, Span, Wide,
+};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
 use crate::storage::Capacity;
@@ -106,7 +108,8 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
         reserved: [0; 4],
     };
     let octets: &mut [u8] = bytemuck::cast_slice_mut(words);
-    let (head, octets) = octets.get_mut(..end as usize)?.split_at_mut_checked(size_of::<Header>())?;
+    let (head, octets) =
+        octets.get_mut(..end as usize)?.split_at_mut_checked(size_of::<Header>())?;
     head.copy_from_slice(bytemuck::bytes_of(&header));
     let (tunnel_records, octets) = take::<Span>(octets, tunnels.count)?;
     let (child_records, octets) = take::<ChildRecord>(octets, children.count)?;
@@ -134,8 +137,7 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
                 Span { first4: from4, count4: next4 - from4, first6: from6, count6: next6 - from6 };
             *child_records.get_mut(child as usize)? = known;
         }
-        *record =
-            Span { first4, count4: next4 - first4, first6, count6: next6 - first6 };
+        *record = Span { first4, count4: next4 - first4, first6, count6: next6 - first6 };
     }
     Some(())
 }

@@ -1,9 +1,9 @@
 //! Selectors against packets: the questions that the inbound check asks.
 //!
-//! Owns the compiled form ([`block`]) and how it is searched ([`linear`]). Knows nothing of SAs:
+//! Owns the compiled form ([`block`]) and how it is searched (`linear`). Knows nothing of SAs:
 //! a box only names the Child SA it belongs to, and the caller says which of them are asked.
 //!
-//! [`Question`] is where inbound is said once: the packet's source is compared with the remote
+//! `Question` is where inbound is said once: the packet's source is compared with the remote
 //! range, its destination with the local one (RFC 4301 section 5.2; T1).
 
 pub mod block;
@@ -88,11 +88,7 @@ impl Question {
     }
 
     /// True if a box that `accept` takes covers the packet but for its missing ports.
-    pub(crate) fn covered_portless(
-        &self,
-        boxes: Boxes<'_>,
-        accept: impl Fn(u32) -> bool,
-    ) -> bool {
+    pub(crate) fn covered_portless(&self, boxes: Boxes<'_>, accept: impl Fn(u32) -> bool) -> bool {
         by_family!(self, boxes, |key, list| list
             .iter()
             .any(|one| one.covers_portless(key) && accept(one.child())))
@@ -113,8 +109,12 @@ impl Question {
             })));
         own.or_else(|| {
             let other = match self {
-                Self::V4(_) => boxes.v6.iter().find(|one| accept(one.child())).map(|one| one.selector()),
-                Self::V6(_) => boxes.v4.iter().find(|one| accept(one.child())).map(|one| one.selector()),
+                Self::V4(_) => {
+                    boxes.v6.iter().find(|one| accept(one.child())).map(|one| one.selector())
+                }
+                Self::V6(_) => {
+                    boxes.v4.iter().find(|one| accept(one.child())).map(|one| one.selector())
+                }
             };
             other.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })

@@ -84,10 +84,9 @@ fn joined(dst: [u32; 4], src: [u32; 4]) -> [u32; 8] {
 impl Addresses {
     pub(super) fn of(endpoints: &Endpoints) -> Self {
         match *endpoints {
-            Endpoints::V4 { src, dst } => Self {
-                family: Family::V4,
-                words: joined([0, 0, 0, dst], [0, 0, 0, src]),
-            },
+            Endpoints::V4 { src, dst } => {
+                Self { family: Family::V4, words: joined([0, 0, 0, dst], [0, 0, 0, src]) }
+            }
             Endpoints::V6 { src, dst } => {
                 Self { family: Family::V6, words: joined(wide(dst), wide(src)) }
             }

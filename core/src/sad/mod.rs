@@ -87,7 +87,9 @@ pub(crate) struct Sad<'m> {
 enum Found {
     Sa(SaId, SaFields),
     /// No key fits; `spi_in_use` if others have the SPI.
-    Nothing { spi_in_use: bool },
+    Nothing {
+        spi_in_use: bool,
+    },
     /// The SA died after its word was read.
     Gone,
 }
@@ -213,7 +215,8 @@ impl<'m> Sad<'m> {
             Parts::long(Kind::Destination, outer),
             Parts::long(Kind::DestinationSource, outer),
         ];
-        let ago = keys.iter().filter_map(|parts| self.recent.ago_ms(&self.keys.hash(parts), now_ms));
+        let ago =
+            keys.iter().filter_map(|parts| self.recent.ago_ms(&self.keys.hash(parts), now_ms));
         match (ago.min(), spi_in_use) {
             (Some(ago_ms), _) => SpiClass::RecentlyDeleted { ago_ms },
             (None, true) => SpiClass::OtherDestination,
@@ -263,4 +266,3 @@ impl<'m> Sad<'m> {
         self.keys.hash(&parts)
     }
 }
-

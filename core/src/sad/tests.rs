@@ -13,7 +13,12 @@ use crate::publish::Epochs;
 use crate::storage::{Capacity, Carver};
 
 /// A SAD in leaked memory: tests are short.
-pub(super) fn sad(spi: u32, dst: u32, dst_src: u32, seed: u64) -> (SadWriter<'static>, Epochs<'static>) {
+pub(super) fn sad(
+    spi: u32,
+    dst: u32,
+    dst_src: u32,
+    seed: u64,
+) -> (SadWriter<'static>, Epochs<'static>) {
     let capacity = Capacity {
         tunnels: 1,
         children: 1,
@@ -36,13 +41,8 @@ fn carver_seen() -> &'static [crate::publish::Seen] {
     &[]
 }
 
-pub(super) const FIELDS: SaFields = SaFields {
-    tunnel: 0,
-    child: 0,
-    child_generation: 1,
-    mode: SaMode::Tunnel,
-    encap: Encap::None,
-};
+pub(super) const FIELDS: SaFields =
+    SaFields { tunnel: 0, child: 0, child_generation: 1, mode: SaMode::Tunnel, encap: Encap::None };
 
 pub(super) fn outer(ipsec: Ipsec, spi: u32, endpoints: Endpoints) -> OuterHeaders {
     OuterHeaders {
@@ -109,7 +109,7 @@ fn two_buckets_at_full_load_for_hits_and_misses_whatever_the_spis() {
                 most = most.max(buckets);
             }
             for i in 0..6000_u32 {
-                let spi = i.wrapping_mul(0x8088_405) | 1;
+                let spi = i.wrapping_mul(0x0808_8405) | 1;
                 let mut buckets = 0;
                 let packet = outer(Ipsec::Esp, spi, v4(1, 2));
                 let found = ask(writer.sad(), &packet, &mut buckets);
@@ -190,20 +190,21 @@ fn t26_a_deleted_sa_is_stale_and_its_slot_waits_for_the_epoch() {
     assert_eq!(ask(writer.sad(), &packet, &mut 0), Ok(second));
 }
 
+/// AH, SPI, key type, destination, source.
+type TwinKey = (bool, u32, u8, Option<IpAddr>, Option<IpAddr>);
+
 /// What the twin knows: keys in a map, the longest found by asking three times.
 #[derive(Default)]
 struct Twin {
-    sas: BTreeMap<(bool, u32, u8, Option<IpAddr>, Option<IpAddr>), SaId>,
+    sas: BTreeMap<TwinKey, SaId>,
 }
 
-fn twin_key(key: &SaKey) -> (bool, u32, u8, Option<IpAddr>, Option<IpAddr>) {
+fn twin_key(key: &SaKey) -> TwinKey {
     let ah = key.ipsec == Ipsec::Ah;
     match key.scope {
         Scope::Spi => (ah, key.spi.0, 0, None, None),
         Scope::Destination(dst) => (ah, key.spi.0, 1, Some(dst), None),
-        Scope::DestinationSource(both) => {
-            (ah, key.spi.0, 2, Some(both.dst()), Some(both.src()))
-        }
+        Scope::DestinationSource(both) => (ah, key.spi.0, 2, Some(both.dst()), Some(both.src())),
     }
 }
 

@@ -6,7 +6,7 @@ use super::entry::{Entry, SaFields};
 use super::key::{HashKeys, Kind, Parts, SaKey};
 use super::recent::Recent;
 use super::table::{MAX_SAS, Place, Record, Table};
-use super::{Sad, SaId};
+use super::{SaId, Sad};
 use crate::error::{SaError, SetupError};
 use crate::headers::{Ipsec, Spi};
 use crate::publish::Epochs;
@@ -105,8 +105,7 @@ impl<'m> SadWriter<'m> {
             recent: Recent::new(carver.take(Recent::sets_for(all))?),
             keys: HashKeys::new(seed),
         };
-        let graveyard =
-            Graveyard { ring: carver.take(all)?, oldest: 0, settled: 0, waiting: 0 };
+        let graveyard = Graveyard { ring: carver.take(all)?, oldest: 0, settled: 0, waiting: 0 };
         let limits = [capacity.sas, capacity.sas_dst, capacity.sas_dst_src];
         Ok(Self { sad, limits, counts: [0; 3], fresh: 0, graveyard })
     }
@@ -256,16 +255,19 @@ impl<'m> SadWriter<'m> {
             (hash, Record::new(hash.tag, parts.kind, ah, 0, index))
         });
         // The longer key first: readers look for it only once the root says so.
-        if let Some((hash, record)) = &long {
-            if !table.insert(hash, *record, hash_of) {
-                return false;
-            }
+        if let Some((hash, record)) = &long
+            && !table.insert(hash, *record, hash_of)
+        {
+            return false;
         }
         // Found again after the insertion: that may have moved it.
         match self.root(parts) {
             Some((place, root)) if long.is_none() => {
                 entry.set_next(Some(root.index()));
-                table.replace(place, root.with_index(index).with_flags(root.flags() | flag(parts.kind)));
+                table.replace(
+                    place,
+                    root.with_index(index).with_flags(root.flags() | flag(parts.kind)),
+                );
             }
             Some((place, root)) => {
                 if let Some(head) = self.sad.entries.get(root.index() as usize) {

@@ -98,7 +98,7 @@ impl AhHeader {
     /// - [`Malformed::Ah`]: fewer than 12 octets, a length field that gives fewer than 12 or more than
     ///   there are, or under IPv6 a length that is not a multiple of 8 (RFC 4302 section 2.2 and
     ///   3.3.3.2.1).
-        #[inline]
+    #[inline]
     pub fn parse(family: Family, packet: &[u8]) -> Result<Self, Malformed> {
         let Some(&[next_header, words, _, _, p0, p1, p2, p3, s0, s1, s2, s3]) =
             packet.first_chunk::<12>()

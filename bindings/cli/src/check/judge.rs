@@ -28,7 +28,8 @@ pub fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
     let selectors = children.clone().map(|child| child.local.len() * child.remote.len());
     let keys = |wanted: fn(&SaConfig) -> bool| config.sas().filter(|(_, _, sa)| wanted(sa)).count();
     // One more of each, since a capacity of 0 is refused and a configuration may be empty.
-    let size = |n: usize| u32::try_from(n + 1).map_err(|_| String::from("too much for one gateway"));
+    let size =
+        |n: usize| u32::try_from(n + 1).map_err(|_| String::from("too much for one gateway"));
     let capacity = Capacity {
         tunnels: size(config.tunnels.len())?,
         children: size(children.count())?,
@@ -93,7 +94,10 @@ impl<'g, 'c> Judge<'g, 'c> {
     ///
     /// # Errors
     /// What does not fit, in words.
-    pub fn new(config: &'c GatewayConfig, gateway: &'g mut Gateway<'static>) -> Result<Self, String> {
+    pub fn new(
+        config: &'c GatewayConfig,
+        gateway: &'g mut Gateway<'static>,
+    ) -> Result<Self, String> {
         let (control, mut workers) = gateway.split();
         let worker = workers.take().ok_or("no worker")?;
         let mut children = Names::new();
@@ -180,11 +184,11 @@ impl<'g, 'c> Judge<'g, 'c> {
             let Some(state) = self.sas.get_mut(change.sa) else { continue };
             if change.install {
                 let SaConfig { ipsec, spi, dst, src, mode, encap, line, .. } = state.config;
-                let add = || {
+                let mut add = || {
                     let key = SaKey::new(*ipsec, *spi, *dst, *src)?;
-                    self.control.add_sa(state.child_id, &SaParams { key, mode: *mode, encap: *encap })
+                    self.control
+                        .add_sa(state.child_id, &SaParams { key, mode: *mode, encap: *encap })
                 };
-                let mut add = add;
                 let id = add().map_err(|error| format!("line {line}: SA {spi}: {error}"))?;
                 state.id = Some(id);
                 self.by_slot.insert(id.index(), change.sa);
@@ -213,10 +217,11 @@ impl<'g, 'c> Judge<'g, 'c> {
         let Some(ip) = packet.ip.as_deref() else {
             return sink(Row::pass(number, time, Class::Other));
         };
-        if let Some(delivery) = self.reassembler.push(number, ip) {
-            if self.is_ours(delivery.flow.dst.ip()) && self.delivery(&delivery, time, sink) {
-                return;
-            }
+        if let Some(delivery) = self.reassembler.push(number, ip)
+            && self.is_ours(delivery.flow.dst.ip())
+            && self.delivery(&delivery, time, sink)
+        {
+            return;
         }
         let class = class_of(ip);
         if destination(ip).is_some_and(|dst| !self.is_ours(dst)) {
@@ -248,12 +253,7 @@ impl<'g, 'c> Judge<'g, 'c> {
 
     /// Frames of a TCP stream. False if it is no stream of RFC 9329: then the segment is a packet
     /// like any other.
-    fn delivery(
-        &mut self,
-        delivery: &Delivery,
-        time: i64,
-        sink: &mut dyn FnMut(Row<'c>),
-    ) -> bool {
+    fn delivery(&mut self, delivery: &Delivery, time: i64, sink: &mut dyn FnMut(Row<'c>)) -> bool {
         let number = delivery.number;
         let unreadable = Row {
             word: Word::Drop,
@@ -323,11 +323,7 @@ impl<'g, 'c> Judge<'g, 'c> {
             Ok(Outer::Ike) => row(Class::Ike),
             Ok(Outer::NatKeepalive) => row(Class::NatKeepalive),
             Ok(Outer::Other) => row(Class::Other),
-            Err(reason) => Row {
-                word: Word::Drop,
-                reason: Some(reason),
-                ..row(Class::Esp)
-            },
+            Err(reason) => Row { word: Word::Drop, reason: Some(reason), ..row(Class::Esp) },
         }
     }
 
@@ -386,8 +382,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         };
         speed.sample(octets, opened.next_header, &opened.payload);
         let (next_header, payload) = (opened.next_header, opened.payload.as_slice());
-        let verdict =
-            self.worker.check(&Opened { sa: id, outer, next_header, payload }, ingress);
+        let verdict = self.worker.check(&Opened { sa: id, outer, next_header, payload }, ingress);
         let mode = sa.and_then(|sa| self.sas.get(sa)).map(|state| state.config.mode);
         let inner = match mode {
             Some(SaMode::Transport) => wire::transport(outer.endpoints, next_header, payload),
@@ -413,7 +408,11 @@ impl<'g, 'c> Judge<'g, 'c> {
                 spi_class: refusal.spi_class,
                 belongs_to: refusal.belongs_to.and_then(|child| self.child_name(child)),
                 field: refusal.field,
-                nearest: refusal.nearest.map(|nearest| (nearest, refusal.nearest_index)),
+                nearest: {
+                    let nearest = self.worker.nearest_selector();
+                    let nearest = nearest.filter(|_| refusal.field.is_some());
+                    nearest.map(|nearest| (nearest, refusal.nearest_index))
+                },
                 ..row
             },
         }
@@ -464,7 +463,11 @@ fn class_of(ip: &[u8]) -> Class {
         Ok(Outer::NatKeepalive) => Class::NatKeepalive,
         Ok(Outer::Other) => Class::Other,
         Err(Reason::OuterFragment | Reason::Malformed(Malformed::Esp | Malformed::NatT)) => {
-            if protocol_of(ip) == Some(protocol::AH) { Class::Ah } else { Class::Esp }
+            if protocol_of(ip) == Some(protocol::AH) {
+                Class::Ah
+            } else {
+                Class::Esp
+            }
         }
         Err(Reason::Malformed(Malformed::Ah)) => Class::Ah,
         Err(_) => match protocol_of(ip) {
@@ -489,4 +492,3 @@ fn destination(ip: &[u8]) -> Option<std::net::IpAddr> {
         _ => None,
     }
 }
-

@@ -156,7 +156,12 @@ impl Summary {
             example: Example {
                 outer: row.outer.map(|o| format!("{} to {}", o.endpoints.src(), o.endpoints.dst())),
                 inner: row.inner.map(|i| {
-                    format!("{} to {}, protocol {}", i.endpoints.src(), i.endpoints.dst(), i.protocol)
+                    format!(
+                        "{} to {}, protocol {}",
+                        i.endpoints.src(),
+                        i.endpoints.dst(),
+                        i.protocol
+                    )
                 }),
                 ago_ms: match row.spi_class {
                     Some(SpiClass::RecentlyDeleted { ago_ms }) => Some(ago_ms),
@@ -394,7 +399,9 @@ impl Sentence<'_> {
         };
         match field {
             Field::Src => write!(f, "; the source is outside {whose}, remote {}", nearest.remote),
-            Field::Dst => write!(f, "; the destination is outside {whose}, local {}", nearest.local),
+            Field::Dst => {
+                write!(f, "; the destination is outside {whose}, local {}", nearest.local)
+            }
             Field::Protocol => {
                 write!(f, "; {whose} is for protocol {} only", nearest.protocol)
             }
@@ -457,7 +464,8 @@ fn malformed(what: Malformed) -> &'static str {
 /// Those of `out`.
 pub fn write_trace(row: &Row<'_>, out: &mut dyn Write) -> io::Result<()> {
     let (Word::Drop, Some(reason)) = (row.word, row.reason) else { return Ok(()) };
-    let func = |family_v6: bool, v4: &'static str, v6: &'static str| if family_v6 { v6 } else { v4 };
+    let func =
+        |family_v6: bool, v4: &'static str, v6: &'static str| if family_v6 { v6 } else { v4 };
     let prefix = format!("packet={} time={}", row.packet, super::row::seconds(row.time));
     match (reason, &row.inner) {
         (Reason::WrongSa | Reason::NoSelector | Reason::FragmentNoPorts, Some(inner)) => {
