@@ -140,7 +140,7 @@ fn assemble<'m>(
     let (selectors, workers) = (size(capacity.selectors)?, size(capacity.workers)?);
 
     let sad = SadWriter::carve(carver, capacity, seed)?;
-    let sas = usize::try_from(capacity.all_sas()).map_err(|_| SetupError::TooLarge)?;
+    let sas = usize::try_from(capacity.sa_slots()).map_err(|_| SetupError::TooLarge)?;
     let cells = Cells {
         accepted: carver.take(sas.checked_mul(workers).ok_or(SetupError::TooLarge)?)?,
         sas: carver.take(sas)?,

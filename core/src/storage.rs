@@ -42,6 +42,21 @@ impl Capacity {
     pub const fn all_sas(&self) -> u64 {
         self.sas as u64 + self.sas_dst as u64 + self.sas_dst_src as u64
     }
+
+    /// Slots for SAs: a few more than there may be SAs, so that a full table can still replace
+    /// some of them before every worker was quiescent. [`SaId::index`](crate::SaId::index) is
+    /// below this.
+    pub const fn sa_slots(&self) -> u64 {
+        let all = self.all_sas();
+        let spare = if all < 8 {
+            1
+        } else if all > 512 {
+            64
+        } else {
+            all / 8
+        };
+        all + spare
+    }
 }
 
 /// Hands out slices of one region, or only measures when it has none.

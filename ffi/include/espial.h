@@ -803,7 +803,8 @@ typedef struct {
  */
 typedef struct {
     /**
-     * Below the sum of the SA capacities: good for an array of your own, such as keys.
+     * Below the sum of the SA capacities and an eighth of it, that eighth being at least 1 and at
+     * most 64: good for an array of your own, such as keys.
      */
     uint32_t index;
     /**

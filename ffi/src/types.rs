@@ -260,7 +260,8 @@ pub struct espial_child {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct espial_sa {
-    /// Below the sum of the SA capacities: good for an array of your own, such as keys.
+    /// Below the sum of the SA capacities and an eighth of it, that eighth being at least 1 and at
+    /// most 64: good for an array of your own, such as keys.
     pub index: u32,
     /// Odd for every handle that was ever given out.
     pub generation: u32,

@@ -94,30 +94,32 @@ impl Question {
             .any(|one| one.covers_portless(key) && accept(one.child())))
     }
 
-    /// The selector that came nearest and its first field that does not cover the packet. Boxes
-    /// of the other family fail at the source and are asked only if there are no others.
+    /// The selector that came nearest and its first field that does not cover the packet; `None`
+    /// if one covers it. Boxes of the other family fail at the source and are asked only if there
+    /// are no others.
     pub(crate) fn nearest(
         &self,
         boxes: Boxes<'_>,
         accept: impl Fn(u32) -> bool,
     ) -> Option<Nearest> {
-        let own = by_family!(self, boxes, |key, list| linear::nearest(list, key, &accept)
-            .and_then(|(index, field)| Some(Nearest {
-                selector: list.get(index)?.selector(),
-                index: index as u32,
-                field
-            })));
-        own.or_else(|| {
-            let other = match self {
-                Self::V4(_) => {
-                    boxes.v6.iter().find(|one| accept(one.child())).map(|one| one.selector())
-                }
-                Self::V6(_) => {
-                    boxes.v4.iter().find(|one| accept(one.child())).map(|one| one.selector())
-                }
-            };
-            other.map(|selector| Nearest { selector, index: 0, field: Field::Src })
-        })
+        let any_own =
+            by_family!(self, boxes, |_key, list| list.iter().any(|one| accept(one.child())));
+        if any_own {
+            return by_family!(self, boxes, |key, list| {
+                let (index, field) = linear::nearest(list, key, &accept)?;
+                Some(Nearest { selector: list.get(index)?.selector(), index: index as u32, field })
+            });
+        }
+        let asked = |child| accept(child);
+        let other = match self {
+            Self::V4(_) => {
+                boxes.v6.iter().find(|one| asked(one.child())).map(Boxed::<Wide>::selector)
+            }
+            Self::V6(_) => {
+                boxes.v4.iter().find(|one| asked(one.child())).map(Boxed::<u32>::selector)
+            }
+        };
+        other.map(|selector| Nearest { selector, index: 0, field: Field::Src })
     }
 }
 

@@ -50,7 +50,8 @@ use table::{Place, Record, Table};
 
 /// A handle to an SA: a dense index and a generation, so that a stale handle is found out.
 ///
-/// The index is below the sum of the SA capacities; callers may use it for arrays of their own.
+/// The index is below [`Capacity::sa_slots`](crate::Capacity::sa_slots); callers may use it for
+/// arrays of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SaId {
     pub(crate) index: u32,
@@ -58,7 +59,7 @@ pub struct SaId {
 }
 
 impl SaId {
-    /// Index below the sum of the SA capacities. Given to another SA some time after a deletion.
+    /// Index below the slots of the capacity. Given to another SA some time after a deletion.
     pub const fn index(self) -> u32 {
         self.index
     }

@@ -175,19 +175,23 @@ fn t22_a_failed_addition_leaves_the_table_as_before() {
 fn t26_a_deleted_sa_is_stale_and_its_slot_waits_for_the_epoch() {
     let (mut writer, epochs) = sad(1, 0, 0, 5);
     let first = writer.add(&spi_key(300), &FIELDS).unwrap();
-    writer.delete(first, 1000, &epochs).unwrap();
-    assert_eq!(writer.delete(first, 1000, &epochs), Err(SaError::NotFound));
+    // One slot is spare: a full table can replace, once before the epoch has passed.
+    let (second, _) = writer.replace(first, &FIELDS, &epochs).unwrap();
+    assert_eq!(writer.replace(first, &FIELDS, &epochs), Err(SaError::NotFound));
+    assert_eq!(writer.replace(second, &FIELDS, &epochs), Err(SaError::Busy));
+    writer.delete(second, 1000, &epochs).unwrap();
+    assert_eq!(writer.delete(second, 1000, &epochs), Err(SaError::NotFound));
     assert_eq!(writer.add(&spi_key(300), &FIELDS), Err(SaError::Busy));
     let packet = outer(Ipsec::Esp, 300, v4(1, 2));
     let late = writer.sad().lookup(&packet, writer.sad().prepare(&packet), 3500, &mut ());
     assert_eq!(late.map(|_| ()), Err(SpiClass::RecentlyDeleted { ago_ms: 2500 }));
     let mut folded = Vec::new();
     writer.settle(&epochs, |index, _| folded.push(index));
-    assert_eq!(folded, [0]);
-    let second = writer.add(&spi_key(300), &FIELDS).unwrap();
-    assert_ne!(first, second);
+    assert_eq!(folded, [0, 1]);
+    let third = writer.add(&spi_key(300), &FIELDS).unwrap();
+    assert_ne!(first, third);
     assert!(writer.sad().entry(first).unwrap().get(first).is_none());
-    assert_eq!(ask(writer.sad(), &packet, &mut 0), Ok(second));
+    assert_eq!(ask(writer.sad(), &packet, &mut 0), Ok(third));
 }
 
 /// AH, SPI, key type, destination, source.

@@ -91,21 +91,21 @@ impl<'m> SadWriter<'m> {
         if all == 0 {
             return Err(SetupError::ZeroCapacity { field: "sas" });
         }
-        if all > u64::from(MAX_SAS) {
-            return Err(SetupError::CapacityLimit { field: "sas", limit: MAX_SAS });
+        if capacity.sa_slots() > u64::from(MAX_SAS) {
+            return Err(SetupError::CapacityLimit { field: "sas", limit: MAX_SAS - 64 });
         }
         // Each longer key may need a root word of its own.
         let words = all + u64::from(capacity.sas_dst) + u64::from(capacity.sas_dst_src);
         let buckets =
             usize::try_from(Table::buckets_for(words)).map_err(|_| SetupError::TooLarge)?;
-        let all = usize::try_from(all).map_err(|_| SetupError::TooLarge)?;
+        let slots = usize::try_from(capacity.sa_slots()).map_err(|_| SetupError::TooLarge)?;
         let sad = Sad {
             table: Table::new(carver.take(buckets)?),
-            entries: carver.take(all)?,
-            recent: Recent::new(carver.take(Recent::sets_for(all))?),
+            entries: carver.take(slots)?,
+            recent: Recent::new(carver.take(Recent::sets_for(slots))?),
             keys: HashKeys::new(seed),
         };
-        let graveyard = Graveyard { ring: carver.take(all)?, oldest: 0, settled: 0, waiting: 0 };
+        let graveyard = Graveyard { ring: carver.take(slots)?, oldest: 0, settled: 0, waiting: 0 };
         let limits = [capacity.sas, capacity.sas_dst, capacity.sas_dst_src];
         Ok(Self { sad, limits, counts: [0; 3], fresh: 0, graveyard })
     }
