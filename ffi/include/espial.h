@@ -578,11 +578,6 @@
 #define ESPIAL_TS_MAX 255
 
 /**
- * Where a handle or a table must start: a cache line, so that threads do not disturb each other.
- */
-#define ALIGNMENT 64
-
-/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;

@@ -43,7 +43,7 @@ macro_rules! call {
 }
 
 /// Where a handle or a table must start: a cache line, so that threads do not disturb each other.
-pub const ALIGNMENT: usize = 64;
+pub(crate) const ALIGNMENT: usize = 64;
 
 /// Values that C may hand over.
 ///

@@ -131,3 +131,11 @@ fn every_reason_mode_and_field_has_its_constant() {
         has(&format!("ESPIAL_MODE_{name}"), mode as u32);
     }
 }
+
+#[test]
+fn every_global_name_carries_the_prefix() {
+    let header = fs::read_to_string(ffi("include/espial.h")).unwrap();
+    for line in header.lines().filter(|line| line.starts_with("#define ")) {
+        assert!(line.starts_with("#define ESPIAL_"), "{line}");
+    }
+}
