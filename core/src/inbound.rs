@@ -65,6 +65,9 @@ pub struct Opened<'a> {
 /// Packets that a burst call looks at together before it goes on to the next ones.
 const STRIDE: usize = 16;
 
+/// Stands for the SA of a packet that is not looked up yet; no SA has an even generation.
+const PENDING: SaId = SaId::from_raw(0, 0);
+
 /// One thread's packet path: its counters, its events and its view of the selectors.
 ///
 /// # Concurrency
@@ -118,7 +121,10 @@ impl<'g> Worker<'g> {
         match wire::classify(packet) {
             Ok(Outer::Ipsec(outer)) => {
                 let prepared = self.tables.sad.prepare(&outer);
-                self.find(&outer, prepared, ingress)
+                match self.find(&outer, prepared, ingress) {
+                    Ok(sa) => Arrival::Sa(sa, outer),
+                    Err(refusal) => Arrival::Drop(refusal),
+                }
             }
             Ok(other) => self.pass(other),
             Err(reason) => self.refuse_unread(reason, ingress),
@@ -137,21 +143,24 @@ impl<'g> Worker<'g> {
         self.enter();
         let count = packets.len().min(arrivals.len());
         for (packets, arrivals) in packets.chunks(STRIDE).zip(arrivals.chunks_mut(STRIDE)) {
-            let mut prepared = [None; STRIDE];
+            let mut prepared = [Prepared::default(); STRIDE];
             for ((packet, arrival), prepared) in
                 packets.iter().zip(&mut *arrivals).zip(&mut prepared)
             {
-                match wire::classify(packet) {
+                *arrival = match wire::classify(packet) {
                     Ok(Outer::Ipsec(outer)) => {
-                        *prepared = Some((outer, self.tables.sad.prepare(&outer)));
+                        *prepared = self.tables.sad.prepare(&outer);
+                        Arrival::Sa(PENDING, outer)
                     }
-                    Ok(other) => *arrival = self.pass(other),
-                    Err(reason) => *arrival = self.refuse_unread(reason, ingress),
-                }
+                    Ok(other) => self.pass(other),
+                    Err(reason) => self.refuse_unread(reason, ingress),
+                };
             }
             for (arrival, prepared) in arrivals.iter_mut().zip(prepared) {
-                if let Some((outer, prepared)) = prepared {
-                    *arrival = self.find(&outer, prepared, ingress);
+                let Arrival::Sa(sa, outer) = arrival else { continue };
+                match self.find(outer, prepared, ingress) {
+                    Ok(found) => *sa = found,
+                    Err(refusal) => *arrival = Arrival::Drop(refusal),
                 }
             }
         }
@@ -166,7 +175,10 @@ impl<'g> Worker<'g> {
     pub fn lookup(&mut self, outer: &OuterHeaders, ingress: Ingress) -> Arrival {
         self.enter();
         let prepared = self.tables.sad.prepare(outer);
-        self.find(outer, prepared, ingress)
+        match self.find(outer, prepared, ingress) {
+            Ok(sa) => Arrival::Sa(sa, *outer),
+            Err(refusal) => Arrival::Drop(refusal),
+        }
     }
 
     /// Judges an opened packet: may it be on this SA?
@@ -336,11 +348,16 @@ impl<'g> Worker<'g> {
 
     /// RFC 4301 section 5.2 step 3a, and the encapsulation that the SA demands.
     #[inline]
-    fn find(&mut self, outer: &OuterHeaders, prepared: Prepared, ingress: Ingress) -> Arrival {
+    fn find(
+        &mut self,
+        outer: &OuterHeaders,
+        prepared: Prepared,
+        ingress: Ingress,
+    ) -> Result<SaId, Refusal> {
         match self.tables.sad.lookup(outer, prepared, ingress.now_ms, &mut ()) {
-            Ok((sa, fields)) if fields.encap == outer.encap => Arrival::Sa(sa, *outer),
-            Ok((sa, fields)) => self.refuse_encap(sa, &fields, outer, ingress),
-            Err(class) => self.refuse_spi(outer, class, ingress),
+            Ok((sa, entry)) if entry.encap() == outer.encap => Ok(sa),
+            Ok((sa, entry)) => Err(self.refuse_encap(sa, &entry.fields(), outer, ingress)),
+            Err(class) => Err(self.refuse_spi(outer, class, ingress)),
         }
     }
 
@@ -506,15 +523,15 @@ impl<'g> Worker<'g> {
         sa: &SaFields,
         outer: &OuterHeaders,
         ingress: Ingress,
-    ) -> Arrival {
+    ) -> Refusal {
         let refusal = Refusal::new(Reason::WrongEncap);
-        let verdict = self.refuse(id, sa, outer, None, refusal, Shadow::default(), ingress);
-        Arrival::Drop(verdict.refusal().copied().unwrap_or(refusal))
+        let _ = self.refuse(id, sa, outer, None, refusal, Shadow::default(), ingress);
+        refusal
     }
 
     /// A drop before any SA: counted by the worker.
     #[cold]
-    fn refuse_spi(&mut self, outer: &OuterHeaders, class: SpiClass, ingress: Ingress) -> Arrival {
+    fn refuse_spi(&mut self, outer: &OuterHeaders, class: SpiClass, ingress: Ingress) -> Refusal {
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
         self.audit(
@@ -522,7 +539,7 @@ impl<'g> Worker<'g> {
             |event| Event { refusal, outer: Some(*outer), ..event },
             refusal.reason,
         );
-        Arrival::Drop(refusal)
+        refusal
     }
 
     #[cold]

@@ -48,6 +48,15 @@ const ENCAP_SHIFT: u32 = 2;
 const KIND_SHIFT: u32 = 4;
 const V6: u32 = 1 << 6;
 
+#[inline]
+fn encap_of(flags: u32) -> Encap {
+    match (flags >> ENCAP_SHIFT) & 3 {
+        0 => Encap::None,
+        1 => Encap::Udp,
+        _ => Encap::Tcp,
+    }
+}
+
 /// The fields of an entry, copied out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SaFields {
@@ -65,27 +74,30 @@ impl Entry {
         (self.generation.load(Ordering::Acquire) == id.generation).then(|| self.fields())
     }
 
-    /// Generation and fields of the SA in this slot, if one lives here.
+    /// The generation of the SA in this slot, if one lives here.
     #[inline]
-    pub(super) fn alive(&self) -> Option<(u32, SaFields)> {
+    pub(super) fn alive(&self) -> Option<u32> {
         let generation = self.generation.load(Ordering::Acquire);
-        (generation & 1 == 1).then(|| (generation, self.fields()))
+        (generation & 1 == 1).then_some(generation)
     }
 
-    /// Stable from birth until the slot is filled again.
+    /// The encapsulation of the SA that was found alive.
     #[inline]
-    fn fields(&self) -> SaFields {
+    pub(crate) fn encap(&self) -> Encap {
+        encap_of(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// The fields of the SA that was found alive: stable from its birth until the slot is filled
+    /// again, which is after the reader's next quiescent state.
+    #[inline]
+    pub(crate) fn fields(&self) -> SaFields {
         let flags = self.flags.load(Ordering::Relaxed);
         SaFields {
             tunnel: self.tunnel.load(Ordering::Relaxed),
             child: self.child.load(Ordering::Relaxed),
             child_generation: self.child_generation.load(Ordering::Relaxed),
             mode: if flags & TRANSPORT == 0 { SaMode::Tunnel } else { SaMode::Transport },
-            encap: match (flags >> ENCAP_SHIFT) & 3 {
-                0 => Encap::None,
-                1 => Encap::Udp,
-                _ => Encap::Tcp,
-            },
+            encap: encap_of(flags),
         }
     }
 

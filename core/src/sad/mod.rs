@@ -46,7 +46,7 @@ use crate::headers::{Ipsec, OuterHeaders, Spi};
 use crate::verdict::SpiClass;
 use key::{Hash, HashKeys, Kind, Parts};
 use recent::Recent;
-use table::{Place, Record, Table};
+use table::{Pair, Place, Record, Table};
 
 /// A handle to an SA: a dense index and a generation, so that a stale handle is found out.
 ///
@@ -85,27 +85,26 @@ pub(crate) struct Sad<'m> {
 }
 
 /// What one look at the table found.
-enum Found {
-    Sa(SaId, SaFields),
+enum Found<'m> {
+    /// A live SA; its entry stays as it is until the caller's next quiescent state.
+    Sa(SaId, &'m Entry),
     /// No key fits; `spi_in_use` if others have the SPI.
-    Nothing {
-        spi_in_use: bool,
-    },
+    Nothing { spi_in_use: bool },
     /// The SA died after its word was read.
     Gone,
 }
 
-/// A packet's root hash, computed once and used for prefetch and lookup.
-#[derive(Clone, Copy)]
-pub(crate) struct Prepared(Hash);
+/// Where a packet's root word may be, computed once and used for prefetch and lookup.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Prepared(Pair);
 
 impl<'m> Sad<'m> {
     /// Hashes the SPI and brings its first bucket closer.
     #[inline]
     pub(crate) fn prepare(&self, outer: &OuterHeaders) -> Prepared {
-        let hash = self.keys.hash(&Parts::root(outer.ipsec, outer.spi));
-        self.table.prefetch(&hash);
-        Prepared(hash)
+        let pair = self.table.pair(&self.keys.hash(&Parts::root(outer.ipsec, outer.spi)));
+        self.table.prefetch(&pair);
+        Prepared(pair)
     }
 
     /// The SA that a packet's SPI and addresses name, or what is known of its SPI.
@@ -116,9 +115,9 @@ impl<'m> Sad<'m> {
         prepared: Prepared,
         now_ms: u64,
         probe: &mut impl Probe,
-    ) -> Result<(SaId, SaFields), SpiClass> {
+    ) -> Result<(SaId, &'m Entry), SpiClass> {
         match self.find_sa(outer, &prepared.0, probe) {
-            Found::Sa(id, fields) => Ok((id, fields)),
+            Found::Sa(id, entry) => Ok((id, entry)),
             Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
             Found::Gone => self.lookup_overtaken(outer, prepared, now_ms, probe),
         }
@@ -134,17 +133,17 @@ impl<'m> Sad<'m> {
         prepared: Prepared,
         now_ms: u64,
         probe: &mut impl Probe,
-    ) -> Result<(SaId, SaFields), SpiClass> {
+    ) -> Result<(SaId, &'m Entry), SpiClass> {
         match self.find_sa(outer, &prepared.0, probe) {
-            Found::Sa(id, fields) => Ok((id, fields)),
+            Found::Sa(id, entry) => Ok((id, entry)),
             Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
             Found::Gone => Err(SpiClass::RecentlyDeleted { ago_ms: 0 }),
         }
     }
 
     #[inline]
-    fn find_sa(&self, outer: &OuterHeaders, hash: &Hash, probe: &mut impl Probe) -> Found {
-        let Some((_, root)) = self.find_root(outer.ipsec, outer.spi, hash, probe) else {
+    fn find_sa(&self, outer: &OuterHeaders, pair: &Pair, probe: &mut impl Probe) -> Found<'m> {
+        let Some((_, root)) = self.find_root(outer.ipsec, outer.spi, pair, probe) else {
             return Found::Nothing { spi_in_use: false };
         };
         if root.has(Record::HAS_DESTINATION | Record::HAS_DESTINATION_SOURCE) {
@@ -167,15 +166,15 @@ impl<'m> Sad<'m> {
     }
 
     #[inline]
-    fn found(&self, index: u32) -> Found {
-        self.named(index).map_or(Found::Gone, |(id, fields)| Found::Sa(id, fields))
+    fn found(&self, index: u32) -> Found<'m> {
+        self.named(index).map_or(Found::Gone, |(id, entry)| Found::Sa(id, entry))
     }
 
     /// The SA at an index that a table word holds, if it still lives.
     #[inline]
-    fn named(&self, index: u32) -> Option<(SaId, SaFields)> {
-        let (generation, fields) = self.entries.get(index as usize)?.alive()?;
-        Some((SaId { index, generation }, fields))
+    fn named(&self, index: u32) -> Option<(SaId, &'m Entry)> {
+        let entry = self.entries.get(index as usize)?;
+        Some((SaId { index, generation: entry.alive()? }, entry))
     }
 
     #[inline]
@@ -183,7 +182,7 @@ impl<'m> Sad<'m> {
         &self,
         ipsec: Ipsec,
         spi: Spi,
-        hash: &Hash,
+        pair: &Pair,
         probe: &mut impl Probe,
     ) -> Option<(Place, Record)> {
         let pattern = Record::new(spi.0, Kind::Root, ipsec == Ipsec::Ah, 0, 0);
@@ -195,7 +194,7 @@ impl<'m> Sad<'m> {
                     .get(record.index() as usize)
                     .is_some_and(|entry| entry.parts().spi == spi.0)
         };
-        self.table.find(hash, pattern, accept, probe)
+        self.table.find(pair, pattern, accept, probe)
     }
 
     #[cold]
@@ -205,7 +204,7 @@ impl<'m> Sad<'m> {
         let accept = |record: Record| {
             self.entries.get(record.index() as usize).is_some_and(|entry| entry.parts() == *parts)
         };
-        self.table.find(&hash, pattern, accept, probe)
+        self.table.find(&self.table.pair(&hash), pattern, accept, probe)
     }
 
     /// What is known of an SPI that no SA answers to. Reads at most three cache lines.

@@ -178,6 +178,13 @@ pub(super) struct Place {
     slot: usize,
 }
 
+/// The two buckets that a key may be in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pair {
+    first: usize,
+    second: usize,
+}
+
 /// The buckets.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'m> {
@@ -197,45 +204,64 @@ impl<'m> Table<'m> {
 
     /// The first and the second bucket of a hash; different ones.
     #[inline]
-    fn pair(&self, hash: &Hash) -> (usize, usize) {
+    pub(super) fn pair(&self, hash: &Hash) -> Pair {
         let count = self.buckets.len() as u64;
         let reduce = |part: u32| ((u64::from(part) * count) >> 32) as usize;
         let (first, second) = (reduce(hash.first), reduce(hash.second));
         if first != second {
-            return (first, second);
+            return Pair { first, second };
         }
-        (first, if second + 1 == self.buckets.len() { 0 } else { second + 1 })
+        Pair { first, second: if second + 1 == self.buckets.len() { 0 } else { second + 1 } }
     }
 
-    /// Brings the first bucket of a hash closer.
+    /// Brings the first bucket of a pair closer.
     #[inline]
-    pub(super) fn prefetch(&self, hash: &Hash) {
-        if let Some(bucket) = self.buckets.get(self.pair(hash).0) {
+    pub(super) fn prefetch(&self, pair: &Pair) {
+        if let Some(bucket) = self.buckets.get(pair.first) {
             crate::prefetch::read(bucket);
         }
     }
 
     /// The first word that fits `pattern` and that `accept` takes.
     ///
+    /// All eight words of a bucket are compared before any is looked at: one branch for what is
+    /// there, none for where.
+    ///
     /// # Bound
     /// Two buckets, 16 words.
     #[inline]
     pub(super) fn find(
         &self,
-        hash: &Hash,
+        pair: &Pair,
         pattern: Record,
-        mut accept: impl FnMut(Record) -> bool,
+        accept: impl Fn(Record) -> bool,
         probe: &mut impl Probe,
     ) -> Option<(Place, Record)> {
-        let (first, second) = self.pair(hash);
-        for bucket in [first, second] {
-            probe.bucket();
-            let Some(words) = self.buckets.get(bucket) else { continue };
-            for (slot, word) in words.0.iter().enumerate() {
-                let record = Record(word.load());
-                if record.fits(pattern) && accept(record) {
-                    return Some((Place { bucket, slot }, record));
-                }
+        self.find_in(pair.first, pattern, &accept, probe)
+            .or_else(|| self.find_in(pair.second, pattern, &accept, probe))
+    }
+
+    #[inline]
+    fn find_in(
+        &self,
+        bucket: usize,
+        pattern: Record,
+        accept: impl Fn(Record) -> bool,
+        probe: &mut impl Probe,
+    ) -> Option<(Place, Record)> {
+        probe.bucket();
+        let words = &self.buckets.get(bucket)?.0;
+        let records: [Record; SLOTS] = core::array::from_fn(|slot| Record(words[slot].load()));
+        let mut fits = records
+            .iter()
+            .enumerate()
+            .fold(0_u32, |fits, (slot, record)| fits | u32::from(record.fits(pattern)) << slot);
+        while fits != 0 {
+            let slot = fits.trailing_zeros() as usize;
+            fits &= fits - 1;
+            let record = *records.get(slot)?;
+            if accept(record) {
+                return Some((Place { bucket, slot }, record));
             }
         }
         None
@@ -256,7 +282,7 @@ impl<'m> Table<'m> {
         record: Record,
         hash_of: impl Fn(Record) -> Hash,
     ) -> bool {
-        let (first, second) = self.pair(hash);
+        let Pair { first, second } = self.pair(hash);
         let free = self.free_slot(first).or_else(|| self.free_slot(second));
         let place = free
             .or_else(|| self.displace(first, &hash_of))
@@ -275,7 +301,7 @@ impl<'m> Table<'m> {
         let words = &self.buckets.get(bucket)?.0;
         words.iter().enumerate().find_map(|(slot, word)| {
             let resident = Record(word.load());
-            let (first, second) = self.pair(&hash_of(resident));
+            let Pair { first, second } = self.pair(&hash_of(resident));
             if first != bucket {
                 return None;
             }

@@ -234,7 +234,7 @@ impl<'m> SadWriter<'m> {
 
     fn root(&self, parts: &Parts) -> Option<(Place, Record)> {
         let hash = self.sad.keys.hash(&Parts::root(parts.ipsec, Spi(parts.spi)));
-        self.sad.find_root(parts.ipsec, Spi(parts.spi), &hash, &mut ())
+        self.sad.find_root(parts.ipsec, Spi(parts.spi), &self.sad.table.pair(&hash), &mut ())
     }
 
     /// The word of exactly this key; of a root only if an SA is found by SPI alone.
