@@ -224,6 +224,8 @@ impl<'g> Worker<'g> {
         verdicts: &mut [Verdict],
     ) -> usize {
         let count = opened.len().min(verdicts.len());
+        self.enter();
+        self.refresh();
         for (opened, verdicts) in opened.chunks(STRIDE).zip(verdicts.chunks_mut(STRIDE)) {
             for one in opened {
                 if let Some(entry) = self.tables.sad.entry(one.sa) {
@@ -233,11 +235,36 @@ impl<'g> Worker<'g> {
                     prefetch::read(accepted);
                 }
             }
+            if self.block.is_large() {
+                self.prefetch_selectors(opened);
+            }
             for (one, verdict) in opened.iter().zip(verdicts) {
                 *verdict = self.check(one, ingress);
             }
         }
         count
+    }
+
+    /// Brings the Child SAs' records and first boxes closer, when they hardly stay in the cache.
+    /// A hint only, from selectors that may be older than the SA; the block was refreshed in this
+    /// call.
+    fn prefetch_selectors(&self, opened: &[Opened<'_>]) {
+        let child = |one: &Opened<'_>| {
+            let fields = self.fields(one.sa)?;
+            self.block.child(fields.child)
+        };
+        for record in opened.iter().filter_map(child) {
+            prefetch::read(record);
+        }
+        for record in opened.iter().filter_map(child) {
+            let boxes = self.block.child_boxes(record);
+            if let Some(first) = boxes.v4.first() {
+                prefetch::read(first);
+            }
+            if let Some(first) = boxes.v6.first() {
+                prefetch::read(first);
+            }
+        }
     }
 
     /// [`Worker::check`] for headers that the host has read out of the decrypted packet itself.
@@ -320,22 +347,21 @@ impl<'g> Worker<'g> {
         }
     }
 
-    /// The selectors in force. Called after the SA entry was read, so they are never older than
-    /// the SA (`control`, I1).
+    /// Sees to it that `block` holds the selectors in force. Called after the SA entry was read, so
+    /// they are never older than the SA (`control`, I1).
     #[inline]
-    fn selectors(&mut self) -> Block<'g> {
+    fn refresh(&mut self) {
         let version = self.tables.buffers.version();
         if self.version != Some(version) {
             self.reload(version);
         }
-        self.block
     }
 
     #[cold]
     #[allow(unsafe_code)]
     fn reload(&mut self, version: u32) {
         // SAFETY: `version` was just loaded by an online worker (`enter`). `block` is used after
-        // a quiescent state only if `version` is then still current (`selectors` compares).
+        // a quiescent state only if `version` is then still current (`refresh` compares).
         let words = unsafe { self.tables.buffers.read(version) };
         self.block = Block::open(words).unwrap_or_default();
         self.version = Some(version);
@@ -380,8 +406,8 @@ impl<'g> Worker<'g> {
         outer: &OuterHeaders,
         ingress: Ingress,
     ) -> Verdict {
-        let block = self.selectors();
-        let Some(scene) = Scene::new(&block, self.tables, sa) else {
+        self.refresh();
+        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
             return self.refuse_stale(id, outer, ingress);
         };
         let (mode, shadow_modes) = match self.tables.tunnels.get(sa.tunnel as usize) {
@@ -420,7 +446,7 @@ impl<'g> Worker<'g> {
 
     #[inline]
     fn accept(
-        &mut self,
+        &self,
         id: SaId,
         sa: &SaFields,
         by: Option<ChildId>,

@@ -62,11 +62,9 @@ impl<A: Copy + Ord> Boxed<A> {
     /// A packet without a value needs ANY or OPAQUE on both sides (RFC 4301 section 7, T20).
     #[inline]
     fn values_cover(&self, values: &Values) -> bool {
-        if values.has_value {
-            self.remote_port_covers(values) & self.local_port_covers(values)
-        } else {
-            self.rest.flags & ADMITS_OPAQUE != 0
-        }
+        let ports = self.remote_port_covers(values) & self.local_port_covers(values);
+        let opaque = self.rest.flags & ADMITS_OPAQUE != 0;
+        (values.has_value & ports) | (!values.has_value & opaque)
     }
 
     /// Addresses and protocol cover the packet; ports are not looked at.
@@ -106,6 +104,17 @@ impl<A: Copy + Ord> Boxed<A> {
         .into_iter()
         .find_map(|(covers, field)| (!covers).then_some(field))
     }
+}
+
+/// Boxes that are compared before the first branch.
+const STRIDE: usize = 4;
+
+/// True if a box covers the packet.
+#[inline]
+pub(super) fn any<A: Copy + Ord>(boxes: &[Boxed<A>], key: &Key<A>) -> bool {
+    let (strides, rest) = boxes.as_chunks::<STRIDE>();
+    let hit = |boxes: &[Boxed<A>]| boxes.iter().fold(false, |hit, one| hit | one.covers(key));
+    strides.iter().any(|stride| hit(stride)) || hit(rest)
 }
 
 /// The first box that covers the packet and that `accept` takes.

@@ -67,7 +67,7 @@ impl Question {
     /// True if one of `boxes` covers the packet.
     #[inline]
     pub(crate) fn covered_by(&self, boxes: Boxes<'_>) -> bool {
-        by_family!(self, boxes, |key, list| list.iter().any(|one| one.covers(key)))
+        by_family!(self, boxes, |key, list| linear::any(list, key))
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
