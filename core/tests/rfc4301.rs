@@ -481,6 +481,28 @@ fn a_zeroed_or_unpublished_gateway_drops() {
 }
 
 #[test]
+fn a_handle_that_was_never_given_out_is_stale() {
+    with_gateway(Mode::StrictSa, |mut scene| {
+        let child = scene.child(&[any("0.0.0.0/0")], &[any("0.0.0.0/0")]);
+        let sa = scene.sa(child, 0x300);
+        let Arrival::Sa(_, outer) = scene.worker.arrive(&esp(0x300), HERE) else { panic!() };
+        for raw in [(0, 0), (1, 0), (1, 1), (sa.index(), sa.generation() + 1), (u32::MAX, 1)] {
+            let wrong = SaId::from_raw(raw.0, raw.1);
+            assert_eq!(scene.control.delete_sa(wrong, 0), Err(SaError::NotFound), "{raw:?}");
+            assert!(scene.control.sa_counts(wrong).is_err());
+            let inner = v4(PEER, OURS, 17, 0, &udp(1, 2));
+            let opened = Opened { sa: wrong, outer: &outer, next_header: 4, payload: &inner };
+            let verdict = scene.worker.check(&opened, HERE);
+            assert_eq!(reason(&verdict), Some(Reason::UnknownSpi));
+        }
+        // Deleted: the even generation of the dead slot names nothing either.
+        scene.control.delete_sa(sa, 0).unwrap();
+        let dead = SaId::from_raw(sa.index(), sa.generation() + 1);
+        assert_eq!(scene.control.delete_sa(dead, 0), Err(SaError::NotFound));
+    });
+}
+
+#[test]
 fn s7_fragment_values_are_told_apart() {
     let whole = v4(PEER, OURS, 17, 0x4000, &udp(1, 2));
     assert_eq!(espial::wire::inner(&whole).unwrap().fragment, Fragment::None);

@@ -22,6 +22,8 @@ mod handle;
 
 mod config;
 mod convert;
+#[cfg(test)]
+mod hostile;
 mod packet;
 mod setup;
 mod status;

@@ -68,10 +68,11 @@ pub(crate) struct SaFields {
 }
 
 impl Entry {
-    /// The SA's fields if `id` still names it.
+    /// The SA's fields if `id` still names it. An even generation, as all-zero memory has, never
+    /// names one.
     #[inline]
     pub(crate) fn get(&self, id: SaId) -> Option<SaFields> {
-        (self.generation.load(Ordering::Acquire) == id.generation).then(|| self.fields())
+        (self.alive() == Some(id.generation)).then(|| self.fields())
     }
 
     /// The generation of the SA in this slot, if one lives here.

@@ -1,0 +1,283 @@
+//! C calls with arguments that nobody sane would pass: the body of a fuzz target, which `cargo test`
+//! runs on seeded input too.
+//!
+//! Each struct starts as a plausible one and has octets changed by the input, sizes, enums and
+//! handles among them. Pointers are valid or NULL: anything else is the caller's breach, not ours.
+#![allow(unsafe_code, reason = "calls the exported functions as C does")]
+#![allow(clippy::undocumented_unsafe_blocks, reason = "every pointer is to a local, or NULL")]
+#![allow(clippy::multiple_unsafe_ops_per_block, reason = "one call a block, and its arguments")]
+
+use core::ffi::c_void;
+use core::mem::{MaybeUninit, size_of, zeroed};
+use core::ptr::null_mut;
+use std::vec;
+use std::vec::Vec;
+
+use crate::config::*;
+use crate::handle::{espial_gateway, espial_worker};
+use crate::packet::*;
+use crate::setup::*;
+use crate::types::*;
+
+/// Choices read from octets; zero when they run out.
+struct Choices<'a>(&'a [u8]);
+
+impl<'a> Choices<'a> {
+    fn octet(&mut self) -> u8 {
+        match self.0.split_first() {
+            Some((first, rest)) => {
+                self.0 = rest;
+                *first
+            }
+            None => 0,
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        // Small ones, edges and anything.
+        match self.octet() {
+            255 => u64::MAX,
+            254 => u64::from(u32::MAX),
+            253 => u64::from_le_bytes(core::array::from_fn(|_| self.octet())),
+            small => u64::from(small % 80),
+        }
+    }
+
+    fn octets(&mut self) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(usize::from(self.octet() % 64).min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
+    /// `plausible` with some octets changed. Only for structs of integers.
+    fn spoil<T: Copy>(&mut self, plausible: T) -> T {
+        let mut spoilt = plausible;
+        let octets: &mut [MaybeUninit<u8>] = unsafe {
+            core::slice::from_raw_parts_mut(
+                (&raw mut spoilt).cast::<MaybeUninit<u8>>(),
+                size_of::<T>(),
+            )
+        };
+        for _ in 0..self.octet() % 3 {
+            let at = usize::from(self.octet()) % octets.len();
+            octets[at] = MaybeUninit::new(self.octet());
+        }
+        spoilt
+    }
+}
+
+/// Calls and holds the call to its word: a known status, and outputs written on success only.
+fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bool {
+    let mut room = MaybeUninit::<T>::uninit();
+    let octets = room.as_mut_ptr().cast::<u8>();
+    unsafe { octets.write_bytes(0xa5, size_of::<T>()) };
+    let status = call(room.as_mut_ptr());
+    assert!((0..=ESPIAL_ESTREAM).contains(&status), "status {status}");
+    if status == ESPIAL_OK {
+        *out = unsafe { room.assume_init() };
+    } else {
+        let left = unsafe { core::slice::from_raw_parts(octets, size_of::<T>()) };
+        assert!(left.iter().all(|octet| *octet == 0xa5), "an output was written though {status}");
+    }
+    status == ESPIAL_OK
+}
+
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([u8; 64]);
+
+/// Runs calls that the input chooses.
+pub(crate) fn calls(input: &[u8]) {
+    let mut choices = Choices(input);
+    let plausible = espial_capacity {
+        size: size_of::<espial_capacity>() as u32,
+        tunnels: 2,
+        children: 4,
+        selectors: 8,
+        sas: 4,
+        sas_dst: 2,
+        sas_dst_src: 2,
+        workers: 2,
+    };
+    // Small enough that an accepted size is really there.
+    let mut memory = vec![Line([0; 64]); 4096];
+    let mut worker_memory = vec![Line([0; 64]); 256];
+    let mut gateway: *mut espial_gateway = null_mut();
+    let mem = memory.as_mut_ptr().cast::<c_void>();
+    let capacity = choices.spoil(plausible);
+    let octets = memory.len() * size_of::<Line>();
+    let made = |capacity: espial_capacity, gateway: &mut *mut espial_gateway| {
+        call(gateway, |out| unsafe { espial_gateway_init(mem, octets, &capacity, 1, 2, out) })
+    };
+    if !made(capacity, &mut gateway) {
+        assert!(made(plausible, &mut gateway), "the plausible capacity fits");
+    }
+    let mut worker: *mut espial_worker = null_mut();
+    let worker_mem = worker_memory.as_mut_ptr().cast::<c_void>();
+    let octets = worker_memory.len() * size_of::<Line>();
+    let index = choices.number() as u32;
+    let attach = |index, worker: &mut *mut espial_worker| {
+        call(worker, |out| unsafe { espial_worker_init(worker_mem, octets, gateway, index, out) })
+    };
+    if !attach(index, &mut worker) && !attach(0, &mut worker) {
+        assert_eq!(unsafe { espial_gateway_release(gateway) }, ESPIAL_OK);
+        return;
+    }
+
+    let mut tunnel: espial_tunnel = unsafe { zeroed() };
+    let mut child: espial_child = unsafe { zeroed() };
+    let mut sa: espial_sa = unsafe { zeroed() };
+    let mut outer: espial_outer = unsafe { zeroed() };
+    let mut added = 0;
+    while !choices.0.is_empty() {
+        let now_ms = choices.number();
+        match choices.octet() % 14 {
+            0 => {
+                let (mode, shadow) = (choices.number() as u32, choices.number() as u32);
+                call(&mut tunnel, |out| unsafe { espial_tunnel_add(gateway, mode, shadow, out) });
+            }
+            1 => {
+                let (mode, shadow) = (choices.number() as u32, choices.number() as u32);
+                let tunnel = choices.spoil(tunnel);
+                call(&mut (), |_| unsafe { espial_tunnel_set_mode(gateway, tunnel, mode, shadow) });
+            }
+            2 | 3 => {
+                let ts = espial_ts {
+                    family: ESPIAL_FAMILY_V4,
+                    protocol: 0,
+                    port_lo: 0,
+                    port_hi: u16::MAX,
+                    reserved: 0,
+                    addr_lo: [0; 16],
+                    addr_hi: [255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                };
+                let local: Vec<_> = (0..choices.octet() % 4).map(|_| choices.spoil(ts)).collect();
+                let remote: Vec<_> = (0..choices.octet() % 4).map(|_| choices.spoil(ts)).collect();
+                let tunnel = choices.spoil(tunnel);
+                call(&mut child, |out| unsafe {
+                    let (l, r) = (local.as_ptr(), remote.as_ptr());
+                    espial_child_add(gateway, tunnel, l, local.len(), r, remote.len(), out)
+                });
+            }
+            4 => {
+                call(&mut (), |_| unsafe { espial_gateway_publish(gateway) });
+            }
+            5 | 6 => {
+                let mut params: espial_sa_params = unsafe { zeroed() };
+                params.size = size_of::<espial_sa_params>() as u32;
+                params.mode = ESPIAL_SA_TUNNEL;
+                params.key.spi = 0x100 + u32::from(choices.octet() % 4);
+                params.key.ipsec = ESPIAL_IPSEC_ESP;
+                params.key.scope = ESPIAL_SCOPE_SPI;
+                let (child, params) = (choices.spoil(child), choices.spoil(params));
+                let old = sa;
+                let done = call(&mut sa, |out| unsafe {
+                    if choices.octet() % 4 == 0 {
+                        espial_sa_replace(gateway, old, child, &params, now_ms, out)
+                    } else {
+                        espial_sa_add(gateway, child, &params, out)
+                    }
+                });
+                added += u32::from(done);
+            }
+            7 => {
+                let sa = choices.spoil(sa);
+                call(&mut (), |_| unsafe { espial_sa_delete(gateway, sa, now_ms) });
+            }
+            8 => {
+                let child = choices.spoil(child);
+                call(&mut (), |_| unsafe { espial_child_remove(gateway, child) });
+                let tunnel = choices.spoil(tunnel);
+                call(&mut (), |_| unsafe { espial_tunnel_remove(gateway, tunnel) });
+            }
+            9 => {
+                call(&mut (), |_| unsafe {
+                    if choices.octet() % 2 == 0 {
+                        espial_worker_quiescent(worker)
+                    } else {
+                        espial_worker_idle(worker)
+                    }
+                });
+            }
+            10 => {
+                let mut packet =
+                    vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 50, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
+                packet.extend([0, 0, 1, choices.octet() % 4, 0, 0, 0, 1]);
+                packet.extend(choices.octets());
+                let octets = packet.len() as u16;
+                packet[2..4].copy_from_slice(&octets.to_be_bytes());
+                let mut arrival: espial_arrival = unsafe { zeroed() };
+                call(&mut arrival, |out| unsafe {
+                    espial_worker_arrive(worker, packet.as_ptr(), packet.len(), now_ms, 0, out)
+                });
+                if arrival.verdict == ESPIAL_VERDICT_OPEN {
+                    assert!(added > 0, "no SA was ever added");
+                    (sa, outer) = (arrival.sa, arrival.outer);
+                }
+            }
+            11 | 12 => {
+                let payload = choices.octets();
+                let outer = choices.spoil(outer);
+                let opened = espial_opened {
+                    outer: &outer,
+                    payload: payload.as_ptr(),
+                    len: payload.len(),
+                    sa: choices.spoil(sa),
+                    next_header: [4, 41, 59, 17][usize::from(choices.octet() % 4)],
+                    reserved: [0; 7],
+                };
+                let mut verdict: espial_verdict = unsafe { zeroed() };
+                call(&mut verdict, |out| unsafe {
+                    espial_worker_check(worker, &opened, now_ms, 0, out)
+                });
+                assert!(verdict.verdict == ESPIAL_VERDICT_DROP || added > 0);
+                let count = choices.number() as usize;
+                let packets = [opened; 80];
+                let mut verdicts = [verdict; 80];
+                let status = unsafe {
+                    espial_worker_check_burst(
+                        worker,
+                        packets.as_ptr(),
+                        count,
+                        now_ms,
+                        0,
+                        verdicts.as_mut_ptr(),
+                    )
+                };
+                assert!(status != ESPIAL_OK || count <= ESPIAL_BURST_MAX);
+            }
+            _ => {
+                let mut event: espial_event = unsafe { zeroed() };
+                event.size = choices.spoil(size_of::<espial_event>() as u32);
+                call(&mut 0, |count| unsafe { espial_worker_events(worker, &mut event, 1, count) });
+            }
+        }
+    }
+    let mut counts: espial_counts = unsafe { zeroed() };
+    counts.size = size_of::<espial_counts>() as u32;
+    assert_eq!(unsafe { espial_gateway_counts(gateway, &mut counts) }, ESPIAL_OK);
+    assert_eq!(unsafe { espial_worker_release(worker) }, ESPIAL_OK);
+    assert_eq!(unsafe { espial_gateway_release(gateway) }, ESPIAL_OK);
+}
+
+#[cfg(test)]
+mod tests {
+    /// A sequence of octets that is the same each time.
+    fn seeded(seed: u64, octets: usize) -> std::vec::Vec<u8> {
+        let mut state = seed.wrapping_mul(2) + 1;
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        };
+        core::iter::repeat_with(next).take(octets).collect()
+    }
+
+    #[test]
+    fn hostile_calls_keep_their_word() {
+        for seed in 0..3000 {
+            super::calls(&seeded(seed, 400));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! C calls with hostile arguments. The library's sources are modules here, as `ffi/src/lib.rs` has
+//! them, so that libFuzzer sees their coverage.
+#![no_main]
+
+extern crate std;
+
+#[macro_use]
+#[path = "../../ffi/src/handle.rs"]
+mod handle;
+#[path = "../../ffi/src/config.rs"]
+mod config;
+#[path = "../../ffi/src/convert.rs"]
+mod convert;
+#[path = "../../ffi/src/hostile.rs"]
+mod hostile;
+#[path = "../../ffi/src/packet.rs"]
+mod packet;
+#[path = "../../ffi/src/setup.rs"]
+mod setup;
+#[path = "../../ffi/src/status.rs"]
+mod status;
+#[path = "../../ffi/src/types.rs"]
+mod types;
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| hostile::calls(octets));
