@@ -116,25 +116,14 @@ impl<'m> Sad<'m> {
         now_ms: u64,
         probe: &mut impl Probe,
     ) -> Result<(SaId, &'m Entry), SpiClass> {
-        match self.find_sa(outer, &prepared.0, probe) {
-            Found::Sa(id, entry) => Ok((id, entry)),
-            Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
-            Found::Gone => self.lookup_overtaken(outer, prepared, now_ms, probe),
-        }
-    }
-
-    /// The writer deleted or replaced the SA between our look at the table and the one at its
-    /// entry. What took its place was in the table before the old entry died, so looking once more
-    /// finds it.
-    #[cold]
-    fn lookup_overtaken(
-        &self,
-        outer: &OuterHeaders,
-        prepared: Prepared,
-        now_ms: u64,
-        probe: &mut impl Probe,
-    ) -> Result<(SaId, &'m Entry), SpiClass> {
-        match self.find_sa(outer, &prepared.0, probe) {
+        let found = match self.find_sa(outer, &prepared.0, probe) {
+            // The writer deleted or replaced the SA between our look at the table and the one at
+            // its entry. What took its place was in the table before the old entry died, so
+            // looking once more finds it.
+            Found::Gone => self.find_sa(outer, &prepared.0, probe),
+            found => found,
+        };
+        match found {
             Found::Sa(id, entry) => Ok((id, entry)),
             Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
             Found::Gone => Err(SpiClass::RecentlyDeleted { ago_ms: 0 }),
