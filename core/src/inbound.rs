@@ -156,7 +156,8 @@ impl<'g> Worker<'g> {
                     Err(reason) => self.refuse_unread(reason, ingress),
                 };
             }
-            for (arrival, prepared) in arrivals.iter_mut().zip(prepared) {
+            // Only as many as there are packets: what lies behind them is the caller's.
+            for (arrival, prepared) in arrivals.iter_mut().zip(prepared).take(packets.len()) {
                 let Arrival::Sa(sa, outer) = arrival else { continue };
                 match self.find(outer, prepared, ingress) {
                     Ok(found) => *sa = found,

@@ -434,6 +434,13 @@ fn t13_plain_esp_after_a_nat_t_packet_in_one_burst_is_read_at_its_own_offset() {
                 matches!(arrival, Arrival::Sa(id, outer) if *id == sa && outer.offset == offset)
             );
         }
+        // A burst leaves alone what lies behind its packets in the caller's array.
+        let stale = arrivals;
+        let before = scene.control.total_counts();
+        scene.control.delete_sa(plain, 0).unwrap();
+        assert_eq!(scene.worker.arrive_burst(&packets[..1], HERE, &mut arrivals), 1);
+        assert_eq!(arrivals[1..], stale[1..]);
+        assert_eq!(scene.control.total_counts(), before);
         // An encapsulation that is not the SA's is a drop.
         let wrong = v4([198, 51, 100, 1], [203, 0, 113, 2], 50, 0, &nat_t[28..]);
         let arrival = scene.worker.arrive(&wrong, HERE);
