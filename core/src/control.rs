@@ -73,7 +73,6 @@ pub struct SaParams {
 #[repr(u32)]
 enum Life {
     /// Never used: what zeroed memory says.
-    #[allow(dead_code, reason = "made by zeroed memory")]
     Free = 0,
     /// Configured.
     Live = 1,
@@ -139,6 +138,15 @@ pub struct Control<'m> {
     totals: &'m mut [Counts],
     /// Counts of tunnels that are gone.
     gone: Counts,
+    /// The next class of equal Child SAs; never given twice, so it outlives the slots.
+    next_class: u32,
+    /// Where to look for a free Child SA slot first.
+    free_hint: usize,
+    /// The epoch in which slots were last freed for good.
+    swept: u32,
+    /// The memory of all this, if it is the heap's.
+    #[cfg(feature = "alloc")]
+    region: Option<crate::storage::SharedRegion>,
 }
 
 impl<'m> Control<'m> {
@@ -162,7 +170,19 @@ impl<'m> Control<'m> {
             staged_live: 0,
             totals,
             gone: Counts::default(),
+            next_class: 0,
+            free_hint: 0,
+            swept: 0,
+            #[cfg(feature = "alloc")]
+            region: None,
         }
+    }
+
+    /// Keeps the memory that the tables lie in for as long as this lives, wherever safe code may
+    /// move it.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn keep(&mut self, region: crate::storage::SharedRegion) {
+        self.region = Some(region);
     }
 
     /// Adds a tunnel without Child SAs.
@@ -179,8 +199,11 @@ impl<'m> Control<'m> {
         };
         let limit = self.tunnels.len() as u32;
         let all_live = self.tunnels.iter().all(|tunnel| tunnel.life == Life::Live);
-        let found = self.tunnels.iter_mut().enumerate().find(|(_, tunnel)| free(tunnel));
-        let Some((index, tunnel)) = found else {
+        let found = self.tunnels.iter().position(free);
+        // Again: what was retired before the tunnel has passed by now as well (I4).
+        self.settle();
+        let Some((index, tunnel)) = found.and_then(|at| Some((at, self.tunnels.get_mut(at)?)))
+        else {
             return Err(if all_live {
                 ConfigError::TunnelsFull { limit }
             } else {
@@ -321,8 +344,8 @@ impl<'m> Control<'m> {
         Ok(self.link_child(tunnel, index, first as u32, needed as u32))
     }
 
-    /// Removes a Child SA that has no SAs. Its selectors stay in the published block, where
-    /// nothing asks them any more, until the next [`Control::publish`].
+    /// Removes a Child SA that has no SAs. Its selectors stay in the published block until the next
+    /// [`Control::publish`]; till then only ordered-spd still asks them, as part of the SPD.
     ///
     /// # Errors
     /// [`ConfigError::Stale`], [`ConfigError::InUse`].
@@ -391,6 +414,7 @@ impl<'m> Control<'m> {
     pub fn add_sa(&mut self, child: ChildId, params: &SaParams) -> Result<SaId, SaError> {
         let fields = self.sa_fields(child, params)?;
         self.settle();
+        self.sad.may_add(&params.key)?;
         // First, so that a worker that finds the SA finds its Child SA established.
         self.adjust_established(child.index, 1);
         let added = self.sad.add(&params.key, &fields);
@@ -432,6 +456,7 @@ impl<'m> Control<'m> {
         }
         let fields = self.sa_fields(child, params)?;
         self.settle();
+        self.sad.may_replace(old)?;
         self.adjust_established(child.index, 1);
         match self.sad.replace(old, &fields, &self.tables.epochs) {
             Ok((new, old_fields)) => {
@@ -563,17 +588,44 @@ impl<'m> Control<'m> {
                 total.add(&cells.take_sa(index as usize));
             }
         });
+        self.publisher.settle();
+        let now = self.tables.epochs.now();
+        if now.wrapping_sub(self.swept) > 1 << 29 {
+            self.sweep();
+        }
     }
 
-    fn free_child(&self) -> Result<u32, ConfigError> {
-        let epochs = &self.tables.epochs;
+    /// Frees retired slots whose epoch has passed, before epochs come round and they would seem to
+    /// lie ahead.
+    fn sweep(&mut self) {
+        let epochs = self.tables.epochs;
+        self.swept = epochs.now();
+        for child in self.children.iter_mut() {
+            if child.life == Life::Retired && epochs.passed(child.retired) {
+                child.life = Life::Free;
+            }
+        }
+        for tunnel in self.tunnels.iter_mut() {
+            if tunnel.life == Life::Retired && epochs.passed(tunnel.retired) {
+                tunnel.life = Life::Free;
+            }
+        }
+    }
+
+    fn free_child(&mut self) -> Result<u32, ConfigError> {
+        let epochs = self.tables.epochs;
         let free = |child: &ChildStage| match child.life {
             Life::Free => true,
             Life::Retired => epochs.passed(child.retired),
             Life::Live | Life::Removed => false,
         };
-        match self.children.iter().position(free) {
-            Some(index) => Ok(index as u32),
+        let (before, from) = self.children.split_at(self.free_hint.min(self.children.len()));
+        let behind = from.iter().position(free).map(|at| at + before.len());
+        match behind.or_else(|| before.iter().position(free)) {
+            Some(index) => {
+                self.free_hint = index + 1;
+                Ok(index as u32)
+            }
             None if self.children.iter().all(|child| child.life == Life::Live) => {
                 Err(ConfigError::ChildrenFull { limit: self.children.len() as u32 })
             }
@@ -583,16 +635,23 @@ impl<'m> Control<'m> {
 
     fn link_child(&mut self, tunnel: TunnelId, index: u32, first: u32, count: u32) -> ChildId {
         let own = staged_of(self.staged, first, count);
-        let digest = own.iter().fold(0_u64, |sum, one| sum.wrapping_add(digest(one)));
+        let first_of = |(at, one): &(usize, &Staged)| {
+            !own.iter().take(*at).any(|other| same_selector(one, other))
+        };
+        let distinct = own.iter().enumerate().filter(first_of);
+        let digest = distinct.fold(0_u64, |sum, (_, one)| sum.wrapping_add(digest(one)));
         let equal = |other: &ChildStage| {
             other.digest == digest
-                && other.count == count
                 && same_set(staged_of(self.staged, other.first, other.count), own)
         };
         let class = self
             .children_of(tunnel.index)
             .find(|(_, other)| equal(other))
-            .map_or(index, |(_, other)| other.class);
+            .map(|(_, other)| other.class);
+        let class = class.unwrap_or_else(|| {
+            self.next_class = self.next_class.wrapping_add(1);
+            self.next_class
+        });
         let mut generation = 1;
         if let Some(stage) = self.children.get_mut(index as usize) {
             generation = stage.generation.wrapping_add(1) | 1;
@@ -702,11 +761,11 @@ fn digest(one: &Staged) -> u64 {
     mixed ^ mixed >> 32
 }
 
-/// True if both lists hold the same selectors, as often, in any order. Quadratic in one Child SA's
-/// selectors.
+/// True if both lists hold the same selectors, however often, in any order. Quadratic in one Child
+/// SA's selectors.
 fn same_set(a: &[Staged], b: &[Staged]) -> bool {
-    let count = |list: &[Staged], one: &Staged| {
-        list.iter().filter(|other| same_selector(one, other)).count()
+    let within = |these: &[Staged], those: &[Staged]| {
+        these.iter().all(|one| those.iter().any(|other| same_selector(one, other)))
     };
-    a.len() == b.len() && a.iter().all(|one| count(a, one) == count(b, one))
+    within(a, b) && within(b, a)
 }

@@ -12,7 +12,10 @@ use crate::sad::SaId;
 use crate::selector::Selector;
 use crate::verdict::{Reason, Refusal};
 
-/// Events that a worker keeps until they are drained.
+/// Kinds of drops that have a budget and a share of the queue of their own.
+const KINDS: usize = 4;
+
+/// Events that a worker keeps until they are drained, a quarter of each kind.
 pub const QUEUE_EVENTS: usize = 16;
 
 /// An auditable event: a packet was dropped.
@@ -86,6 +89,8 @@ fn kind_of(reason: Reason) -> Kind {
 struct Bucket {
     due_us: u64,
     suppressed: u32,
+    /// Events of this kind in the queue: each kind has its share of it.
+    queued: usize,
 }
 
 impl Bucket {
@@ -97,9 +102,8 @@ impl Bucket {
         let now_us = now_ms.saturating_mul(1000);
         let ahead = interval_us.saturating_mul(u64::from(budget.burst.max(1)).saturating_sub(1));
         // A clock that jumped back far must not silence the events for as long.
-        if self.due_us > now_us.saturating_add(ahead).saturating_add(interval_us) {
-            self.due_us = now_us;
-        }
+        let latest = now_us.saturating_add(ahead).saturating_add(interval_us);
+        self.due_us = self.due_us.min(latest);
         if self.due_us > now_us.saturating_add(ahead) {
             return false;
         }
@@ -112,7 +116,7 @@ impl Bucket {
 pub(crate) struct Events {
     queue: Deque<Event, QUEUE_EVENTS>,
     budget: EventBudget,
-    buckets: [Bucket; 4],
+    buckets: [Bucket; KINDS],
 }
 
 impl Events {
@@ -120,7 +124,7 @@ impl Events {
         Self {
             queue: Deque::new(),
             budget: EventBudget::default(),
-            buckets: [Bucket::default(); 4],
+            buckets: [Bucket::default(); KINDS],
         }
     }
 
@@ -130,9 +134,8 @@ impl Events {
 
     /// Asks for leave to make an event; false: it is suppressed.
     pub(crate) fn admit(&mut self, reason: Reason, now_ms: u64) -> bool {
-        let full = self.queue.is_full();
         let Some(bucket) = self.buckets.get_mut(kind_of(reason) as usize) else { return false };
-        if full || !bucket.take(&self.budget, now_ms) {
+        if bucket.queued >= QUEUE_EVENTS / KINDS || !bucket.take(&self.budget, now_ms) {
             bucket.suppressed = bucket.suppressed.saturating_add(1);
             return false;
         }
@@ -143,12 +146,17 @@ impl Events {
     pub(crate) fn push(&mut self, mut event: Event) {
         if let Some(bucket) = self.buckets.get_mut(kind_of(event.refusal.reason) as usize) {
             event.suppressed = core::mem::take(&mut bucket.suppressed);
+            bucket.queued += 1;
         }
         // `admit` saw room, and nothing was queued since.
         let _ = self.queue.push_back(event);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        self.queue.pop_front()
+        let event = self.queue.pop_front()?;
+        if let Some(bucket) = self.buckets.get_mut(kind_of(event.refusal.reason) as usize) {
+            bucket.queued = bucket.queued.saturating_sub(1);
+        }
+        Some(event)
     }
 }

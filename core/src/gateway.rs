@@ -206,9 +206,10 @@ unsafe impl Zeroable for Clock {}
 pub struct Gateway<'m> {
     tables: Tables<'m>,
     control: Control<'m>,
-    /// Dropped after the tables that lie in it: fields drop in this order.
+    /// The memory that `tables` lie in. `control` keeps it as well: safe code may swap the
+    /// `Control`s of two gateways, and each then keeps what it points to.
     #[cfg(feature = "alloc")]
-    _region: Option<crate::storage::OwnedRegion>,
+    _region: Option<crate::storage::SharedRegion>,
 }
 
 impl<'m> Gateway<'m> {
@@ -246,10 +247,12 @@ impl Gateway<'static> {
     /// [`SetupError`].
     pub fn new(capacity: &Capacity, seed: [u64; 2]) -> Result<Self, SetupError> {
         #[allow(unsafe_code)]
-        // SAFETY: the slices carved from the region stay in `tables` and `control`, which are
-        // private, are only lent for the gateway's own lifetime, and are dropped before it.
+        // SAFETY: slices carved from the region are in `tables`, which is lent for the gateway's own
+        // lifetime and never mutably, beside `_region`; and in `control`, which holds the region too.
         let (region, memory) = unsafe { crate::storage::OwnedRegion::new(octets(capacity)?)? };
-        let (tables, control) = carve(memory, capacity, seed)?;
+        let region = crate::storage::SharedRegion::new(region);
+        let (tables, mut control) = carve(memory, capacity, seed)?;
+        control.keep(region.clone());
         Ok(Self { tables, control, _region: Some(region) })
     }
 }

@@ -423,10 +423,7 @@ impl<'g> Worker<'g> {
         }
         // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
         // packet that it is about, turned round.
-        let enclosed = match (accepting, opened) {
-            (None, Some(opened)) => enclosed(sa.mode, opened, inner),
-            _ => None,
-        };
+        let enclosed = opened.and_then(|opened| enclosed(sa.mode, opened, inner));
         let ask = |mode| scene.ask(mode, &question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
         let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
         for mode in shadow_modes.iter() {
@@ -638,7 +635,8 @@ struct Shadow {
     accepts: Modes,
 }
 
-/// The packet that an ICMP error is about, as a question.
+/// The packet that an ICMP error is about, as a question. It must have come from the host that the
+/// error goes to: whoever sends the error writes the quotation, and must reach no other with it.
 #[cold]
 fn enclosed(mode: SaMode, opened: &Opened<'_>, inner: &InnerHeaders) -> Option<Question> {
     let about = match mode {
@@ -647,7 +645,9 @@ fn enclosed(mode: SaMode, opened: &Opened<'_>, inner: &InnerHeaders) -> Option<Q
             wire::transport_icmp_enclosed(opened.next_header, opened.payload, inner)
         }
     };
-    about.map(|about| Question::inbound(&about))
+    about
+        .filter(|about| about.endpoints.dst() == inner.endpoints.dst())
+        .map(|about| Question::inbound(&about))
 }
 
 /// The selectors that a packet on one SA is judged by.
@@ -731,12 +731,15 @@ impl<'b, 'g> Scene<'b, 'g> {
             Mode::AnySelector | Mode::AnySource => None,
         };
         let (reason, nearest) = match belongs_to {
-            Some(_) => (Reason::WrongSa, question.nearest(self.own(), |_| true)),
+            // In ordered-spd the SA's own selectors may cover it too: then no field differs.
+            Some(_) if question.covered_by(self.own()) => (Reason::WrongSa, None),
+            Some(_) => (Reason::WrongSa, question.nearest(self.own())),
             None => {
+                let asked = |child| mode == Mode::OrderedSpd || self.established(child);
                 let portless = inner.fragment == Fragment::NonInitial
-                    && question.covered_portless(self.all(), |child| self.established(child));
+                    && question.covered_portless(self.all(), asked);
                 let reason = if portless { Reason::FragmentNoPorts } else { Reason::NoSelector };
-                (reason, question.nearest(self.all(), |child| self.established(child)))
+                (reason, question.nearest(self.all()))
             }
         };
         let refusal = Refusal {

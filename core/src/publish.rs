@@ -100,6 +100,11 @@ impl<'m> Epochs<'m> {
         }
     }
 
+    /// Writer: the epoch of the last retirement.
+    pub fn now(&self) -> u32 {
+        self.now.load(Ordering::Relaxed)
+    }
+
     /// Writer: what was unlinked before this call is retired in the epoch returned.
     pub fn advance(&self) -> u32 {
         let mut next = self.now.load(Ordering::Relaxed).wrapping_add(1);
@@ -241,6 +246,13 @@ impl<'m, T: ?Sized> Publisher<'m, T> {
     /// The only publisher of these buffers (I1).
     pub fn new(buffers: Buffers<'m, T>, epochs: Epochs<'m>) -> Self {
         Self { buffers, epochs, spare_retired: 0 }
+    }
+
+    /// Notes that the spare buffer's epoch has passed, if it has: epochs come round after 2^31.
+    pub fn settle(&mut self) {
+        if self.ready() {
+            self.spare_retired = 0;
+        }
     }
 
     /// True when the spare buffer may be written.

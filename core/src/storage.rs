@@ -113,7 +113,7 @@ impl<'m> Carver<'m> {
 }
 
 #[cfg(feature = "alloc")]
-pub(crate) use owned::OwnedRegion;
+pub(crate) use owned::{OwnedRegion, SharedRegion};
 
 #[cfg(feature = "alloc")]
 mod owned {
@@ -124,6 +124,13 @@ mod owned {
     use alloc::vec::Vec;
 
     use crate::error::SetupError;
+
+    /// A region that both sides of a gateway keep alive.
+    #[cfg(target_has_atomic = "ptr")]
+    pub(crate) type SharedRegion = alloc::sync::Arc<OwnedRegion>;
+    /// A region that both sides of a gateway keep alive, where there is no compare-and-swap.
+    #[cfg(not(target_has_atomic = "ptr"))]
+    pub(crate) type SharedRegion = alloc::rc::Rc<OwnedRegion>;
 
     /// Heap memory, freed on drop. Whoever holds slices of it must be dropped before.
     pub(crate) struct OwnedRegion {

@@ -357,10 +357,11 @@ pub struct Refusal {
     /// For `UnknownSpi`: what is known of the SPI.
     pub spi_class: Option<SpiClass>,
     /// For `WrongSa`: the first Child SA of the tunnel, in configuration order, that covers the
-    /// packet and has an SA.
+    /// packet and has an SA; in ordered-spd whether it has one or not.
     pub belongs_to: Option<ChildId>,
-    /// For `WrongSa` the first failing field of the arriving SA's selector that fails latest; for
-    /// `NoSelector` and `FragmentNoPorts` the same over all selectors of the tunnel.
+    /// For `WrongSa` the first failing field of the arriving SA's selector that fails latest, `None`
+    /// if they cover the packet (ordered-spd); for `NoSelector` and `FragmentNoPorts` the same over
+    /// all selectors of the tunnel.
     pub field: Option<Field>,
     /// Position of the selector that `field` speaks of among its Child SA's, or for `NoSelector`
     /// its tunnel's, selectors of its family, from 0 in configuration order. The selector itself
@@ -381,7 +382,7 @@ impl Refusal {
 pub enum Decision {
     /// Discard it.
     Drop(Refusal),
-    /// Let it through; this Child SA's selectors cover it.
+    /// Let it through; this Child SA's selectors cover it (any-source: its source).
     Accept(ChildId),
 }
 

@@ -107,3 +107,23 @@ fn kept_inputs() {
         0xac, 0x8b, 0x10, 0x3c, 0x35, 0xf7, 0xf6, 0x3c, 0x35, 0x2c, 0xff, 0xff,
     ]);
 }
+
+/// Safe code may swap the control sides of two gateways: each keeps the memory it points to.
+#[test]
+fn swapped_controls_keep_their_memory() {
+    use espial::{Capacity, Gateway, Mode, Modes};
+    let capacity = Capacity {
+        tunnels: 2,
+        children: 1,
+        selectors: 1,
+        sas: 1,
+        sas_dst: 0,
+        sas_dst_src: 0,
+        workers: 1,
+    };
+    let mut one = Gateway::new(&capacity, [1, 2]).unwrap();
+    let mut two = Gateway::new(&capacity, [3, 4]).unwrap();
+    std::mem::swap(one.split().0, two.split().0);
+    drop(two);
+    assert!(one.split().0.add_tunnel(Mode::StrictSa, Modes::NONE).is_ok());
+}

@@ -302,6 +302,18 @@ fn s6_2_an_icmp_error_outside_the_selectors_is_judged_by_the_packet_it_is_about(
         };
         assert!(ask(53, 1));
         assert!(!ask(54, 1));
+        // The quotation does not open the way to another host.
+        let about = v4(OURS, PEER, 17, 0, &udp(999, 53));
+        let error = [&[5, 1, 0, 0, 9, 9, 9, 9][..], &about].concat();
+        let elsewhere = v4([192, 0, 2, 9], [172, 16, 99, 1], 1, 0, &error);
+        assert!(!scene.check(0x300, &elsewhere).is_accept());
+        // Shadows see the same packet as the enforced mode does.
+        let error = [&[3, 1, 0, 0, 0, 0, 0, 0][..], &about].concat();
+        let shadow = Modes::NONE.with(Mode::StrictSa);
+        scene.control.set_mode(scene.tunnel, Mode::AnySource, shadow).unwrap();
+        let verdict = scene.check(0x300, &v4(PEER, OURS, 1, 0, &error));
+        assert!(verdict.is_accept() && verdict.shadow_accepts.contains(Mode::StrictSa));
+        scene.control.set_mode(scene.tunnel, Mode::StrictSa, Modes::NONE).unwrap();
         // Not an error: judged by its own headers alone.
         let echo = v4([192, 0, 2, 9], OURS, 1, 0, &[8, 0, 0, 0, 0, 0, 0, 0]);
         assert!(!scene.check(0x300, &echo).is_accept());
@@ -368,6 +380,26 @@ fn rfc7296_2_9_1_an_ordered_spd_asks_the_first_selector_as_well() {
         let other = v4([10, 2, 0, 6], OURS, 17, 0, &udp(1, 2));
         scene.control.set_mode(scene.tunnel, Mode::OrderedSpd, Modes::NONE).unwrap();
         assert!(scene.check(0x301, &other).is_accept());
+    });
+}
+
+#[test]
+fn rfc7296_2_9_1_equal_selectors_are_told_from_a_reused_slot() {
+    with_gateway(Mode::OrderedSpd, |mut scene| {
+        let first = scene.child(&[any("10.0.0.0/8")], &[any("10.0.0.0/8")]);
+        let _equal = scene.child(&[any("10.0.0.0/8")], &[any("10.0.0.0/8")]);
+        // The first goes, its slot comes to a narrower one behind: that is another class.
+        scene.control.remove_child(first).unwrap();
+        scene.worker.quiescent();
+        scene.control.publish().unwrap();
+        scene.worker.quiescent();
+        let mut narrow = scene.child(&[any("10.1.0.0/16")], &[any("10.2.0.0/16")]);
+        while narrow.index() != first.index() {
+            narrow = scene.child(&[any("10.1.0.0/16")], &[any("10.2.0.0/16")]);
+        }
+        scene.sa(narrow, 0x300);
+        let packet = v4(PEER, OURS, 17, 0, &udp(1, 2));
+        assert_eq!(reason(&scene.check(0x300, &packet)), Some(Reason::WrongSa));
     });
 }
 
@@ -465,12 +497,18 @@ fn t31_events_are_limited_and_counting_is_exact() {
         assert_eq!(events, 10);
         assert_eq!(scene.control.events_suppressed(), 9990);
         assert!(suppressed > 8900, "the last stretch is reported by the next event");
-        // A flood of unknown SPIs does not hide a wrong SA.
+        // A flood of unknown SPIs does not hide a wrong SA, even if nobody drains the queue.
+        scene.worker.set_event_budget(EventBudget { per_second: 1000, burst: 1000 });
+        for i in 0..1000 {
+            let at = Ingress { now_ms: 2000 + i, interface: 0 };
+            let _ = scene.worker.arrive(&esp(0x300), at);
+        }
         let a = scene.child(&[any("10.1.0.0/24")], &[any("10.2.0.0/24")]);
         scene.sa(a, 0x301);
         let stranger = v4([10, 3, 0, 1], OURS, 17, 0, &udp(1, 2));
         assert_eq!(reason(&scene.check(0x301, &stranger)), Some(Reason::NoSelector));
-        assert_eq!(scene.worker.next_event().unwrap().refusal.reason, Reason::NoSelector);
+        let last = std::iter::from_fn(|| scene.worker.next_event()).last().unwrap();
+        assert_eq!(last.refusal.reason, Reason::NoSelector);
     });
 }
 

@@ -137,20 +137,14 @@ pub(super) fn first_source<'b, A: Copy + Ord>(
     boxes.iter().find(|one| one.remote_covers(key) && accept(one.child()))
 }
 
-/// The box whose first failing field comes latest, and that field; the first such box of those
-/// that `accept` takes. `None` if there is no box or one covers the packet.
-pub(super) fn nearest<A: Copy + Ord>(
-    boxes: &[Boxed<A>],
-    key: &Key<A>,
-    accept: impl Fn(u32) -> bool,
-) -> Option<(usize, Field)> {
+/// The box whose first failing field comes latest, and that field; of several the first. Boxes that
+/// cover the packet fail nowhere and are left out.
+pub(super) fn nearest<A: Copy + Ord>(boxes: &[Boxed<A>], key: &Key<A>) -> Option<(usize, Field)> {
     let mut best: Option<(usize, Field)> = None;
     for (index, one) in boxes.iter().enumerate() {
-        if !accept(one.child()) {
-            continue;
-        }
-        let field = one.first_mismatch(key)?;
-        if best.is_none_or(|(_, nearest)| field > nearest) {
+        if let Some(field) = one.first_mismatch(key)
+            && best.is_none_or(|(_, nearest)| field > nearest)
+        {
             best = Some((index, field));
         }
     }

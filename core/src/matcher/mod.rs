@@ -94,32 +94,23 @@ impl Question {
             .any(|one| one.covers_portless(key) && accept(one.child())))
     }
 
-    /// The selector that came nearest and its first field that does not cover the packet; `None`
-    /// if one covers it. Boxes of the other family fail at the source and are asked only if there
-    /// are no others.
-    pub(crate) fn nearest(
-        &self,
-        boxes: Boxes<'_>,
-        accept: impl Fn(u32) -> bool,
-    ) -> Option<Nearest> {
-        let any_own =
-            by_family!(self, boxes, |_key, list| list.iter().any(|one| accept(one.child())));
-        if any_own {
-            return by_family!(self, boxes, |key, list| {
-                let (index, field) = linear::nearest(list, key, &accept)?;
-                Some(Nearest { selector: list.get(index)?.selector(), index: index as u32, field })
-            });
-        }
-        let asked = |child| accept(child);
-        let other = match self {
-            Self::V4(_) => {
-                boxes.v6.iter().find(|one| asked(one.child())).map(Boxed::<Wide>::selector)
-            }
-            Self::V6(_) => {
-                boxes.v4.iter().find(|one| asked(one.child())).map(Boxed::<u32>::selector)
-            }
-        };
-        other.map(|selector| Nearest { selector, index: 0, field: Field::Src })
+    /// The selector that came nearest and its first field that does not cover the packet. Those
+    /// that cover it are left out. Boxes of the other family fail at the source and are asked only
+    /// if there are no others.
+    pub(crate) fn nearest(&self, boxes: Boxes<'_>) -> Option<Nearest> {
+        let own = by_family!(self, boxes, |key, list| {
+            linear::nearest(list, key).and_then(|(index, field)| {
+                let selector = list.get(index)?.selector();
+                Some(Nearest { selector, index: index as u32, field })
+            })
+        });
+        own.or_else(|| {
+            let selector = match self {
+                Self::V4(_) => boxes.v6.first().map(Boxed::<Wide>::selector),
+                Self::V6(_) => boxes.v4.first().map(Boxed::<u32>::selector),
+            };
+            selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
+        })
     }
 }
 
@@ -128,7 +119,7 @@ impl Question {
 pub(crate) struct Nearest {
     /// The selector.
     pub(crate) selector: Selector,
-    /// Its position among the boxes of its family that were asked.
+    /// Its position among the boxes of its family.
     pub(crate) index: u32,
     /// Its first field that does not cover the packet.
     pub(crate) field: Field,

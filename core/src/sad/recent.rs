@@ -9,7 +9,8 @@ use bytemuck::Zeroable;
 use super::key::Hash;
 use super::table::{SLOTS, Word};
 
-/// How long a deleted SA is remembered at most, in milliseconds: one day.
+/// How long a deleted SA is remembered, in milliseconds: one day. Times are kept modulo 2^32
+/// milliseconds, so one that was never displaced comes back for a while after 25 days and more.
 const HORIZON_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// Eight words in one cache line: tag above, time of deletion in milliseconds below.
@@ -43,7 +44,9 @@ impl<'m> Recent<'m> {
     /// Milliseconds since the deletion of the SA with this hash. Reads one cache line.
     pub(super) fn ago_ms(&self, hash: &Hash, now_ms: u64) -> Option<u32> {
         let word = self.set(hash)?.0.iter().map(Word::load).find(|word| tag(*word) == hash.tag)?;
+        // A clock that lies behind the deletion: the packet's time was taken before.
         let ago = age(word, now_ms);
+        let ago = if ago >= 1 << 31 { 0 } else { ago };
         (word != 0 && ago <= HORIZON_MS).then_some(ago)
     }
 

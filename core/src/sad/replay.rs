@@ -50,6 +50,8 @@ pub struct ReplayWindow {
     esn: bool,
     /// The highest number seen in an authentic packet.
     top: u64,
+    /// No packet was seen yet: the high half is the one that was given, whatever the low one.
+    unsynchronised: bool,
     bits: [u64; WORDS],
 }
 
@@ -62,15 +64,25 @@ impl ReplayWindow {
         if size > MAX_WINDOW {
             return Err(WindowTooLarge);
         }
-        Ok(Self { size: size as u64, esn, top: 0, bits: [0; WORDS] })
+        Ok(Self { size: size as u64, esn, top: 0, unsynchronised: true, bits: [0; WORDS] })
     }
 
     /// The same window, empty but for `top`, as after a transfer of state from another node.
     #[must_use]
     pub fn with_top(mut self, top: u64) -> Self {
         self.top = if self.esn { top } else { top & u64::from(u32::MAX) };
+        self.unsynchronised = false;
         self.bits = [0; WORDS];
         self.mark(self.top);
+        self
+    }
+
+    /// The same window before any packet, with the high half of the first ones.
+    #[must_use]
+    pub fn with_high(mut self, high: u32) -> Self {
+        self.top = if self.esn { u64::from(high) << 32 } else { 0 };
+        self.unsynchronised = true;
+        self.bits = [0; WORDS];
         self
     }
 
@@ -97,6 +109,7 @@ impl ReplayWindow {
     /// [`Replayed`]; the window is unchanged.
     pub fn commit(&mut self, full: u64) -> Result<(), Replayed> {
         if self.size == 0 {
+            self.unsynchronised = false;
             self.top = if self.esn { full } else { self.top.max(full) };
             return Ok(());
         }
@@ -112,6 +125,7 @@ impl ReplayWindow {
             }
             self.top = full;
         }
+        self.unsynchronised = false;
         self.mark(full);
         Ok(())
     }
@@ -139,6 +153,9 @@ impl ReplayWindow {
     fn guess(&self, low: u32) -> Option<u64> {
         if !self.esn {
             return Some(u64::from(low));
+        }
+        if self.unsynchronised {
+            return Some(self.top & !u64::from(u32::MAX) | u64::from(low));
         }
         // Without anti-replay the guess still needs a distance: half the low numbers.
         let window = if self.size == 0 { 1 << 31 } else { self.size };
@@ -198,6 +215,17 @@ mod tests {
         assert_eq!(w.precheck(0xffff_fff0), Ok(0xffff_fff0));
         assert_eq!(w.precheck(6), Ok(0x1_0000_0006));
         assert_eq!(window(64, true, u64::MAX).precheck(0), Err(Replayed));
+    }
+
+    #[test]
+    fn the_first_packet_has_the_high_half_that_was_given() {
+        for size in [0, 64, 4096] {
+            let mut w = ReplayWindow::new(size, true).unwrap().with_high(1);
+            let full = w.precheck(0x9000_0000).unwrap();
+            assert_eq!(full, 0x1_9000_0000);
+            w.commit(full).unwrap();
+            assert_eq!(w.precheck(0x9000_0001), Ok(0x1_9000_0001));
+        }
     }
 
     #[test]

@@ -185,6 +185,9 @@ fn t26_a_deleted_sa_is_stale_and_its_slot_waits_for_the_epoch() {
     let packet = outer(Ipsec::Esp, 300, v4(1, 2));
     let late = writer.sad().lookup(&packet, writer.sad().prepare(&packet), 3500, &mut ());
     assert_eq!(late.map(|_| ()), Err(SpiClass::RecentlyDeleted { ago_ms: 2500 }));
+    // A burst whose time was taken before the deletion.
+    let early = writer.sad().lookup(&packet, writer.sad().prepare(&packet), 900, &mut ());
+    assert_eq!(early.map(|_| ()), Err(SpiClass::RecentlyDeleted { ago_ms: 0 }));
     let mut folded = Vec::new();
     writer.settle(&epochs, |index, _| folded.push(index));
     assert_eq!(folded, [0, 1]);

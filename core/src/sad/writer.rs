@@ -124,8 +124,8 @@ impl<'m> SadWriter<'m> {
         }
     }
 
-    /// Adds an SA. After an error the table is as before (T22).
-    pub(crate) fn add(&mut self, key: &SaKey, fields: &SaFields) -> Result<SaId, SaError> {
+    /// Whether an SA may be added under a key, but for a place in its buckets.
+    pub(crate) fn may_add(&self, key: &SaKey) -> Result<(), SaError> {
         let parts = Self::valid(key)?;
         if self.find(&parts).is_some() {
             return Err(SaError::Duplicate);
@@ -135,6 +135,19 @@ impl<'m> SadWriter<'m> {
         if count >= limit {
             return Err(SaError::Full { limit });
         }
+        self.free_slot().map(|_| ()).ok_or(SaError::Busy)
+    }
+
+    /// Whether an SA may be replaced under its key.
+    pub(crate) fn may_replace(&self, old: SaId) -> Result<(), SaError> {
+        self.live(old)?;
+        self.free_slot().map(|_| ()).ok_or(SaError::Busy)
+    }
+
+    /// Adds an SA. After an error the table is as before (T22).
+    pub(crate) fn add(&mut self, key: &SaKey, fields: &SaFields) -> Result<SaId, SaError> {
+        self.may_add(key)?;
+        let parts = Self::valid(key)?;
         let (index, entry) = self.free_slot().ok_or(SaError::Busy)?;
         let generation = entry.birth(&parts, fields);
         if !self.link(&parts, index, entry) {

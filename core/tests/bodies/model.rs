@@ -95,7 +95,7 @@ fn nearest<'a>(
 ) -> Option<Field> {
     let mut best = None;
     for one in selectors {
-        best = best.max(Some(one.first_mismatch(packet)?));
+        best = best.max(one.first_mismatch(packet));
     }
     best
 }
@@ -116,7 +116,14 @@ fn expect(
         assert_eq!(verdict.shadow_accepts.contains(mode), shadow, "shadow {mode:?}");
     }
     let Decision::Drop(refusal) = verdict.decision else { return };
-    let all = || established(tunnel, sas).flat_map(|(_, list)| list);
+    let all = || tunnel.published.iter().flat_map(|(_, list)| list);
+    let is_asked = |id: &ChildId| {
+        tunnel.mode == Mode::OrderedSpd || established(tunnel, sas).any(|(other, _)| other == id)
+    };
+    let asked = || {
+        let lists = tunnel.published.iter().filter(|(id, _)| is_asked(id));
+        lists.flat_map(|(_, list)| list)
+    };
     let belongs = match tunnel.mode {
         Mode::StrictSa => established(tunnel, sas)
             .find(|(_, list)| list.iter().any(|one| one.covers(packet)))
@@ -127,11 +134,14 @@ fn expect(
     assert_eq!(refusal.belongs_to, belongs);
     if belongs.is_some() {
         assert_eq!(refusal.reason, Reason::WrongSa);
-        assert_eq!(refusal.field, nearest(own_of(tunnel, sa).iter(), packet));
+        let own = own_of(tunnel, sa);
+        let covered = own.iter().any(|one| one.covers(packet));
+        let expected = if covered { None } else { nearest(own.iter(), packet) };
+        assert_eq!(refusal.field, expected);
         return;
     }
     let portless = packet.fragment == Fragment::NonInitial
-        && all().any(|one| {
+        && asked().any(|one| {
             let open =
                 Selector { remote_ports: PortRange::ANY, local_ports: PortRange::ANY, ..*one };
             open.covers(packet)

@@ -117,7 +117,6 @@ impl<'g, 'c> Judge<'g, 'c> {
                 children.insert(&name, child_id).map_err(|e| at(&e))?;
                 for sa in &child.sas {
                     let window = ReplayWindow::new(sa.replay_window, sa.esn).map_err(|e| at(&e))?;
-                    let top = u64::from(sa.sequence_high) << 32;
                     sas.push(SaState {
                         tunnel: &tunnel.name,
                         child: &child.name,
@@ -125,7 +124,7 @@ impl<'g, 'c> Judge<'g, 'c> {
                         config: sa,
                         id: None,
                         opener: Opener::new(sa),
-                        window: if sa.esn && top > 0 { window.with_top(top) } else { window },
+                        window: window.with_high(sa.sequence_high),
                     });
                 }
             }
@@ -295,7 +294,12 @@ impl<'g, 'c> Judge<'g, 'c> {
         if deframer.stream.prefix() == Prefix::Present {
             self.encapsulated.insert(delivery.flow, delivery.stream);
         }
-        self.streams.insert(delivery.stream, deframer);
+        if ours && fault.is_none() {
+            self.streams.insert(delivery.stream, deframer);
+        } else {
+            // No stream of ours, or one that cannot be followed: its memory is free.
+            self.reassembler.forget(delivery.flow);
+        }
         if ours && fault.is_some() {
             sink(unreadable);
         }
