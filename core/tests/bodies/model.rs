@@ -73,6 +73,9 @@ fn equal_sets(a: &[Selector], b: &[Selector]) -> bool {
     let (mut a, mut b) = (a.to_vec(), b.to_vec());
     a.sort();
     b.sort();
+    // However often a selector stands there, the set is the same.
+    a.dedup();
+    b.dedup();
     a == b
 }
 
