@@ -364,7 +364,7 @@ pub struct Refusal {
     /// all selectors of the tunnel.
     pub field: Option<Field>,
     /// Position of the selector that `field` speaks of among its Child SA's, or for `NoSelector`
-    /// its tunnel's, selectors of its family, from 0 in configuration order. The selector itself
+    /// and `FragmentNoPorts` its tunnel's, selectors of its family, from 0 in configuration order. The selector itself
     /// is in the event, and for the last drop in
     /// [`Worker::nearest_selector`](crate::Worker::nearest_selector): a verdict stays small.
     pub nearest_index: u32,

@@ -387,7 +387,8 @@ fn one_packet(
                 }
             }
             if let Some(event) = worker.next_event() {
-                assert_eq!(event.refusal.reason.code(), event.refusal.reason.code());
+                assert!(event.time_ms <= now_ms);
+                assert_eq!(event.sa.is_none(), event.refusal.reason == Reason::UnknownSpi);
                 assert_eq!(event.interface, 3);
             }
             verdict.reason()
