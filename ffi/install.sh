@@ -39,7 +39,7 @@ work=$target/$triple/c/prelink
 rm -rf "$work"; mkdir -p "$work"
 # The functions of the header, but for the allocating ones.
 sed -n 's/^[a-z].*[ *]\(espial_[a-z0-9_]*\)(.*/\1/p' include/espial.h \
-    | grep -v -e '_new$' -e '_free$' | sort >"$work/exports"
+    | grep -v -e '_new$' -e '_free$' -e '_alloc$' | sort >"$work/exports"
 
 # One object of what the exports reach; every other name in it becomes local.
 undefined=$(sed 's/^/-u /' "$work/exports")

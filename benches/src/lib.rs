@@ -30,6 +30,7 @@
 
 pub mod drive;
 pub mod naive;
+pub mod peers;
 mod plan;
 mod rng;
 mod trace;

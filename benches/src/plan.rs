@@ -108,6 +108,8 @@ impl Plan {
             sas: self.sas.len() as u32,
             sas_dst: 0,
             sas_dst_src: 0,
+            sas_allocated: 0,
+            replay_window: 0,
             workers: 1,
         };
         let mut rng = Rng::new(self.seed, 2);
@@ -123,7 +125,7 @@ impl Plan {
         control.publish().expect("nobody reads yet");
         for sa in &self.sas {
             let key = SaKey::new(Ipsec::Esp, Spi(sa.spi), None, None).expect("SPI is not 0");
-            let params = SaParams { key, mode: SaMode::Tunnel, encap: Encap::None };
+            let params = SaParams::new(key);
             control.add_sa(ids[sa.child], &params).expect("has room");
         }
         gateway

@@ -14,17 +14,23 @@
 //! - I4: counts of a deleted SA are folded into its tunnel before its slot, or the tunnel's, is
 //!   filled again.
 
+use core::mem::MaybeUninit;
+
 use bytemuck::Zeroable;
 
-use crate::counters::Counts;
-use crate::error::{Busy, ConfigError, SaError};
+use crate::counters::{self, Counts};
+use crate::error::{Busy, ConfigError, SaError, SetupError};
 use crate::gateway::Tables;
-use crate::headers::Encap;
+use crate::headers::{Encap, Ipsec, Spi};
 use crate::matcher::block::ChildRecord;
 use crate::matcher::compile::{self, Source, Staged, same_selector};
 use crate::publish::Publisher;
-use crate::sad::{SaFields, SaId, SaKey, SaMode, SadWriter};
+use crate::sad::{
+    Lifetime, Limit, Outcome, Replay, ReplayStart, SaFields, SaId, SaKey, SaMode, SaRef, SaStart,
+    SadWriter,
+};
 use crate::selector::{self, PairError, Selector, TrafficSelector};
+use crate::storage::{CACHE_LINE_OCTETS, Capacity, Carver};
 use crate::verdict::{Mode, Modes};
 
 macro_rules! handle {
@@ -66,6 +72,49 @@ pub struct SaParams {
     pub mode: SaMode,
     /// The encapsulation its packets must come in.
     pub encap: Encap,
+    /// Anti-replay and extended sequence numbers.
+    pub replay: Replay,
+    /// How long it may be used.
+    pub lifetime: Lifetime,
+}
+
+impl SaParams {
+    /// A tunnel mode SA without encapsulation, anti-replay and limits.
+    pub const fn new(key: SaKey) -> Self {
+        const NONE: Limit = Limit { packets: None, octets: None, at_ms: None };
+        Self {
+            key,
+            mode: SaMode::Tunnel,
+            encap: Encap::None,
+            replay: Replay { window: 0, esn: false, start: ReplayStart::High(0) },
+            lifetime: Lifetime { soft: NONE, hard: NONE },
+        }
+    }
+
+    fn start(&self) -> SaStart {
+        SaStart { replay: self.replay, lifetime: self.lifetime }
+    }
+}
+
+/// What an SA has seen so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SaState {
+    /// The highest sequence number seen in an authentic packet; for
+    /// [`ReplayStart::Top`](crate::sad::ReplayStart::Top).
+    pub top: u64,
+    /// Packets counted against limits; 0 without limits in packets or octets.
+    pub packets: u64,
+    /// Octets counted against limits.
+    pub octets: u64,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Due {
+    /// Negotiate a new SA.
+    Soft,
+    /// Delete it: its packets are dropped.
+    Hard,
 }
 
 /// Where a slot of a tunnel or Child SA is in its life.
@@ -183,6 +232,22 @@ impl<'m> Control<'m> {
     #[cfg(feature = "alloc")]
     pub(crate) fn keep(&mut self, region: crate::storage::SharedRegion) {
         self.region = Some(region);
+    }
+
+    /// [`Control::grow_in`] in memory of the heap. Only for a gateway whose memory is the heap's.
+    ///
+    /// # Errors
+    /// [`SetupError`]; then nothing has changed.
+    #[cfg(feature = "alloc")]
+    #[allow(unsafe_code)]
+    pub fn grow(&mut self, capacity: &Capacity) -> Result<(), SetupError> {
+        let octets = self.octets_to_grow(capacity)?;
+        let keeper = self.region.clone().ok_or(SetupError::CannotGrow { field: "memory" })?;
+        // SAFETY: kept by `keeper`, which both sides of the gateway hold, from before it is published.
+        let (region, memory) = unsafe { crate::storage::OwnedRegion::new(octets)? };
+        // SAFETY: there is one writer (`&mut self`).
+        unsafe { keeper.add(region) };
+        self.grow_in(memory, capacity)
     }
 
     /// Adds a tunnel without Child SAs.
@@ -407,17 +472,93 @@ impl<'m> Control<'m> {
         Ok(version)
     }
 
+    /// Chooses an SPI for an SA that is being negotiated, one that is found with one load and one
+    /// compare. It is unpredictable, not below 256, and was not in use for the quarantine
+    /// ([`Control::set_spi_quarantine`]). Packets that come before its SA are dropped as
+    /// [`SpiClass::Larval`](crate::verdict::SpiClass::Larval); [`Control::add_sa`] with this SPI,
+    /// protocol and no addresses brings the SA to life.
+    ///
+    /// # Bound
+    /// Constant; up to 64 SPIs are tried where others have them.
+    ///
+    /// # Errors
+    /// [`SaError::Full`], [`SaError::Quarantine`], [`SaError::Busy`].
+    pub fn reserve_spi(&mut self, ipsec: Ipsec, now_ms: u64) -> Result<Spi, SaError> {
+        self.settle();
+        self.sad.reserve(ipsec, now_ms)
+    }
+
+    /// Gives back a reserved SPI whose negotiation failed. It is quarantined too: the peer knows it.
+    ///
+    /// # Errors
+    /// [`SaError::NotFound`]: not reserved, or its SA lives.
+    pub fn release_spi(&mut self, ipsec: Ipsec, spi: Spi, now_ms: u64) -> Result<(), SaError> {
+        self.sad.release(ipsec, spi, now_ms, &self.tables.epochs)
+    }
+
+    /// How long an SPI chosen here is not used again after its SA was deleted, in milliseconds; 10 000
+    /// until this is called. Longer than packets are on their way.
+    pub fn set_spi_quarantine(&mut self, ms: u64) {
+        self.sad.set_quarantine(ms);
+    }
+
+    /// Octets of memory that [`Control::grow_in`] needs, alignment included.
+    ///
+    /// # Errors
+    /// As [`Control::grow_in`].
+    pub fn octets_to_grow(&mut self, capacity: &Capacity) -> Result<usize, SetupError> {
+        let mut carver = Carver::measuring();
+        self.sad.grow(&mut carver, capacity)?;
+        carver.used().checked_add(CACHE_LINE_OCTETS).ok_or(SetupError::TooLarge)
+    }
+
+    /// Makes room for as many SAs as `capacity` says, in more memory: tables that hold all of them,
+    /// and the state of those that are added. What there is stays where it is, and handles stay
+    /// valid. Readers are not stopped and never look twice: the new tables are filled aside and
+    /// published with one store.
+    ///
+    /// Of `capacity` the numbers of SAs and `replay_window` (as it was) are read. `sas_allocated` can
+    /// grow to eight times the number it was made with, as far as 2^22; `sas_dst` and `sas_dst_src`
+    /// only if there was one of them at the start. A gateway can grow seven times.
+    ///
+    /// # Bound
+    /// Linear in the SAs: about 50 ns for each.
+    ///
+    /// # Errors
+    /// [`SetupError`]; then nothing has changed.
+    pub fn grow_in(
+        &mut self,
+        memory: &'m mut [MaybeUninit<u8>],
+        capacity: &Capacity,
+    ) -> Result<(), SetupError> {
+        self.sad.grow(&mut Carver::new(memory), capacity)?;
+        #[allow(unsafe_code)]
+        // SAFETY: in memory that is lent for 'm, as that of the tables is.
+        unsafe {
+            self.tables.publish_sad(self.sad.sad());
+        }
+        Ok(())
+    }
+
+    /// SAs that have room: those found by SPI alone, by SPI and destination, by SPI, destination and
+    /// source, and those whose SPIs are chosen here.
+    pub fn sa_limits(&self) -> [u32; 4] {
+        let ([sas, dst, dst_src], allocated) = self.sad.limits();
+        [sas, dst, dst_src, allocated]
+    }
+
     /// Adds an SA to a published Child SA; packets find it from now on.
     ///
     /// # Errors
     /// [`SaError`]; after any of them the SAD is as before (T22).
     pub fn add_sa(&mut self, child: ChildId, params: &SaParams) -> Result<SaId, SaError> {
         let fields = self.sa_fields(child, params)?;
+        let start = params.start();
         self.settle();
-        self.sad.may_add(&params.key)?;
+        self.sad.may_add(&params.key, &start)?;
         // First, so that a worker that finds the SA finds its Child SA established.
         self.adjust_established(child.index, 1);
-        let added = self.sad.add(&params.key, &fields);
+        let added = self.sad.add(&params.key, &fields, &start);
         if added.is_err() {
             self.adjust_established(child.index, -1);
         }
@@ -449,16 +590,17 @@ impl<'m> Control<'m> {
         params: &SaParams,
         now_ms: u64,
     ) -> Result<SaId, SaError> {
-        if self.tables.sad.key_of(old).ok_or(SaError::NotFound)? != params.key {
+        if self.sad.sad().key_of(old).ok_or(SaError::NotFound)? != params.key {
             let new = self.add_sa(child, params)?;
             self.delete_sa(old, now_ms)?;
             return Ok(new);
         }
         let fields = self.sa_fields(child, params)?;
         self.settle();
-        self.sad.may_replace(old)?;
+        let start = params.start();
+        self.sad.may_replace(old, &start)?;
         self.adjust_established(child.index, 1);
-        match self.sad.replace(old, &fields, &self.tables.epochs) {
+        match self.sad.replace(old, &fields, &start, now_ms, &self.tables.epochs) {
             Ok((new, old_fields)) => {
                 self.adjust_established(old_fields.child, -1);
                 Ok(new)
@@ -477,7 +619,7 @@ impl<'m> Control<'m> {
 
     /// The key of a live SA.
     pub fn sa_key(&self, sa: SaId) -> Option<SaKey> {
-        self.tables.sad.key_of(sa)
+        self.sad.sad().key_of(sa)
     }
 
     /// Configured Child SAs of a tunnel, and how many of them have an SA: selectors(total, up).
@@ -495,9 +637,53 @@ impl<'m> Control<'m> {
     /// # Errors
     /// [`SaError::NotFound`].
     pub fn sa_counts(&self, sa: SaId) -> Result<Counts, SaError> {
-        let entry = self.tables.sad.entry(sa).ok_or(SaError::NotFound)?;
-        entry.get(sa).ok_or(SaError::NotFound)?;
-        Ok(self.tables.cells.of_sa(sa.index as usize))
+        self.live(sa)?;
+        Ok(counters::of_sa(&self.sad.sad().segments, sa.index()))
+    }
+
+    /// The highest sequence number seen in an authentic packet of a live SA with anti-replay, and the
+    /// packets and octets counted against its limits, if it has such limits: what another node needs to
+    /// take over.
+    ///
+    /// # Errors
+    /// [`SaError::NotFound`].
+    pub fn sa_state(&self, sa: SaId) -> Result<SaState, SaError> {
+        let found = self.live(sa)?;
+        let (packets, octets) = found.used();
+        Ok(SaState { top: found.replay_top(), packets, octets })
+    }
+
+    /// The next SA at or behind index `*from` whose soft limit in time or whose hard limit of any kind
+    /// is reached: for SAs on which no packets arrive. `*from` is moved on, past the SA found or by `slots`; begin at 0 and
+    /// go on until it is [`u32::MAX`]. Nothing is noted: that is the packet path's.
+    ///
+    /// # Bound
+    /// `slots` entries.
+    pub fn next_due_sa(&self, from: &mut u32, slots: u32, now_ms: u64) -> Option<(SaId, Due)> {
+        let segments = &self.sad.sad().segments;
+        for _ in 0..slots {
+            let Some(sa) = segments.sa(*from) else {
+                *from = u32::MAX;
+                return None;
+            };
+            let index = *from;
+            *from += 1;
+            let due = match sa.due_at(now_ms) {
+                Outcome::Within => continue,
+                Outcome::Soft(_) => Due::Soft,
+                Outcome::Expired => Due::Hard,
+            };
+            if let Some(id) = self.sad.sad().live_at(index) {
+                return Some((id, due));
+            }
+        }
+        None
+    }
+
+    fn live(&self, sa: SaId) -> Result<SaRef<'m>, SaError> {
+        let found = self.sad.sad().segments.sa(sa.index()).ok_or(SaError::NotFound)?;
+        found.hot.get(sa).ok_or(SaError::NotFound)?;
+        Ok(found)
     }
 
     /// Counts of a tunnel: its SAs, those that are gone included.
@@ -507,9 +693,10 @@ impl<'m> Control<'m> {
     pub fn tunnel_counts(&self, tunnel: TunnelId) -> Result<Counts, ConfigError> {
         self.tunnel(tunnel)?;
         let mut counts = self.totals.get(tunnel.index as usize).copied().unwrap_or_default();
-        for (index, entry) in self.sad.used_entries().iter().enumerate() {
-            if entry.tunnel() == tunnel.index {
-                counts.add(&self.tables.cells.of_sa(index));
+        let segments = &self.sad.sad().segments;
+        for index in self.sad.used() {
+            if segments.entry(index).is_some_and(|entry| entry.tunnel() == tunnel.index) {
+                counts.add(&counters::of_sa(segments, index));
             }
         }
         Ok(counts)
@@ -519,10 +706,10 @@ impl<'m> Control<'m> {
     pub fn total_counts(&self) -> Counts {
         let mut counts = self.gone;
         self.totals.iter().for_each(|total| counts.add(total));
-        for index in 0..self.sad.used_entries().len() {
-            counts.add(&self.tables.cells.of_sa(index));
+        for index in self.sad.used() {
+            counts.add(&counters::of_sa(&self.sad.sad().segments, index));
         }
-        for worker in self.tables.cells.workers {
+        for worker in self.tables.cells {
             worker.drops.iter().enumerate().for_each(|(i, cell)| counts.add_drop(i, cell.get()));
         }
         counts
@@ -530,25 +717,25 @@ impl<'m> Control<'m> {
 
     /// Packets that were not for this check: IKE, keepalives, other traffic.
     pub fn passed(&self) -> u64 {
-        self.tables.cells.workers.iter().map(|worker| worker.passed.get()).sum()
+        self.tables.cells.iter().map(|worker| worker.passed.get()).sum()
     }
 
     /// Events that the budget or a full queue suppressed.
     pub fn events_suppressed(&self) -> u64 {
-        self.tables.cells.workers.iter().map(|worker| worker.events_suppressed.get()).sum()
+        self.tables.cells.iter().map(|worker| worker.events_suppressed.get()).sum()
     }
 
     fn tunnel(&self, id: TunnelId) -> Result<&TunnelStage, ConfigError> {
         self.tunnels
-            .get(id.index as usize)
-            .filter(|stage| stage.life == Life::Live && stage.generation == id.generation)
+            .get(id.index() as usize)
+            .filter(|stage| stage.life == Life::Live && stage.generation == id.generation())
             .ok_or(ConfigError::Stale)
     }
 
     fn child(&self, id: ChildId) -> Result<&ChildStage, ConfigError> {
         self.children
-            .get(id.index as usize)
-            .filter(|stage| stage.life == Life::Live && stage.generation == id.generation)
+            .get(id.index() as usize)
+            .filter(|stage| stage.life == Life::Live && stage.generation == id.generation())
             .ok_or(ConfigError::Stale)
     }
 
@@ -582,10 +769,11 @@ impl<'m> Control<'m> {
 
     /// Folds the counts of deleted SAs that no worker counts on any more into their tunnels (I4).
     fn settle(&mut self) {
-        let (cells, totals) = (self.tables.cells, &mut *self.totals);
-        self.sad.settle(&self.tables.epochs, |index, entry| {
+        let (segments, totals) = (&self.sad.sad().segments, &mut *self.totals);
+        self.sad.settle(&self.tables.epochs, |index| {
+            let Some(entry) = segments.entry(index) else { return };
             if let Some(total) = totals.get_mut(entry.tunnel() as usize) {
-                total.add(&cells.take_sa(index as usize));
+                total.add(&counters::take_sa(segments, index));
             }
         });
         self.publisher.settle();

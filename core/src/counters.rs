@@ -11,6 +11,7 @@ use core::sync::atomic::Ordering;
 
 use bytemuck::Zeroable;
 
+use crate::sad::Segments;
 use crate::verdict::{Mode, Reason};
 
 #[cfg(target_has_atomic = "64")]
@@ -169,49 +170,29 @@ impl Counts {
     }
 }
 
-/// Every cell of a gateway.
-#[derive(Clone, Copy)]
-pub(crate) struct Cells<'m> {
-    /// By worker, then SA.
-    pub(crate) accepted: &'m [Accepted],
-    pub(crate) sas: &'m [SaCells],
-    pub(crate) workers: &'m [WorkerCells],
+/// The counts of the SA at an index.
+pub(crate) fn of_sa(segments: &Segments<'_>, index: u32) -> Counts {
+    read(segments, index, Counter::get)
 }
 
-impl<'m> Cells<'m> {
-    /// A worker's row of accepted counts.
-    pub(crate) fn accepted_of(&self, worker: usize) -> &'m [Accepted] {
-        let start = worker.saturating_mul(self.sas.len());
-        let row = start..start.saturating_add(self.sas.len());
-        self.accepted.get(row).unwrap_or(&[])
-    }
+/// The counts of the SA at an index, which start anew at zero. Nobody may be counting.
+pub(crate) fn take_sa(segments: &Segments<'_>, index: u32) -> Counts {
+    read(segments, index, Counter::take)
+}
 
-    /// The counts of the SA in slot `index`.
-    pub(crate) fn of_sa(&self, index: usize) -> Counts {
-        self.read(index, Counter::get)
+fn read(segments: &Segments<'_>, index: u32, read: impl Fn(&Counter) -> u64) -> Counts {
+    let mut counts = Counts::default();
+    for accepted in segments.all_accepted(index) {
+        counts.packets = counts.packets.wrapping_add(read(&accepted.packets));
+        counts.octets = counts.octets.wrapping_add(read(&accepted.octets));
     }
-
-    /// The counts of the SA in slot `index`, which start anew at zero. Nobody may be counting.
-    pub(crate) fn take_sa(&self, index: usize) -> Counts {
-        self.read(index, Counter::take)
+    if let Some(cells) = segments.cells(index) {
+        let each = |into: &mut [u64], from: &[Counter]| {
+            into.iter_mut().zip(from).for_each(|(into, cell)| *into = read(cell));
+        };
+        each(&mut counts.drops, &cells.drops);
+        each(&mut counts.shadow_accepts, &cells.shadow_accepts);
+        each(&mut counts.shadow_drops, &cells.shadow_drops);
     }
-
-    fn read(&self, index: usize, read: impl Fn(&Counter) -> u64) -> Counts {
-        let mut counts = Counts::default();
-        for worker in 0..self.workers.len() {
-            if let Some(accepted) = self.accepted_of(worker).get(index) {
-                counts.packets = counts.packets.wrapping_add(read(&accepted.packets));
-                counts.octets = counts.octets.wrapping_add(read(&accepted.octets));
-            }
-        }
-        if let Some(cells) = self.sas.get(index) {
-            let each = |into: &mut [u64], from: &[Counter]| {
-                into.iter_mut().zip(from).for_each(|(into, cell)| *into = read(cell));
-            };
-            each(&mut counts.drops, &cells.drops);
-            each(&mut counts.shadow_accepts, &cells.shadow_accepts);
-            each(&mut counts.shadow_drops, &cells.shadow_drops);
-        }
-        counts
-    }
+    counts
 }

@@ -28,6 +28,12 @@ pub enum SetupError {
     MemoryTooSmall,
     /// The allocator refused.
     OutOfMemory,
+    /// A gateway cannot grow like that: less of this field than there is, more than its first
+    /// capacity left room for, another value of what cannot grow, or grown too often (`segments`).
+    CannotGrow {
+        /// Name of the field of [`Capacity`](crate::Capacity).
+        field: &'static str,
+    },
 }
 
 /// A change of tunnels or Child SAs failed.
@@ -71,7 +77,7 @@ pub enum SaError {
     Key,
     /// An SA with this key exists.
     Duplicate,
-    /// No room for one more SA of this key type.
+    /// No room for one more SA of this key type, or for one more SPI chosen here.
     Full {
         /// The capacity for the key type.
         limit: u32,
@@ -87,6 +93,16 @@ pub enum SaError {
     Unpublished,
     /// Room will come when every worker has reported a quiescent state.
     Busy,
+    /// All SPIs that could be given out were in use a short time ago.
+    Quarantine {
+        /// Milliseconds until the first of them can be used again.
+        left_ms: u64,
+    },
+    /// The replay window is larger than the gateway has room for.
+    Window {
+        /// The capacity.
+        limit: u32,
+    },
 }
 
 /// The next snapshot cannot be written yet: a worker may still read the one before the current.
@@ -105,6 +121,7 @@ impl fmt::Display for SetupError {
                 f.write_str("the memory is smaller than the size that was asked for")
             }
             Self::OutOfMemory => f.write_str("out of memory"),
+            Self::CannotGrow { field } => write!(f, "the gateway cannot grow to this `{field}`"),
         }
     }
 }
@@ -140,6 +157,10 @@ impl fmt::Display for SaError {
             Self::StaleChild => f.write_str("the Child SA is gone"),
             Self::Unpublished => f.write_str("publish the Child SA before its SAs"),
             Self::Busy => f.write_str("a worker has not reported a quiescent state yet"),
+            Self::Quarantine { left_ms } => {
+                write!(f, "all free SPIs were in use a short time ago: wait {left_ms} ms")
+            }
+            Self::Window { limit } => write!(f, "the replay window is above the capacity, {limit}"),
         }
     }
 }

@@ -8,23 +8,33 @@ use heapless::Deque;
 
 use crate::control::{ChildId, TunnelId};
 use crate::headers::{InnerHeaders, OuterHeaders};
-use crate::sad::SaId;
+use crate::sad::{LimitKind, SaId};
 use crate::selector::Selector;
 use crate::verdict::{Reason, Refusal};
 
-/// Kinds of drops that have a budget and a share of the queue of their own.
-const KINDS: usize = 4;
+/// Kinds of events that have a budget and a share of the queue of their own.
+const KINDS: usize = 5;
 
-/// Events that a worker keeps until they are drained, a quarter of each kind.
-pub const QUEUE_EVENTS: usize = 16;
+/// Events that a worker keeps until they are drained, a fifth of each kind.
+pub const QUEUE_EVENTS: usize = 20;
 
-/// An auditable event: a packet was dropped.
+/// What an event tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// A packet was dropped: the reason, and what explains it.
+    Drop(Refusal),
+    /// The SA has reached its soft limit of this kind (RFC 4301 section 4.4.2.1): negotiate a new one.
+    /// The packet was not dropped for it. A hard limit is told by the drops that follow.
+    SoftLifetime(LimitKind),
+}
+
+/// An auditable event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Event {
     /// When, on the caller's clock, in milliseconds.
     pub time_ms: u64,
-    /// Why: the reason, and what explains it.
-    pub refusal: Refusal,
+    /// What happened.
+    pub cause: Cause,
     /// SPI, sequence number, addresses, protocol and encapsulation of the packet that arrived.
     /// `None` if it was too malformed to have them.
     pub outer: Option<OuterHeaders>,
@@ -41,6 +51,16 @@ pub struct Event {
     pub interface: u32,
     /// Events of the same kind that were suppressed since the last one that was not.
     pub suppressed: u32,
+}
+
+impl Event {
+    /// Why a packet was dropped, if one was.
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match &self.cause {
+            Cause::Drop(refusal) => Some(refusal),
+            Cause::SoftLifetime(_) => None,
+        }
+    }
 }
 
 /// How many events may be made. Each kind of drop has a budget of its own, so that a flood of
@@ -67,9 +87,14 @@ enum Kind {
     Selectors = 1,
     Malformed = 2,
     Opening = 3,
+    Lifetime = 4,
 }
 
-fn kind_of(reason: Reason) -> Kind {
+fn kind_of(cause: &Cause) -> Kind {
+    let reason = match cause {
+        Cause::SoftLifetime(_) => return Kind::Lifetime,
+        Cause::Drop(refusal) => refusal.reason,
+    };
     match reason {
         Reason::UnknownSpi => Kind::UnknownSpi,
         Reason::WrongSa | Reason::NoSelector | Reason::FragmentNoPorts => Kind::Selectors,
@@ -133,8 +158,8 @@ impl Events {
     }
 
     /// Asks for leave to make an event; false: it is suppressed.
-    pub(crate) fn admit(&mut self, reason: Reason, now_ms: u64) -> bool {
-        let Some(bucket) = self.buckets.get_mut(kind_of(reason) as usize) else { return false };
+    pub(crate) fn admit(&mut self, cause: &Cause, now_ms: u64) -> bool {
+        let Some(bucket) = self.buckets.get_mut(kind_of(cause) as usize) else { return false };
         if bucket.queued >= QUEUE_EVENTS / KINDS || !bucket.take(&self.budget, now_ms) {
             bucket.suppressed = bucket.suppressed.saturating_add(1);
             return false;
@@ -144,7 +169,7 @@ impl Events {
 
     /// Queues an event that was admitted.
     pub(crate) fn push(&mut self, mut event: Event) {
-        if let Some(bucket) = self.buckets.get_mut(kind_of(event.refusal.reason) as usize) {
+        if let Some(bucket) = self.buckets.get_mut(kind_of(&event.cause) as usize) {
             event.suppressed = core::mem::take(&mut bucket.suppressed);
             bucket.queued += 1;
         }
@@ -154,7 +179,7 @@ impl Events {
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
-        if let Some(bucket) = self.buckets.get_mut(kind_of(event.refusal.reason) as usize) {
+        if let Some(bucket) = self.buckets.get_mut(kind_of(&event.cause) as usize) {
             bucket.queued = bucket.queued.saturating_sub(1);
         }
         Some(event)

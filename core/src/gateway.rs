@@ -11,12 +11,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use bytemuck::Zeroable;
 
 use crate::control::{Control, TunnelId};
-use crate::counters::{Cells, SHARED_CELLS};
+use crate::counters::{SHARED_CELLS, WorkerCells};
 use crate::error::SetupError;
 use crate::inbound::Worker;
 use crate::matcher::compile;
 use crate::publish::{Buffers, Current, Epochs, Publisher, Seen, SharedCell};
-use crate::sad::{Sad, SadWriter};
+use crate::sad::{Newest, Sad, SadWriter};
 use crate::storage::{CACHE_LINE_OCTETS, Capacity, Carver};
 use crate::verdict::{Mode, Modes};
 
@@ -72,20 +72,36 @@ impl TunnelCell {
 /// The tables as workers see them. Shared by all threads.
 #[derive(Clone, Copy)]
 pub struct Tables<'m> {
-    pub(crate) sad: Sad<'m>,
+    newest_sad: &'m Newest<'m>,
     pub(crate) tunnels: &'m [TunnelCell],
     /// Installed SAs of each Child SA: the any-selector and any-source modes ask only Child SAs
     /// that have one.
     pub(crate) established: &'m [Shared32],
     pub(crate) buffers: Buffers<'m, [u64]>,
     pub(crate) epochs: Epochs<'m>,
-    pub(crate) cells: Cells<'m>,
+    pub(crate) cells: &'m [WorkerCells],
 }
 
-impl Tables<'_> {
+impl<'m> Tables<'m> {
     /// Number of workers that the capacity allows.
     pub fn workers(&self) -> u32 {
         self.epochs.workers() as u32
+    }
+
+    /// The SPI table in force.
+    #[inline(always)]
+    pub(crate) fn sad(&self) -> &'m Sad<'m> {
+        self.newest_sad.get()
+    }
+
+    /// Writer: workers use `sad` from now on.
+    ///
+    /// # Safety
+    /// It and what it points to live as long as these tables.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn publish_sad(&self, sad: &Sad<'_>) {
+        // SAFETY: the caller's contract.
+        unsafe { self.newest_sad.set(sad) }
     }
 
     pub(crate) fn tunnel_id(&self, index: u32) -> TunnelId {
@@ -140,13 +156,7 @@ fn assemble<'m>(
     let (selectors, workers) = (size(capacity.selectors)?, size(capacity.workers)?);
 
     let sad = SadWriter::carve(carver, capacity, seed)?;
-    let sas = usize::try_from(capacity.sa_slots()).map_err(|_| SetupError::TooLarge)?;
-    let cells = Cells {
-        accepted: carver.take(sas.checked_mul(workers).ok_or(SetupError::TooLarge)?)?,
-        sas: carver.take(sas)?,
-        workers: carver.take(workers)?,
-    };
-    let clocks: &'m [Clock] = carver.take(1)?;
+    let clocks: &'m [Clock<'m>] = carver.take(1)?;
     let clock = clocks.first().unwrap_or(&MEASURING);
     let epochs = Epochs::new(&clock.epoch, carver.take::<Seen>(workers)?);
     let words = compile::words_for(capacity)?;
@@ -155,13 +165,18 @@ fn assemble<'m>(
         [SharedCell::over(carver.take(words)?), SharedCell::over(carver.take(words)?)],
     );
     let tables = Tables {
-        sad: *sad.sad(),
+        newest_sad: &clock.newest_sad,
         tunnels: carver.take(tunnels)?,
         established: carver.take(children)?,
         buffers,
         epochs,
-        cells,
+        cells: carver.take(workers)?,
     };
+    #[allow(unsafe_code)]
+    // SAFETY: carved from the same memory as the tables; or, when measuring, static.
+    unsafe {
+        tables.publish_sad(sad.sad());
+    }
     let control = Control::new(
         tables,
         sad,
@@ -174,19 +189,21 @@ fn assemble<'m>(
     Ok((tables, control))
 }
 
-/// The two numbers that all readers load: a cache line of their own.
+/// What all readers load: a cache line of its own.
 #[repr(C, align(64))]
-struct Clock {
+struct Clock<'m> {
     version: AtomicU32,
     epoch: AtomicU32,
+    newest_sad: Newest<'m>,
 }
 
 /// Stands in while sizes are measured; nothing reads what is measured.
-static MEASURING: Clock = Clock { version: AtomicU32::new(0), epoch: AtomicU32::new(1) };
+static MEASURING: Clock<'static> =
+    Clock { version: AtomicU32::new(0), epoch: AtomicU32::new(1), newest_sad: Newest::none() };
 
-// SAFETY: integers in atomic cells; all zero is version 0 in epoch 0.
+// SAFETY: atomic cells; all zero is version 0 in epoch 0 without a table.
 #[allow(unsafe_code)]
-unsafe impl Zeroable for Clock {}
+unsafe impl Zeroable for Clock<'_> {}
 
 /// A gateway whose two sides are borrowed from it.
 ///
@@ -195,7 +212,7 @@ unsafe impl Zeroable for Clock {}
 /// use espial::{Capacity, Gateway, Mode, Modes};
 ///
 /// let capacity = Capacity {
-///     tunnels: 1, children: 2, selectors: 4, sas: 4, sas_dst: 0, sas_dst_src: 0, workers: 1,
+///     tunnels: 1, children: 2, selectors: 4, sas: 4, sas_dst: 0, sas_dst_src: 0, sas_allocated: 0, replay_window: 0, workers: 1,
 /// };
 /// let mut gateway = Gateway::new(&capacity, [0x5eed, 0x0f_2a]).unwrap();
 /// let (control, mut workers) = gateway.split();

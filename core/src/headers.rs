@@ -138,6 +138,9 @@ pub struct OuterHeaders {
     pub spi: Spi,
     /// The 32 bits of the sequence number that are on the wire.
     pub sequence: u32,
+    /// Its high half where the SA has extended sequence numbers, which goes into the integrity check:
+    /// guessed by [`Worker::arrive`](crate::Worker::arrive) before the packet is opened; else 0.
+    pub sequence_high: u32,
     /// Source port of the encapsulation; 0 without one.
     pub sport: u16,
     /// Destination port of the encapsulation; 0 without one.
@@ -150,6 +153,11 @@ pub struct OuterHeaders {
 }
 
 impl OuterHeaders {
+    /// The sequence number with its high half.
+    pub const fn full_sequence(&self) -> u64 {
+        (self.sequence_high as u64) << 32 | self.sequence as u64
+    }
+
     /// True for ESP.
     pub fn is_esp(&self) -> bool {
         self.ipsec == Ipsec::Esp

@@ -15,14 +15,16 @@
 //! RFC 4301 section 5.2 by step: 1 and 2 `arrive` (demultiplex, reassembly is the host's), 3a
 //! `lookup`, 3b `report`, 4 `check`, 5 forwarding is the host's.
 
+use core::marker::PhantomData;
+
 use crate::control::{ChildId, TunnelId};
-use crate::counters::{Accepted, Cells, SaCells, WorkerCells};
-use crate::event::{Event, EventBudget, Events};
+use crate::counters::{SaCells, WorkerCells};
+use crate::event::{Cause, Event, EventBudget, Events};
 use crate::gateway::Tables;
-use crate::headers::{Fragment, InnerHeaders, Outer, OuterHeaders, protocol};
+use crate::headers::{Fragment, InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
 use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
-use crate::sad::{Prepared, SaFields, SaId, SaMode};
+use crate::sad::{LimitKind, Outcome, SaFields, SaId, SaMode, Sad};
 use crate::selector::Selector;
 use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, SpiClass, Verdict};
 use crate::{prefetch, wire};
@@ -63,10 +65,7 @@ pub struct Opened<'a> {
 }
 
 /// Packets that a burst call looks at together before it goes on to the next ones.
-const STRIDE: usize = 16;
-
-/// Stands for the SA of a packet that is not looked up yet; no SA has an even generation.
-const PENDING: SaId = SaId::from_raw(0, 0);
+const STRIDE: usize = 32;
 
 /// One thread's packet path: its counters, its events and its view of the selectors.
 ///
@@ -76,8 +75,9 @@ const PENDING: SaId = SaId::from_raw(0, 0);
 pub struct Worker<'g> {
     tables: &'g Tables<'g>,
     index: usize,
-    accepted: &'g [Accepted],
     cells: &'g WorkerCells,
+    /// The SPI table in force when the last call began.
+    sad: &'g Sad<'g>,
     /// The selectors of `version`; read anew when that is no longer the current one.
     block: Block<'g>,
     version: Option<u32>,
@@ -96,12 +96,11 @@ impl<'g> Worker<'g> {
     #[allow(unsafe_code)]
     pub unsafe fn attach(tables: &'g Tables<'g>, index: u32) -> Option<Self> {
         let index = index as usize;
-        let Cells { workers, .. } = tables.cells;
         Some(Self {
             tables,
             index,
-            accepted: tables.cells.accepted_of(index),
-            cells: workers.get(index)?,
+            cells: tables.cells.get(index)?,
+            sad: tables.sad(),
             block: Block::default(),
             version: None,
             online: false,
@@ -110,22 +109,19 @@ impl<'g> Worker<'g> {
         })
     }
 
-    /// Judges a packet that starts at its IP header: which SA is it on?
+    /// Judges a packet that starts at its IP header: which SA is it on, and may it be opened?
+    ///
+    /// With anti-replay the sequence number is tested here, before the packet is opened, and counted
+    /// as seen by [`Worker::check`]; `sequence_high` of the headers is set.
     ///
     /// # Bound
-    /// The headers as [`wire`] bounds them; 2 cache lines of the SPI table for SPI-only keys (4 or
-    /// 6 where its SPI has longer keys) and one SA entry.
+    /// The headers as [`wire`] bounds them; lines of the SPI table as [`sad`](crate::sad) bounds them,
+    /// one SA entry and one word of its replay window.
     #[inline]
     pub fn arrive(&mut self, packet: &[u8], ingress: Ingress) -> Arrival {
         self.enter();
         match wire::classify(packet) {
-            Ok(Outer::Ipsec(outer)) => {
-                let prepared = self.tables.sad.prepare(&outer);
-                match self.find(&outer, prepared, ingress) {
-                    Ok(sa) => Arrival::Sa(sa, outer),
-                    Err(refusal) => Arrival::Drop(refusal),
-                }
-            }
+            Ok(Outer::Ipsec(outer)) => self.find(outer, ingress),
             Ok(other) => self.pass(other),
             Err(reason) => self.refuse_unread(reason, ingress),
         }
@@ -141,31 +137,19 @@ impl<'g> Worker<'g> {
         arrivals: &mut [Arrival],
     ) -> usize {
         self.enter();
-        let count = packets.len().min(arrivals.len());
         for (packets, arrivals) in packets.chunks(STRIDE).zip(arrivals.chunks_mut(STRIDE)) {
-            let mut prepared = [Prepared::default(); STRIDE];
-            for ((packet, arrival), prepared) in
-                packets.iter().zip(&mut *arrivals).zip(&mut prepared)
-            {
+            // Only as many as there are packets: what lies behind them is the caller's.
+            let arrivals = arrivals.get_mut(..packets.len()).unwrap_or(&mut []);
+            for (packet, arrival) in packets.iter().zip(&mut *arrivals) {
                 *arrival = match wire::classify(packet) {
-                    Ok(Outer::Ipsec(outer)) => {
-                        *prepared = self.tables.sad.prepare(&outer);
-                        Arrival::Sa(PENDING, outer)
-                    }
+                    Ok(Outer::Ipsec(outer)) => Arrival::Sa(SaId::NONE, outer),
                     Ok(other) => self.pass(other),
                     Err(reason) => self.refuse_unread(reason, ingress),
                 };
             }
-            // Only as many as there are packets: what lies behind them is the caller's.
-            for (arrival, prepared) in arrivals.iter_mut().zip(prepared).take(packets.len()) {
-                let Arrival::Sa(sa, outer) = arrival else { continue };
-                match self.find(outer, prepared, ingress) {
-                    Ok(found) => *sa = found,
-                    Err(refusal) => *arrival = Arrival::Drop(refusal),
-                }
-            }
+            self.find_arrivals(arrivals, ingress);
         }
-        count
+        packets.len().min(arrivals.len())
     }
 
     /// Looks the SA up for headers that the host has read, or that came in a TCP stream.
@@ -175,17 +159,59 @@ impl<'g> Worker<'g> {
     #[inline]
     pub fn lookup(&mut self, outer: &OuterHeaders, ingress: Ingress) -> Arrival {
         self.enter();
-        let prepared = self.tables.sad.prepare(outer);
-        match self.find(outer, prepared, ingress) {
-            Ok(sa) => Arrival::Sa(sa, *outer),
-            Err(refusal) => Arrival::Drop(refusal),
-        }
+        self.find(*outer, ingress)
     }
 
-    /// Judges an opened packet: may it be on this SA?
+    /// [`Worker::lookup`] for up to as many headers as `arrivals` has room for; returns how many.
+    /// Cache lines are fetched ahead.
+    #[inline]
+    pub fn lookup_burst(
+        &mut self,
+        outers: &[OuterHeaders],
+        ingress: Ingress,
+        arrivals: &mut [Arrival],
+    ) -> usize {
+        self.enter();
+        for (outers, arrivals) in outers.chunks(STRIDE).zip(arrivals.chunks_mut(STRIDE)) {
+            let arrivals = arrivals.get_mut(..outers.len()).unwrap_or(&mut []);
+            for (outer, arrival) in outers.iter().zip(&mut *arrivals) {
+                *arrival = Arrival::Sa(SaId::NONE, *outer);
+            }
+            self.find_arrivals(arrivals, ingress);
+        }
+        outers.len().min(arrivals.len())
+    }
+
+    /// The SAs of SPIs alone, for hosts that only want the table: as many as `sas` has room for;
+    /// returns how many were found. [`SaId::NONE`] where there is none, where the SPI has longer
+    /// keys, or where it is larval: [`Worker::lookup`] says which. Nothing is counted or told.
     ///
     /// # Bound
-    /// One SA entry; the inner headers as [`wire`] bounds them; in strict-sa mode the selectors of
+    /// Lines of the SPI table as [`sad`](crate::sad) bounds them, for each SPI, and the generation of
+    /// the SA. Lines of large tables are fetched ahead.
+    #[inline]
+    pub fn find_spis(&mut self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> usize {
+        self.enter();
+        let mut missing = 0;
+        for (spis, sas) in spis.chunks(64).zip(sas.chunks_mut(64)) {
+            let sas = sas.get_mut(..spis.len()).unwrap_or(&mut []);
+            missing += self.sad.find_burst(ipsec, spis, sas).count_ones() as usize;
+        }
+        spis.len().min(sas.len()) - missing
+    }
+
+    /// The SPI table for single lookups in a loop of the caller's.
+    #[inline]
+    pub fn spi_table(&mut self) -> SpiTable<'_> {
+        self.enter();
+        SpiTable { sad: self.sad, worker: PhantomData }
+    }
+
+    /// Judges an opened packet: may it be on this SA? Call it once for each authentic packet, and for
+    /// no other: its sequence number counts as seen from now on.
+    ///
+    /// # Bound
+    /// One SA entry, one word of its replay window; the inner headers as [`wire`] bounds them; in strict-sa mode the selectors of
     /// the SA, else those of the tunnel, each once (twice for an ICMP error, RFC 4301 section
     /// 6.2). A drop asks those of the tunnel three times more to say why; each shadow mode once.
     #[inline]
@@ -194,6 +220,10 @@ impl<'g> Worker<'g> {
         let Some(sa) = self.fields(opened.sa) else {
             return self.refuse_stale(opened.sa, opened.outer, ingress);
         };
+        let octets = opened.payload.len();
+        if let Err(refusal) = self.account(opened.sa, opened.outer, octets, ingress) {
+            return self.refuse_opened(opened, &sa, None, refusal, ingress);
+        }
         // RFC 4303 section 2.6: a dummy packet is discarded without an error.
         if opened.next_header == protocol::NO_NEXT_HEADER && opened.outer.is_esp() {
             return self.refuse_opened(opened, &sa, None, Refusal::new(Reason::Dummy), ingress);
@@ -206,7 +236,6 @@ impl<'g> Worker<'g> {
         };
         match read {
             Ok(inner) => {
-                let octets = opened.payload.len();
                 self.judge(opened.sa, &sa, &inner, Some(opened), octets, opened.outer, ingress)
             }
             Err(what) => {
@@ -229,10 +258,10 @@ impl<'g> Worker<'g> {
         self.refresh();
         for (opened, verdicts) in opened.chunks(STRIDE).zip(verdicts.chunks_mut(STRIDE)) {
             for one in opened {
-                if let Some(entry) = self.tables.sad.entry(one.sa) {
+                if let Some(entry) = self.sad.entry(one.sa) {
                     prefetch::read(entry);
                 }
-                if let Some(accepted) = self.accepted.get(one.sa.index() as usize) {
+                if let Some(accepted) = self.sad.segments.accepted(self.index, one.sa.index()) {
                     prefetch::read(accepted);
                 }
             }
@@ -280,9 +309,14 @@ impl<'g> Worker<'g> {
         ingress: Ingress,
     ) -> Verdict {
         self.enter();
-        match self.fields(sa) {
-            Some(fields) => self.judge(sa, &fields, inner, None, octets, outer, ingress),
-            None => self.refuse_stale(sa, outer, ingress),
+        let Some(fields) = self.fields(sa) else {
+            return self.refuse_stale(sa, outer, ingress);
+        };
+        match self.account(sa, outer, octets, ingress) {
+            Ok(()) => self.judge(sa, &fields, inner, None, octets, outer, ingress),
+            Err(refusal) => {
+                self.refuse(sa, &fields, outer, Some(inner), refusal, Shadow::default(), ingress)
+            }
         }
     }
 
@@ -338,7 +372,7 @@ impl<'g> Worker<'g> {
         self.events.pop()
     }
 
-    /// Takes part in reclamation and looks at the current selectors. One load when nothing has
+    /// Takes part in reclamation and looks at the SPI table in force. One load when nothing has
     /// changed.
     #[inline]
     fn enter(&mut self) {
@@ -346,6 +380,7 @@ impl<'g> Worker<'g> {
             self.tables.epochs.online(self.index);
             self.online = true;
         }
+        self.sad = self.tables.sad();
     }
 
     /// Sees to it that `block` holds the selectors in force. Called after the SA entry was read, so
@@ -370,21 +405,125 @@ impl<'g> Worker<'g> {
 
     #[inline]
     fn fields(&self, sa: SaId) -> Option<SaFields> {
-        self.tables.sad.entry(sa)?.get(sa)
+        self.sad.entry(sa)?.get(sa)
     }
 
-    /// RFC 4301 section 5.2 step 3a, and the encapsulation that the SA demands.
+    /// RFC 4301 section 5.2 step 3a.
     #[inline]
-    fn find(
+    fn find(&mut self, outer: OuterHeaders, ingress: Ingress) -> Arrival {
+        let tables = self.tables;
+        match self.sad.lookup(&outer, ingress.now_ms, || tables.sad()) {
+            Ok(sa) => self.admit(sa, outer, ingress),
+            Err(class) => Arrival::Drop(self.refuse_spi(&outer, class, ingress)),
+        }
+    }
+
+    /// [`Worker::find`] for up to [`STRIDE`] arrivals that are not looked up yet.
+    #[inline]
+    fn find_arrivals(&mut self, arrivals: &mut [Arrival], ingress: Ingress) {
+        let (mut spis, mut sas) = ([Spi(0); STRIDE], [SaId::NONE; STRIDE]);
+        for (arrival, spi) in arrivals.iter().zip(&mut spis) {
+            // Nobody has SPI 0: what is not ESP is looked up by itself, or not at all.
+            if let Arrival::Sa(_, outer) = arrival
+                && outer.is_esp()
+            {
+                *spi = outer.spi;
+            }
+        }
+        let spis = spis.get(..arrivals.len()).unwrap_or(&[]);
+        let missing = self.sad.find_burst(Ipsec::Esp, spis, &mut sas);
+        if self.sad.has_many() {
+            for entry in sas.iter().filter_map(|sa| self.sad.entry(*sa)) {
+                prefetch::read(entry);
+            }
+        }
+        for (i, (arrival, sa)) in arrivals.iter_mut().zip(&sas).enumerate() {
+            let Arrival::Sa(_, outer) = *arrival else { continue };
+            *arrival = if missing & 1 << i == 0 {
+                self.admit(*sa, outer, ingress)
+            } else {
+                self.find(outer, ingress)
+            };
+        }
+    }
+
+    /// What the SA demands before its packets are opened: encapsulation, lifetime, a fresh sequence
+    /// number.
+    #[inline]
+    fn admit(&mut self, sa: SaId, mut outer: OuterHeaders, ingress: Ingress) -> Arrival {
+        outer.sequence_high = 0;
+        let Some(entry) = self.sad.entry(sa) else { return Arrival::Sa(sa, outer) };
+        if entry.encap() != outer.encap {
+            return self.refuse_found(sa, &outer, Reason::WrongEncap, ingress);
+        }
+        if entry.is_due(ingress.now_ms) && self.is_expired(sa, &outer, ingress) {
+            return self.refuse_found(sa, &outer, Reason::SaExpired, ingress);
+        }
+        if entry.has_state()
+            && let Some(state) = self.sad.segments.sa(sa.index())
+        {
+            match state.precheck(outer.sequence) {
+                Ok(full) => outer.sequence_high = (full >> 32) as u32,
+                Err(_) => return self.refuse_found(sa, &outer, Reason::Replay, ingress),
+            }
+        }
+        Arrival::Sa(sa, outer)
+    }
+
+    /// A limit in time was reached: which. Tells of a soft one.
+    #[cold]
+    fn is_expired(&mut self, sa: SaId, outer: &OuterHeaders, ingress: Ingress) -> bool {
+        let due = self.sad.segments.sa(sa.index()).map(|state| state.due(ingress.now_ms));
+        match due {
+            Some(Outcome::Expired) => true,
+            Some(Outcome::Soft(kind)) => {
+                self.tell_soft(sa, outer, kind, ingress);
+                false
+            }
+            Some(Outcome::Within) | None => false,
+        }
+    }
+
+    /// Counts an authentic packet: in the replay window, and against the limits. Accepted or not: the
+    /// peer has used the number and the key.
+    #[inline]
+    fn account(
         &mut self,
+        sa: SaId,
         outer: &OuterHeaders,
-        prepared: Prepared,
+        octets: usize,
         ingress: Ingress,
-    ) -> Result<SaId, Refusal> {
-        match self.tables.sad.lookup(outer, prepared, ingress.now_ms, &mut ()) {
-            Ok((sa, entry)) if entry.encap() == outer.encap => Ok(sa),
-            Ok((sa, entry)) => Err(self.refuse_encap(sa, &entry.fields(), outer, ingress)),
-            Err(class) => Err(self.refuse_spi(outer, class, ingress)),
+    ) -> Result<(), Refusal> {
+        if !self.sad.entry(sa).is_some_and(|entry| entry.has_state()) {
+            return Ok(());
+        }
+        let Some(state) = self.sad.segments.sa(sa.index()) else { return Ok(()) };
+        if state.commit(outer.full_sequence()).is_err() {
+            return Err(Refusal::new(Reason::Replay));
+        }
+        match state.count(octets as u64) {
+            Outcome::Within => Ok(()),
+            Outcome::Soft(kind) => {
+                self.tell_soft(sa, outer, kind, ingress);
+                Ok(())
+            }
+            Outcome::Expired => Err(Refusal::new(Reason::SaExpired)),
+        }
+    }
+
+    /// RFC 4301 section 4.4.2.1: "soft" warns. One event an SA; a suppressed one is tried again with
+    /// the next packet.
+    #[cold]
+    fn tell_soft(&mut self, sa: SaId, outer: &OuterHeaders, kind: LimitKind, ingress: Ingress) {
+        let cause = Cause::SoftLifetime(kind);
+        if !self.events.admit(&cause, ingress.now_ms) {
+            return;
+        }
+        let arrived = self.fields(sa).map(|fields| self.arrived(&fields));
+        let event = self.event(cause, ingress);
+        self.events.push(Event { outer: Some(*outer), sa: Some(sa), arrived, ..event });
+        if let Some(state) = self.sad.segments.sa(sa.index()) {
+            state.told();
         }
     }
 
@@ -452,7 +591,7 @@ impl<'g> Worker<'g> {
         shadow: Shadow,
     ) -> Verdict {
         let arrived = self.arrived(sa);
-        if let Some(accepted) = self.accepted.get(id.index() as usize) {
+        if let Some(accepted) = self.sad.segments.accepted(self.index, id.index()) {
             accepted.packets.add_owned(1);
             accepted.octets.add_owned(octets as u64);
         }
@@ -485,7 +624,7 @@ impl<'g> Worker<'g> {
     }
 
     fn sa_cells(&self, id: SaId) -> Option<&'g SaCells> {
-        self.tables.cells.sas.get(id.index() as usize)
+        self.sad.segments.cells(id.index())
     }
 
     /// A drop on a known SA: counted there, and an event if the budget allows one.
@@ -507,19 +646,14 @@ impl<'g> Worker<'g> {
         }
         self.count_shadow(id, shadow);
         let nearest = self.nearest;
-        self.audit(
-            ingress,
-            |event| Event {
-                refusal,
-                outer: Some(*outer),
-                inner: inner.copied(),
-                sa: Some(id),
-                nearest: if refusal.field.is_some() { nearest } else { None },
-                arrived: Some(arrived),
-                ..event
-            },
-            refusal.reason,
-        );
+        self.audit(ingress, refusal, |event| Event {
+            outer: Some(*outer),
+            inner: inner.copied(),
+            sa: Some(id),
+            nearest: if refusal.field.is_some() { nearest } else { None },
+            arrived: Some(arrived),
+            ..event
+        });
         Verdict {
             decision: Decision::Drop(refusal),
             arrived: Some(arrived),
@@ -540,17 +674,28 @@ impl<'g> Worker<'g> {
         self.refuse(opened.sa, sa, opened.outer, inner, refusal, Shadow::default(), ingress)
     }
 
+    /// A drop on a known SA before it is opened.
     #[cold]
-    fn refuse_encap(
+    fn refuse_found(
         &mut self,
-        id: SaId,
-        sa: &SaFields,
+        sa: SaId,
         outer: &OuterHeaders,
+        reason: Reason,
         ingress: Ingress,
-    ) -> Refusal {
-        let refusal = Refusal::new(Reason::WrongEncap);
-        let _ = self.refuse(id, sa, outer, None, refusal, Shadow::default(), ingress);
-        refusal
+    ) -> Arrival {
+        let refusal = Refusal::new(reason);
+        match self.fields(sa) {
+            Some(fields) => {
+                let shadow = Shadow::default();
+                let _ = self.refuse(sa, &fields, outer, None, refusal, shadow, ingress);
+                Arrival::Drop(refusal)
+            }
+            // Deleted meanwhile.
+            None => {
+                let class = self.sad.class_of(outer, ingress.now_ms);
+                Arrival::Drop(self.refuse_spi(outer, class, ingress))
+            }
+        }
     }
 
     /// A drop before any SA: counted by the worker.
@@ -558,11 +703,7 @@ impl<'g> Worker<'g> {
     fn refuse_spi(&mut self, outer: &OuterHeaders, class: SpiClass, ingress: Ingress) -> Refusal {
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(
-            ingress,
-            |event| Event { refusal, outer: Some(*outer), ..event },
-            refusal.reason,
-        );
+        self.audit(ingress, refusal, |event| Event { outer: Some(*outer), ..event });
         refusal
     }
 
@@ -570,21 +711,17 @@ impl<'g> Worker<'g> {
     fn refuse_unread(&mut self, reason: Reason, ingress: Ingress) -> Arrival {
         let refusal = Refusal::new(reason);
         self.count_unread(reason);
-        self.audit(ingress, |event| Event { refusal, ..event }, reason);
+        self.audit(ingress, refusal, |event| event);
         Arrival::Drop(refusal)
     }
 
     /// The SA was deleted while the host decrypted.
     #[cold]
     fn refuse_stale(&mut self, id: SaId, outer: &OuterHeaders, ingress: Ingress) -> Verdict {
-        let class = self.tables.sad.class_of(outer, ingress.now_ms);
+        let class = self.sad.class_of(outer, ingress.now_ms);
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(
-            ingress,
-            |event| Event { refusal, outer: Some(*outer), sa: Some(id), ..event },
-            refusal.reason,
-        );
+        self.audit(ingress, refusal, |event| Event { outer: Some(*outer), sa: Some(id), ..event });
         Verdict {
             decision: Decision::Drop(refusal),
             arrived: None,
@@ -600,17 +737,23 @@ impl<'g> Worker<'g> {
     }
 
     /// RFC 4301 section 5.2: the drop is an auditable event. Counting never depends on it.
-    fn audit(&mut self, ingress: Ingress, fill: impl FnOnce(Event) -> Event, reason: Reason) {
-        if reason == Reason::Dummy {
+    fn audit(&mut self, ingress: Ingress, refusal: Refusal, fill: impl FnOnce(Event) -> Event) {
+        if refusal.reason == Reason::Dummy {
             return;
         }
-        if !self.events.admit(reason, ingress.now_ms) {
+        let cause = Cause::Drop(refusal);
+        if !self.events.admit(&cause, ingress.now_ms) {
             self.cells.events_suppressed.add_owned(1);
             return;
         }
-        self.events.push(fill(Event {
+        let event = self.event(cause, ingress);
+        self.events.push(fill(event));
+    }
+
+    fn event(&self, cause: Cause, ingress: Ingress) -> Event {
+        Event {
             time_ms: ingress.now_ms,
-            refusal: Refusal::new(reason),
+            cause,
             outer: None,
             inner: None,
             nearest: None,
@@ -618,13 +761,32 @@ impl<'g> Worker<'g> {
             arrived: None,
             interface: ingress.interface,
             suppressed: 0,
-        }));
+        }
     }
 }
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
         self.idle();
+    }
+}
+
+/// The SPI table as it was when [`Worker::spi_table`] was called, until the worker is used again.
+#[derive(Clone, Copy)]
+pub struct SpiTable<'w> {
+    sad: &'w Sad<'w>,
+    /// Keeps the worker from becoming quiescent.
+    worker: PhantomData<&'w mut ()>,
+}
+
+impl SpiTable<'_> {
+    /// The SA of one SPI alone; [`SaId::NONE`] as in [`Worker::find_spis`].
+    ///
+    /// # Bound
+    /// As [`Worker::find_spis`].
+    #[inline(always)]
+    pub fn find(&self, ipsec: Ipsec, spi: Spi) -> SaId {
+        self.sad.find_spi(ipsec, spi.0).unwrap_or(SaId::NONE)
     }
 }
 

@@ -37,7 +37,7 @@
 //!     ports: PortRange::ANY,
 //! };
 //! let capacity = Capacity {
-//!     tunnels: 1, children: 2, selectors: 2, sas: 2, sas_dst: 0, sas_dst_src: 0, workers: 1,
+//!     tunnels: 1, children: 2, selectors: 2, sas: 2, sas_dst: 0, sas_dst_src: 0, sas_allocated: 0, replay_window: 0, workers: 1,
 //! };
 //! let mut gateway = Gateway::new(&capacity, [17, 4])?;
 //! let (control, mut workers) = gateway.split();
@@ -49,7 +49,7 @@
 //! control.publish()?;
 //! for (child, spi) in [(a, 0x1111), (b, 0x2222)] {
 //!     let key = SaKey::new(Ipsec::Esp, Spi(spi), None, None)?;
-//!     control.add_sa(child, &SaParams { key, mode: SaMode::Tunnel, encap: Encap::None })?;
+//!     control.add_sa(child, &SaParams::new(key))?;
 //! }
 //!
 //! // A packet from 10.2.0.5 to 10.1.0.5 came on SPI 0x2222: the right tunnel, the wrong SA.
@@ -57,7 +57,7 @@
 //! let ingress = Ingress { now_ms: 0, interface: 0 };
 //! let outer = OuterHeaders {
 //!     endpoints: Endpoints::V4 { src: 0xc633_6401, dst: 0xcb00_7101 },
-//!     flow_label: 0, ipsec: Ipsec::Esp, encap: Encap::None, spi: Spi(0x2222), sequence: 1,
+//!     flow_label: 0, ipsec: Ipsec::Esp, encap: Encap::None, spi: Spi(0x2222), sequence: 1, sequence_high: 0,
 //!     sport: 0, dport: 0, offset: 20, octets: 100,
 //! };
 //! let inner = InnerHeaders {
@@ -107,6 +107,9 @@ pub mod names;
 #[cfg(not(loom))]
 pub mod notify;
 pub mod publish;
+#[cfg(loom)]
+#[path = "sad/replay.rs"]
+pub mod replay;
 #[cfg(not(loom))]
 pub mod sad;
 #[cfg(not(loom))]

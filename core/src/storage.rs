@@ -33,6 +33,13 @@ pub struct Capacity {
     pub sas_dst: u32,
     /// SAs that are found by SPI, destination and source address.
     pub sas_dst_src: u32,
+    /// SAs whose SPIs this gateway chooses ([`Control::reserve_spi`](crate::Control::reserve_spi)):
+    /// those that live, are larval, or were deleted so short a time ago that their SPIs are not
+    /// used again yet.
+    pub sas_allocated: u32,
+    /// The largest replay window of an SA, in packets, up to
+    /// [`MAX_WINDOW`](crate::sad::replay::MAX_WINDOW): each SA has room for one. 0 = none.
+    pub replay_window: u32,
     /// Threads that judge packets at the same time.
     pub workers: u32,
 }
@@ -40,6 +47,10 @@ pub struct Capacity {
 impl Capacity {
     /// SAs of all key types together.
     pub const fn all_sas(&self) -> u64 {
+        self.sas_chosen_by_others() + self.sas_allocated as u64
+    }
+
+    const fn sas_chosen_by_others(&self) -> u64 {
         self.sas as u64 + self.sas_dst as u64 + self.sas_dst_src as u64
     }
 
@@ -47,13 +58,17 @@ impl Capacity {
     /// some of them before every worker was quiescent. [`SaId::index`](crate::SaId::index) is
     /// below this.
     pub const fn sa_slots(&self) -> u64 {
-        let all = self.all_sas();
-        let spare = if all < 8 {
-            1
-        } else if all > 512 {
-            64
-        } else {
-            all / 8
+        self.other_slots() + self.sas_allocated as u64
+    }
+
+    /// Slots for SAs whose SPIs others chose.
+    pub(crate) const fn other_slots(&self) -> u64 {
+        let all = self.sas_chosen_by_others();
+        let spare = match all {
+            0 => 0,
+            1..8 => 1,
+            8..=512 => all / 8,
+            _ => 64,
         };
         all + spare
     }
@@ -112,12 +127,33 @@ impl<'m> Carver<'m> {
     }
 }
 
+impl<'m> Carver<'m> {
+    /// `value` at a place of its own, or `None` when measuring.
+    ///
+    /// # Errors
+    /// As [`Carver::take`].
+    #[allow(unsafe_code)]
+    pub(crate) fn place<T: Copy + Sync>(&mut self, value: T) -> Result<Option<&'m T>, SetupError> {
+        const { assert!(align_of::<T>() <= CACHE_LINE_OCTETS) };
+        let octets = self.take::<u8>(size_of::<T>())?;
+        if octets.len() < size_of::<T>() {
+            return Ok(None);
+        }
+        let at = octets.as_mut_ptr().cast::<T>();
+        // SAFETY: `take` gave `size_of::<T>()` octets that nobody else has, at a cache line (I1, I2).
+        unsafe { at.write(value) };
+        // SAFETY: just written; a `Copy` type needs no drop; the lifetime is the region's.
+        Ok(Some(unsafe { &*at }))
+    }
+}
+
 #[cfg(feature = "alloc")]
 pub(crate) use owned::{OwnedRegion, SharedRegion};
 
 #[cfg(feature = "alloc")]
 mod owned {
     //! A region on the heap that lives as long as the gateway carved from it.
+    use core::cell::Cell;
     use core::mem::MaybeUninit;
 
     use alloc::boxed::Box;
@@ -132,15 +168,19 @@ mod owned {
     #[cfg(not(target_has_atomic = "ptr"))]
     pub(crate) type SharedRegion = alloc::rc::Rc<OwnedRegion>;
 
-    /// Heap memory, freed on drop. Whoever holds slices of it must be dropped before.
+    /// Heap memory, freed on drop, and what was added to it. Whoever holds slices of it must be
+    /// dropped before.
     pub(crate) struct OwnedRegion {
         region: *mut [MaybeUninit<u8>],
+        /// Memory added behind it, kept as long.
+        more: Cell<Option<Box<OwnedRegion>>>,
     }
 
     // SAFETY: the region is plain memory of the global allocator; any thread may free it.
     #[allow(unsafe_code)]
     unsafe impl Send for OwnedRegion {}
-    // SAFETY: a shared `OwnedRegion` gives no access to the memory at all.
+    // SAFETY: a shared `OwnedRegion` gives no access to the memory at all, and `more` is touched only
+    // by the one writer (`add`) and on drop.
     #[allow(unsafe_code)]
     unsafe impl Sync for OwnedRegion {}
 
@@ -159,7 +199,17 @@ mod owned {
             let region = Box::into_raw(memory.into_boxed_slice());
             // SAFETY: just allocated and unique; the caller keeps it within the owner's life.
             let lent = unsafe { &mut *region };
-            Ok((Self { region }, lent))
+            Ok((Self { region, more: Cell::new(None) }, lent))
+        }
+
+        /// Keeps another region as long as this one.
+        ///
+        /// # Safety
+        /// One thread at a time.
+        #[allow(unsafe_code)]
+        pub(crate) unsafe fn add(&self, mut region: Self) {
+            *region.more.get_mut() = self.more.take();
+            self.more.set(Some(Box::new(region)));
         }
     }
 

@@ -119,6 +119,8 @@ fn swapped_controls_keep_their_memory() {
         sas: 1,
         sas_dst: 0,
         sas_dst_src: 0,
+        sas_allocated: 0,
+        replay_window: 0,
         workers: 1,
     };
     let mut one = Gateway::new(&capacity, [1, 2]).unwrap();

@@ -17,6 +17,8 @@ const CAPACITY: Capacity = Capacity {
     sas: 16,
     sas_dst: 16,
     sas_dst_src: 16,
+    sas_allocated: 0,
+    replay_window: 0,
     workers: 1,
 };
 const HERE: Ingress = Ingress { now_ms: 5000, interface: 7 };
@@ -35,7 +37,7 @@ fn ports(text: &str, protocol: u8, lo: u16, hi: u16) -> TrafficSelector {
 
 fn params(spi: u32, mode: SaMode) -> SaParams {
     let key = SaKey::new(Ipsec::Esp, Spi(spi), None, None).unwrap();
-    SaParams { key, mode, encap: Encap::None }
+    SaParams { mode, ..SaParams::new(key) }
 }
 
 /// An IPv4 packet with `flags` in its flags and fragment offset field.
@@ -107,7 +109,7 @@ fn s4_1_an_sa_is_found_by_spi_and_for_multicast_by_the_longest_of_spi_destinatio
         let (dst, src) = ("203.0.113.2".parse().unwrap(), "198.51.100.1".parse().unwrap());
         let mut add = |dst, src| {
             let key = SaKey::new(Ipsec::Esp, Spi(0x300), dst, src).unwrap();
-            let params = SaParams { key, mode: SaMode::Tunnel, encap: Encap::None };
+            let params = SaParams::new(key);
             scene.control.add_sa(child, &params).unwrap()
         };
         let by_spi = add(None, None);
@@ -129,7 +131,7 @@ fn s4_1_esp_and_ah_spis_are_apart() {
         let child = scene.child(&[any("0.0.0.0/0")], &[any("0.0.0.0/0")]);
         let esp_sa = scene.sa(child, 0x300);
         let key = SaKey::new(Ipsec::Ah, Spi(0x300), None, None).unwrap();
-        let ah_params = SaParams { key, mode: SaMode::Tunnel, encap: Encap::None };
+        let ah_params = SaParams::new(key);
         let ah_sa = scene.control.add_sa(child, &ah_params).unwrap();
         assert_ne!(esp_sa, ah_sa);
         let again = scene.control.add_sa(child, &params(0x300, SaMode::Tunnel));
@@ -427,7 +429,7 @@ fn t4_identity_is_the_sa_and_not_its_spi_number() {
         let b = scene.child(&[any("10.1.1.0/24")], &[any("10.2.1.0/24")]);
         for (child, dst) in [(a, "203.0.113.2"), (b, "203.0.113.3")] {
             let key = SaKey::new(Ipsec::Esp, Spi(0x300), dst.parse().ok(), None).unwrap();
-            let params = SaParams { key, mode: SaMode::Tunnel, encap: Encap::None };
+            let params = SaParams::new(key);
             scene.control.add_sa(child, &params).unwrap();
         }
         let packet = v4(PEER, OURS, 17, 0, &udp(1, 2));
@@ -508,7 +510,7 @@ fn t31_events_are_limited_and_counting_is_exact() {
         let stranger = v4([10, 3, 0, 1], OURS, 17, 0, &udp(1, 2));
         assert_eq!(reason(&scene.check(0x301, &stranger)), Some(Reason::NoSelector));
         let last = std::iter::from_fn(|| scene.worker.next_event()).last().unwrap();
-        assert_eq!(last.refusal.reason, Reason::NoSelector);
+        assert_eq!(last.refusal().unwrap().reason, Reason::NoSelector);
     });
 }
 

@@ -32,7 +32,7 @@ fn host(address: u32) -> TrafficSelector {
 
 fn params(spi: u32) -> SaParams {
     let key = SaKey::new(Ipsec::Esp, Spi(spi), None, None).unwrap();
-    SaParams { key, mode: SaMode::Tunnel, encap: Encap::None }
+    SaParams::new(key)
 }
 
 fn outer(spi: u32) -> OuterHeaders {
@@ -43,6 +43,7 @@ fn outer(spi: u32) -> OuterHeaders {
         encap: Encap::None,
         spi: Spi(spi),
         sequence: 1,
+        sequence_high: 0,
         sport: 0,
         dport: 0,
         offset: 20,
@@ -169,6 +170,8 @@ fn no_false_answer_while_a_writer_rekeys() {
         sas: 24,
         sas_dst: 0,
         sas_dst_src: 0,
+        sas_allocated: 0,
+        replay_window: 0,
         workers: READERS as u32,
     };
     let mut gateway = Gateway::new(&capacity, [1, 2]).unwrap();

@@ -335,6 +335,7 @@ proptest! {
             encap: if udp { Encap::Udp } else { Encap::None },
             spi: Spi(spi),
             sequence,
+            sequence_high: 0,
             sport: if udp { sport } else { 0 },
             dport: if udp { 4500 } else { 0 },
             offset: (ip.octets + in_udp) as u32,

@@ -241,7 +241,9 @@ int main(int argc, char **argv) {
     static espial_opened opened[BURST];
     static espial_verdict verdicts[BURST], refused[BURST];
     static espial_event events[16];
-    espial_capacity capacity = {sizeof capacity, TUNNELS, CHILDREN, CHILDREN, SAS, 0, 0, 1};
+    espial_capacity capacity = {
+        sizeof capacity, .tunnels = TUNNELS, .children = CHILDREN, .selectors = CHILDREN, .sas = SAS, .workers = 1,
+    };
     espial_counts counts;
     espial_gateway *gateway;
     espial_worker *worker;

@@ -24,6 +24,7 @@ static espial_child inside, beside; /* two Child SAs of one tunnel */
 static _Atomic uint32_t newest;     /* the SPI that the peer uses now */
 static _Atomic uint32_t oldest;     /* SPIs below are deleted, or about to be */
 static _Atomic int done;
+static _Atomic uint32_t reading;    /* readers that have judged a burst */
 
 struct reader {
     pthread_t thread;
@@ -68,6 +69,7 @@ static void *judge(void *argument) {
     espial_arrival arrivals[BURST];
     espial_opened opened[BURST];
     espial_verdict verdicts[BURST];
+    int begun = 0;
 
     claim(memory != NULL, "memory");
     must(espial_worker_init(memory, size, gateway, reader->index, &worker), "worker");
@@ -120,6 +122,10 @@ static void *judge(void *argument) {
             }
         }
         must(espial_worker_quiescent(worker), "quiescent");
+        if (!begun) {
+            begun = 1;
+            atomic_fetch_add(&reading, 1);
+        }
     }
     must(espial_worker_release(worker), "release");
     free(memory);
@@ -160,7 +166,9 @@ static espial_sa sa(espial_child owner, uint32_t spi) {
 }
 
 int main(int argc, char **argv) {
-    espial_capacity capacity = {sizeof capacity, 1, 2 + EXTRA, 2 + EXTRA, 8, 0, 0, READERS};
+    espial_capacity capacity = {
+        sizeof capacity, .tunnels = 1, .children = 2 + EXTRA, .selectors = 2 + EXTRA, .sas = 8, .workers = READERS,
+    };
     unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 2000, round;
     struct reader readers[READERS];
     espial_tunnel tunnel;
@@ -190,6 +198,9 @@ int main(int argc, char **argv) {
         memset(&readers[i], 0, sizeof readers[i]);
         readers[i].index = i;
         claim(pthread_create(&readers[i].thread, NULL, judge, &readers[i]) == 0, "thread");
+    }
+    while (atomic_load(&reading) < READERS) {
+        sched_yield();
     }
     start = time(NULL);
     for (round = 1; round <= rounds && difftime(time(NULL), start) < 2.0; round++) {

@@ -9,7 +9,7 @@
 /*
  * espial: the inbound check of IPsec. Which SA is a packet on, and is it allowed to be on it?
  *
- *     espial_capacity capacity = {sizeof capacity, 1, 1, 4, 2, 0, 0, 1};
+ *     espial_capacity capacity = {sizeof capacity, .tunnels = 1, .children = 1, .selectors = 4, .sas = 2, .workers = 1};
  *     size_t size;
  *     espial_gateway *gateway;
  *     espial_worker *worker;
@@ -181,6 +181,21 @@
 #define ESPIAL_ESTREAM 22
 
 /**
+ * Status: every SPI that could be given out was in use a short time ago; try again later.
+ */
+#define ESPIAL_EQUARANTINE 23
+
+/**
+ * Status: the replay window is larger than espial_capacity.replay_window.
+ */
+#define ESPIAL_EWINDOW 24
+
+/**
+ * Status: a gateway cannot grow like that.
+ */
+#define ESPIAL_EGROW 25
+
+/**
  * Verdict: discard the packet. All-zero memory reads as this.
  */
 #define ESPIAL_VERDICT_DROP 0
@@ -246,7 +261,7 @@
 #define ESPIAL_DROP_BAD_PADDING 8
 
 /**
- * A replay, or left of the window (espial_worker_report).
+ * A replay, or left of the window: of the SA's own, or of the host's (espial_worker_report).
  */
 #define ESPIAL_DROP_REPLAY 9
 
@@ -256,7 +271,7 @@
 #define ESPIAL_DROP_NOT_OPENED 10
 
 /**
- * The SA's lifetime is over (espial_worker_report).
+ * The SA's lifetime is over: its hard limit is reached, or the host says so (espial_worker_report).
  */
 #define ESPIAL_DROP_SA_EXPIRED 11
 
@@ -391,9 +406,45 @@
 #define ESPIAL_SPI_CLASS_OTHER_DESTINATION 3
 
 /**
- * SPI class: reserved for an SA that is still being negotiated.
+ * SPI class: reserved for an SA that is still being negotiated (espial_spi_reserve).
  */
 #define ESPIAL_SPI_CLASS_LARVAL 4
+
+/**
+ * Notice: the event is a drop, see espial_event.reason.
+ */
+#define ESPIAL_NOTICE_NONE 0
+
+/**
+ * Notice: the SA has reached its soft limit in packets (RFC 4301 section 4.4.2.1): negotiate a new one.
+ * No packet was dropped for it.
+ */
+#define ESPIAL_NOTICE_SOFT_PACKETS 1
+
+/**
+ * Notice: its soft limit in octets.
+ */
+#define ESPIAL_NOTICE_SOFT_OCTETS 2
+
+/**
+ * Notice: its soft limit in time.
+ */
+#define ESPIAL_NOTICE_SOFT_TIME 3
+
+/**
+ * Due: no SA.
+ */
+#define ESPIAL_DUE_NONE 0
+
+/**
+ * Due: the soft limit in time has passed: negotiate a new SA.
+ */
+#define ESPIAL_DUE_SOFT 1
+
+/**
+ * Due: a hard limit, in time or another, is reached: delete the SA, its packets are dropped.
+ */
+#define ESPIAL_DUE_HARD 2
 
 /**
  * Field: none.
@@ -523,6 +574,23 @@
 #define ESPIAL_SCOPE_DST_SRC 3
 
 /**
+ * Replay window: no packet was seen; with extended sequence numbers the first ones have the high half
+ * replay_value.
+ */
+#define ESPIAL_REPLAY_START_HIGH 0
+
+/**
+ * Replay window: replay_value was seen, and nothing of the window below it, so that such packets may
+ * still come: state taken over from another node (espial_sa_state.top).
+ */
+#define ESPIAL_REPLAY_START_TOP 1
+
+/**
+ * The largest replay window, in packets.
+ */
+#define ESPIAL_WINDOW_MAX 4096
+
+/**
  * Next layer of espial_inner: no value, because of the protocol or because it is a later fragment.
  */
 #define ESPIAL_NEXT_LAYER_OPAQUE 0
@@ -588,7 +656,7 @@ typedef struct espial_gateway espial_gateway;
 typedef struct espial_worker espial_worker;
 
 /**
- * How much a gateway can hold. Fixed when it is made.
+ * How much a gateway can hold. Fixed when it is made, but for SAs: espial_gateway_grow().
  */
 typedef struct {
     /**
@@ -623,6 +691,16 @@ typedef struct {
      * Threads that judge packets at the same time, at least 1.
      */
     uint32_t workers;
+    /**
+     * SAs whose SPIs this gateway chooses (espial_spi_reserve): those that live, are larval, or were
+     * deleted so short a time ago that their SPIs are not used again yet.
+     */
+    uint32_t sas_allocated;
+    /**
+     * The largest replay window of an SA, in packets, up to ESPIAL_WINDOW_MAX: each SA has room for one.
+     * 0 = none.
+     */
+    uint32_t replay_window;
 } espial_capacity;
 
 /**
@@ -791,6 +869,52 @@ typedef struct {
      * What it is found by.
      */
     espial_sa_key key;
+    /**
+     * Packets that its replay window holds (RFC 4303 section 3.4.3), at most
+     * espial_capacity.replay_window; 0 = the host looks for replays, or nobody.
+     */
+    uint32_t replay_window;
+    /**
+     * 1 = extended sequence numbers (RFC 4303 section 2.2.1), 0 = none.
+     */
+    uint8_t esn;
+    /**
+     * ESPIAL_REPLAY_START_*: where the window starts.
+     */
+    uint8_t replay_start;
+    /**
+     * 0.
+     */
+    uint16_t replay_reserved;
+    /**
+     * The high half (at most 2^32 - 1) or the number that replay_start speaks of.
+     */
+    uint64_t replay_value;
+    /**
+     * Soft limit, of which one event tells (ESPIAL_NOTICE_*): authentic packets. 0 = none; so in all
+     * limits.
+     */
+    uint64_t soft_packets;
+    /**
+     * Soft limit: octets of authentic packets, as they are handed in to be checked.
+     */
+    uint64_t soft_octets;
+    /**
+     * Soft limit: a time on the caller's clock, in milliseconds.
+     */
+    uint64_t soft_ms;
+    /**
+     * Hard limit, behind which packets are dropped as ESPIAL_DROP_SA_EXPIRED: authentic packets.
+     */
+    uint64_t hard_packets;
+    /**
+     * Hard limit: octets.
+     */
+    uint64_t hard_octets;
+    /**
+     * Hard limit: a time.
+     */
+    uint64_t hard_ms;
 } espial_sa_params;
 
 /**
@@ -798,8 +922,10 @@ typedef struct {
  */
 typedef struct {
     /**
-     * Below the sum of the SA capacities and an eighth of it, that eighth being at least 1 and at
-     * most 64: good for an array of your own, such as keys.
+     * Good for an array of your own, such as keys. Below S + A, where A is espial_capacity.sas_allocated
+     * and S the sum of the other SA capacities and an eighth of it, that eighth being at least 1 and at
+     * most 64 (if the sum is not 0). It stays the same when the gateway grows; new SAs may then have
+     * indexes up to the S + A of the new capacity.
      */
     uint32_t index;
     /**
@@ -807,6 +933,33 @@ typedef struct {
      */
     uint32_t generation;
 } espial_sa;
+
+/**
+ * What an SA has seen so far: what another node needs to take it over.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_sa_state).
+     */
+    uint32_t size;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * The highest sequence number seen in an authentic packet, for ESPIAL_REPLAY_START_TOP; 0 without
+     * a replay window, extended sequence numbers or limits.
+     */
+    uint64_t top;
+    /**
+     * Packets counted against the limits; 0 without limits in packets or octets.
+     */
+    uint64_t packets;
+    /**
+     * Octets counted against the limits.
+     */
+    uint64_t octets;
+} espial_sa_state;
 
 /**
  * The headers of a packet before it is opened. Numbers in host byte order.
@@ -836,6 +989,11 @@ typedef struct {
      * The 32 bits of the sequence number that are on the wire.
      */
     uint32_t sequence;
+    /**
+     * Its high half if the SA has extended sequence numbers, which goes into the integrity check:
+     * guessed when the packet arrives, before it is opened. Else 0.
+     */
+    uint32_t sequence_high;
     /**
      * Source port of the encapsulation; 0 without one.
      */
@@ -1090,7 +1248,7 @@ typedef struct {
 } espial_selector;
 
 /**
- * An auditable event: a packet was dropped (RFC 4301 section 5.2).
+ * An auditable event: a packet was dropped (RFC 4301 section 5.2), or an SA has reached a soft limit.
  */
 typedef struct {
     /**
@@ -1106,7 +1264,7 @@ typedef struct {
      */
     uint64_t time_ms;
     /**
-     * ESPIAL_DROP_*.
+     * ESPIAL_DROP_*; 0 for a notice.
      */
     uint8_t reason;
     /**
@@ -1118,9 +1276,9 @@ typedef struct {
      */
     uint8_t spi_class;
     /**
-     * 0.
+     * ESPIAL_NOTICE_*: what is told if no packet was dropped.
      */
-    uint8_t reserved;
+    uint8_t notice;
     /**
      * Events of the same kind that were suppressed since the last one that was not.
      */
@@ -1161,6 +1319,10 @@ typedef struct {
      * The selector that field speaks of; family 0 = none.
      */
     espial_selector nearest;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
 } espial_event;
 
 /**
@@ -1340,6 +1502,13 @@ const char *espial_mode_name(uint32_t mode);
 const char *espial_spi_class_name(uint32_t spi_class);
 
 /**
+ * The name of an ESPIAL_NOTICE_* notice; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_notice_name(uint32_t notice);
+
+/**
  * Octets of memory that a gateway of this capacity needs.
  *
  * Thread: any.
@@ -1358,7 +1527,8 @@ size_t espial_gateway_align(void);
 /**
  * Makes an empty gateway in the caller's memory, of len octets at mem.
  *
- * The seed is 128 bits that peers do not know: it keys the hash of the SPI table. The memory is the
+ * The seed is 128 bits that peers do not know: it keys the hash of the SPI table, and the SPIs that the
+ * gateway chooses follow from it. The memory is the
  * library's until espial_gateway_release(), and must not move. Nothing is allocated, now or later.
  *
  * Thread: any.
@@ -1401,6 +1571,62 @@ int32_t espial_gateway_new(const espial_capacity *capacity,
  * Errors: those of espial_gateway_release(); nothing is freed then.
  */
 int32_t espial_gateway_free(espial_gateway *gateway);
+
+/**
+ * Octets of memory that a gateway needs to grow to a capacity: to be aligned like that of the gateway.
+ * capacity is the whole, not what is added.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE; ESPIAL_ERANGE, ESPIAL_EGROW as
+ * espial_gateway_grow().
+ */
+int32_t espial_gateway_growth_size(espial_gateway *gateway,
+                                   const espial_capacity *capacity,
+                                   size_t *size);
+
+/**
+ * Makes room for as many SAs as a capacity says, in more memory of the caller's, of len octets at mem. SAs
+ * stay where they are, handles stay valid and workers go on; packets find the larger tables with one
+ * store. All memory stays in use, that of before too, until the gateway is released; mem is then the
+ * caller's again, as it is if the call fails.
+ *
+ * Of the capacity sas, sas_dst, sas_dst_src, sas_allocated and replay_window are read. None may be less
+ * than it was; replay_window must be the same; sas_dst and sas_dst_src can grow only if one of them was
+ * not 0 at first; sas_allocated to eight times its first value, as far as 2^22. Seven times in all.
+ *
+ * Thread: one writer. Takes time linear in the SAs; workers do not wait.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE; ESPIAL_ERANGE: it does not fit this
+ * machine; ESPIAL_EGROW: not like that, or not again; ESPIAL_EROOM: len is smaller than
+ * espial_gateway_growth_size() says.
+ */
+int32_t espial_gateway_grow(espial_gateway *gateway,
+                            void *mem,
+                            size_t len,
+                            const espial_capacity *capacity);
+
+/**
+ * espial_gateway_grow() of a gateway of espial_gateway_new(), into memory that espial_gateway_free()
+ * frees. Shared library only.
+ *
+ * Thread: one writer.
+ * Errors: those of espial_gateway_growth_size(); ESPIAL_EHANDLE: one of espial_gateway_init() too;
+ * ESPIAL_ENOMEM.
+ */
+int32_t espial_gateway_grow_alloc(espial_gateway *gateway,
+                                  const espial_capacity *capacity);
+
+/**
+ * SAs that there is room for: those found by SPI alone, by SPI and destination, by SPI, destination and
+ * source, and those whose SPIs are chosen here.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_gateway_sa_limits(espial_gateway *gateway,
+                                 uint32_t *sas,
+                                 uint32_t *sas_dst,
+                                 uint32_t *sas_dst_src,
+                                 uint32_t *sas_allocated);
 
 /**
  * Octets of memory that a worker needs.
@@ -1575,10 +1801,49 @@ int32_t espial_gateway_counts(espial_gateway *gateway,
                               espial_counts *counts);
 
 /**
+ * Chooses an SPI for an SA that is being negotiated, unpredictable and not below 256. Packets that come
+ * before its SA are dropped as ESPIAL_SPI_CLASS_LARVAL. espial_sa_add() with this SPI, this protocol and
+ * ESPIAL_SCOPE_SPI brings the SA to life; espial_spi_release() gives the SPI back instead. ipsec is
+ * ESPIAL_IPSEC_*, now_ms the caller's clock.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE; ESPIAL_EFULL: as many as
+ * espial_capacity.sas_allocated are in use; ESPIAL_EQUARANTINE: the others were a short time ago;
+ * ESPIAL_EBUSY.
+ */
+int32_t espial_spi_reserve(espial_gateway *gateway,
+                           uint32_t ipsec,
+                           uint64_t now_ms,
+                           uint32_t *spi);
+
+/**
+ * Gives back a reserved SPI whose negotiation failed. It is quarantined too: the peer knows it.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE; ESPIAL_ESTALE: not reserved, or its
+ * SA lives.
+ */
+int32_t espial_spi_release(espial_gateway *gateway,
+                           uint32_t ipsec,
+                           uint32_t spi,
+                           uint64_t now_ms);
+
+/**
+ * How long an SPI that this gateway chose is not used again after its SA was deleted, in milliseconds;
+ * 10000 until this is called. Longer than packets are on their way.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_spi_set_quarantine(espial_gateway *gateway,
+                                  uint64_t ms);
+
+/**
  * Adds an SA to a published Child SA; packets find it from now on.
  *
  * Thread: one writer.
  * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE, ESPIAL_EVALUE, ESPIAL_EKEY;
+ * ESPIAL_ERANGE: replay_value is no high half; ESPIAL_EWINDOW: replay_window is above the capacity;
  * ESPIAL_ESTALE: the Child SA is gone; ESPIAL_EUNPUBLISHED; ESPIAL_EDUPLICATE; ESPIAL_EFULL;
  * ESPIAL_EBUCKET; ESPIAL_EBUSY.
  */
@@ -1637,7 +1902,35 @@ int32_t espial_sa_key_of(espial_gateway *gateway, espial_sa sa, espial_sa_key *k
 int32_t espial_sa_counts(espial_gateway *gateway, espial_sa sa, espial_counts *counts);
 
 /**
- * Judges a packet that starts at its IP header: which SA is it on?
+ * What a live SA has seen so far: for another node to take it over. state->size is set by the caller.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE, ESPIAL_ESTALE.
+ */
+int32_t espial_sa_state_of(espial_gateway *gateway,
+                           espial_sa sa,
+                           espial_sa_state *state);
+
+/**
+ * The next SA whose soft or hard limit in time has passed, or that has reached another hard limit: also
+ * where no packets arrive. It looks at slots indexes from *from on, and moves *from on; *due is
+ * ESPIAL_DUE_*, and *sa none if there was none among them. Begin with *from = 0 and go on until it is
+ * UINT32_MAX. No event is made; an SA is named as ESPIAL_DUE_SOFT until an event has told of a soft limit.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_sa_next_due(espial_gateway *gateway,
+                           uint32_t slots,
+                           uint64_t now_ms,
+                           uint32_t *from,
+                           espial_sa *sa,
+                           uint32_t *due);
+
+/**
+ * Judges a packet that starts at its IP header: which SA is it on? With anti-replay its sequence number
+ * is tested here, and seen when it is checked; with extended sequence numbers
+ * espial_arrival.outer.sequence_high is set.
  *
  * now_ms is the caller's monotonic clock, interface the caller's number that events repeat. The octets
  * are not kept.
@@ -1667,7 +1960,7 @@ int32_t espial_worker_arrive_burst(espial_worker *worker,
 
 /**
  * Looks the SA up for headers that the host has read itself, or that came in a TCP stream
- * (espial_class.outer).
+ * (espial_class.outer). Its sequence_high is not read.
  *
  * Thread: owner only.
  * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EVALUE: a family, protocol or encapsulation
@@ -1680,7 +1973,46 @@ int32_t espial_worker_lookup(espial_worker *worker,
                              espial_arrival *arrival);
 
 /**
- * Judges an opened packet: may it be on this SA?
+ * espial_worker_lookup() for count headers, at most ESPIAL_BURST_MAX, into as many arrivals.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. No packet is judged
+ * then.
+ */
+int32_t espial_worker_lookup_burst(espial_worker *worker,
+                                   const espial_outer *outers,
+                                   size_t count,
+                                   uint64_t now_ms,
+                                   uint32_t interface,
+                                   espial_arrival *arrivals);
+
+/**
+ * The SAs of count SPIs alone, at most ESPIAL_BURST_MAX, into as many sas; *found says how many there
+ * are. For hosts that only want the table: nothing is judged, counted or told. An SA that is none stands
+ * where no SA has the SPI, where keys with addresses share it, or where it is larval;
+ * espial_worker_lookup() tells these apart. ipsec is ESPIAL_IPSEC_*, for all of them.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE.
+ */
+int32_t espial_worker_find_spis(espial_worker *worker,
+                                uint32_t ipsec,
+                                const uint32_t *spis,
+                                size_t count,
+                                espial_sa *sas,
+                                size_t *found);
+
+/**
+ * The SA of one SPI alone, or none, as espial_worker_find_spis().
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_worker_find_spi(espial_worker *worker, uint32_t ipsec, uint32_t spi, espial_sa *sa);
+
+/**
+ * Judges an opened packet: may it be on this SA? Whatever the answer, its sequence number is seen and it
+ * counts against the SA's limits from now on: call it once, for a packet that is authentic.
  *
  * Thread: owner only.
  * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Treat them as a drop.
@@ -1766,7 +2098,8 @@ int32_t espial_worker_set_event_budget(espial_worker *worker,
 
 /**
  * Takes the oldest events, at most room of them, into the caller's array; *count says how many.
- * events[0].size is set by the caller and is the size of every element. A worker keeps 16 events.
+ * events[0].size is set by the caller and is the size of every element. A worker keeps 20 events, 4 of each
+ * kind.
  *
  * Thread: owner only.
  * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE. No event is taken then.

@@ -6,6 +6,7 @@
 )]
 
 use espial::counters::Counts;
+use espial::headers::Spi;
 use espial::selector::TrafficSelector;
 
 use crate::convert;
@@ -213,10 +214,68 @@ pub unsafe extern "C" fn espial_gateway_counts(
     })
 }
 
+/// Chooses an SPI for an SA that is being negotiated, unpredictable and not below 256. Packets that come
+/// before its SA are dropped as ESPIAL_SPI_CLASS_LARVAL. espial_sa_add() with this SPI, this protocol and
+/// ESPIAL_SCOPE_SPI brings the SA to life; espial_spi_release() gives the SPI back instead. ipsec is
+/// ESPIAL_IPSEC_*, now_ms the caller's clock.
+///
+/// Thread: one writer.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE; ESPIAL_EFULL: as many as
+/// espial_capacity.sas_allocated are in use; ESPIAL_EQUARANTINE: the others were a short time ago;
+/// ESPIAL_EBUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_spi_reserve(
+    gateway: *mut espial_gateway,
+    ipsec: u32,
+    now_ms: u64,
+    spi: *mut u32,
+) -> i32 {
+    call!(|c| {
+        let writer = c.writer(gateway)?;
+        let ipsec = convert::protocol(ipsec)?;
+        let spi = c.out(spi)?;
+        spi.set(writer.control.reserve_spi(ipsec, now_ms)?.0);
+        Ok(())
+    })
+}
+
+/// Gives back a reserved SPI whose negotiation failed. It is quarantined too: the peer knows it.
+///
+/// Thread: one writer.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE; ESPIAL_ESTALE: not reserved, or its
+/// SA lives.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_spi_release(
+    gateway: *mut espial_gateway,
+    ipsec: u32,
+    spi: u32,
+    now_ms: u64,
+) -> i32 {
+    call!(|c| {
+        let writer = c.writer(gateway)?;
+        let ipsec = convert::protocol(ipsec)?;
+        Ok(writer.control.release_spi(ipsec, Spi(spi), now_ms)?)
+    })
+}
+
+/// How long an SPI that this gateway chose is not used again after its SA was deleted, in milliseconds;
+/// 10000 until this is called. Longer than packets are on their way.
+///
+/// Thread: one writer.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_spi_set_quarantine(gateway: *mut espial_gateway, ms: u64) -> i32 {
+    call!(|c| {
+        c.writer(gateway)?.control.set_spi_quarantine(ms);
+        Ok(())
+    })
+}
+
 /// Adds an SA to a published Child SA; packets find it from now on.
 ///
 /// Thread: one writer.
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE, ESPIAL_EVALUE, ESPIAL_EKEY;
+/// ESPIAL_ERANGE: replay_value is no high half; ESPIAL_EWINDOW: replay_window is above the capacity;
 /// ESPIAL_ESTALE: the Child SA is gone; ESPIAL_EUNPUBLISHED; ESPIAL_EDUPLICATE; ESPIAL_EFULL;
 /// ESPIAL_EBUCKET; ESPIAL_EBUSY.
 #[unsafe(no_mangle)]
@@ -325,6 +384,55 @@ pub unsafe extern "C" fn espial_sa_counts(
         let writer = c.writer(gateway)?;
         let counts = CountsOut::new(&c, counts)?;
         counts.set(&writer.control.sa_counts(sa.into())?, 0, 0);
+        Ok(())
+    })
+}
+
+/// What a live SA has seen so far: for another node to take it over. state->size is set by the caller.
+///
+/// Thread: one writer.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE, ESPIAL_ESTALE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_sa_state_of(
+    gateway: *mut espial_gateway,
+    sa: espial_sa,
+    state: *mut espial_sa_state,
+) -> i32 {
+    call!(|c| {
+        let writer = c.writer(gateway)?;
+        let state = c.out(state)?;
+        let size = state.size(&c)?;
+        let seen = writer.control.sa_state(sa.into())?;
+        state.set_versioned(size, &convert::sa_state_codes(&seen, size));
+        Ok(())
+    })
+}
+
+/// The next SA whose soft or hard limit in time has passed, or that has reached another hard limit: also
+/// where no packets arrive. It looks at slots indexes from *from on, and moves *from on; *due is
+/// ESPIAL_DUE_*, and *sa none if there was none among them. Begin with *from = 0 and go on until it is
+/// UINT32_MAX. No event is made; an SA is named as ESPIAL_DUE_SOFT until an event has told of a soft limit.
+///
+/// Thread: one writer.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_sa_next_due(
+    gateway: *mut espial_gateway,
+    slots: u32,
+    now_ms: u64,
+    from: *mut u32,
+    sa: *mut espial_sa,
+    due: *mut u32,
+) -> i32 {
+    call!(|c| {
+        let writer = c.writer(gateway)?;
+        let mut next = c.read(from.cast_const())?;
+        let (from, sa, due) = (c.out(from)?, c.out(sa)?, c.out(due)?);
+        let found = writer.control.next_due_sa(&mut next, slots, now_ms);
+        let (found, how) = convert::due_codes(found);
+        from.set(next);
+        sa.set(found);
+        due.set(how);
         Ok(())
     })
 }

@@ -5,13 +5,15 @@
 
 use core::net::IpAddr;
 
+use espial::control::{Due, SaState};
 use espial::counters::Counts;
-use espial::event::Event;
+use espial::event::{Cause, Event};
 use espial::headers::{
     Encap, Endpoints, Fragment, InnerHeaders, Ipsec, NextLayer, Outer, OuterHeaders, Spi,
 };
 use espial::inbound::Arrival;
-use espial::sad::{SaId, SaKey, SaMode, Scope};
+use espial::sad::replay::MAX_WINDOW;
+use espial::sad::{Lifetime, Limit, LimitKind, Replay, ReplayStart, SaId, SaKey, SaMode, Scope};
 use espial::selector::{AddrRange, PortRange, Selector, TrafficSelector};
 use espial::verdict::{Decision, Field, Mode, Modes, Reason, SpiClass, Verdict};
 use espial::{Capacity, ChildId, SaParams, TunnelId};
@@ -43,6 +45,7 @@ const _: () = {
     assert!(is(env!("CARGO_PKG_VERSION_MINOR"), ESPIAL_VERSION_MINOR));
     assert!(is(env!("CARGO_PKG_VERSION_PATCH"), ESPIAL_VERSION_PATCH));
     assert!(ESPIAL_MODES == Mode::ALL.len());
+    assert!(ESPIAL_WINDOW_MAX == MAX_WINDOW);
 };
 
 pub fn capacity(c: &espial_capacity) -> Capacity {
@@ -53,6 +56,8 @@ pub fn capacity(c: &espial_capacity) -> Capacity {
         sas: c.sas,
         sas_dst: c.sas_dst,
         sas_dst_src: c.sas_dst_src,
+        sas_allocated: c.sas_allocated,
+        replay_window: c.replay_window,
         workers: c.workers,
     }
 }
@@ -106,12 +111,17 @@ pub fn modes(bits: u32) -> Result<Modes, Status> {
     u8::try_from(bits).ok().and_then(Modes::from_bits).ok_or(VALUE)
 }
 
-pub fn ipsec(code: u8) -> Result<Ipsec, Status> {
+fn ipsec(code: u8) -> Result<Ipsec, Status> {
     match code {
         ESPIAL_IPSEC_ESP => Ok(Ipsec::Esp),
         ESPIAL_IPSEC_AH => Ok(Ipsec::Ah),
         _ => Err(VALUE),
     }
+}
+
+/// ESPIAL_IPSEC_* as an argument of a call.
+pub fn protocol(code: u32) -> Result<Ipsec, Status> {
+    ipsec(u8::try_from(code).map_err(|_| VALUE)?)
 }
 
 fn ipsec_code(ipsec: Ipsec) -> u8 {
@@ -236,7 +246,51 @@ pub fn sa_params(params: &espial_sa_params) -> Result<SaParams, Status> {
         (ESPIAL_SA_TRANSPORT, 0) => SaMode::Transport,
         _ => return Err(VALUE),
     };
-    Ok(SaParams { key: sa_key(&params.key)?, mode, encap: encap(params.encap)? })
+    let limit = |packets, octets, at_ms| {
+        let some = |limit: u64| (limit != 0).then_some(limit);
+        Limit { packets: some(packets), octets: some(octets), at_ms: some(at_ms) }
+    };
+    Ok(SaParams {
+        key: sa_key(&params.key)?,
+        mode,
+        encap: encap(params.encap)?,
+        replay: replay(params)?,
+        lifetime: Lifetime {
+            soft: limit(params.soft_packets, params.soft_octets, params.soft_ms),
+            hard: limit(params.hard_packets, params.hard_octets, params.hard_ms),
+        },
+    })
+}
+
+fn replay(params: &espial_sa_params) -> Result<Replay, Status> {
+    let esn = match (params.esn, params.replay_reserved) {
+        (0, 0) => false,
+        (1, 0) => true,
+        _ => return Err(VALUE),
+    };
+    let start = match params.replay_start {
+        ESPIAL_REPLAY_START_HIGH => {
+            let high = u32::try_from(params.replay_value).map_err(|_| Status(ESPIAL_ERANGE))?;
+            ReplayStart::High(high)
+        }
+        ESPIAL_REPLAY_START_TOP => ReplayStart::Top(params.replay_value),
+        _ => return Err(VALUE),
+    };
+    Ok(Replay { window: params.replay_window, esn, start })
+}
+
+pub fn sa_state_codes(state: &SaState, size: usize) -> espial_sa_state {
+    let SaState { top, packets, octets } = *state;
+    espial_sa_state { size: size as u32, reserved: 0, top, packets, octets }
+}
+
+/// The SA that is due, and how.
+pub fn due_codes(due: Option<(SaId, Due)>) -> (espial_sa, u32) {
+    match due {
+        None => (NO_SA, ESPIAL_DUE_NONE),
+        Some((sa, Due::Soft)) => (sa.into(), ESPIAL_DUE_SOFT),
+        Some((sa, Due::Hard)) => (sa.into(), ESPIAL_DUE_HARD),
+    }
 }
 
 #[inline]
@@ -247,12 +301,19 @@ pub fn outer(o: &espial_outer) -> Result<OuterHeaders, Status> {
         encap: encap(o.encap)?,
         spi: Spi(o.spi),
         sequence: o.sequence,
+        sequence_high: o.sequence_high,
         sport: o.sport,
         dport: o.dport,
         offset: o.offset,
         octets: o.octets,
         flow_label: o.flow_label,
     })
+}
+
+/// The headers of a packet that is not looked up yet: nobody has guessed a high half.
+#[inline]
+pub fn arriving(o: &espial_outer) -> Result<OuterHeaders, Status> {
+    Ok(OuterHeaders { sequence_high: 0, ..outer(o)? })
 }
 
 #[inline]
@@ -265,6 +326,7 @@ pub fn outer_codes(outer: &OuterHeaders) -> espial_outer {
         reserved: 0,
         spi: outer.spi.0,
         sequence: outer.sequence,
+        sequence_high: outer.sequence_high,
         sport: outer.sport,
         dport: outer.dport,
         offset: outer.offset,
@@ -282,6 +344,7 @@ const NO_OUTER: espial_outer = espial_outer {
     reserved: 0,
     spi: 0,
     sequence: 0,
+    sequence_high: 0,
     sport: 0,
     dport: 0,
     offset: 0,
@@ -392,6 +455,14 @@ fn spi_class_codes(class: Option<SpiClass>) -> (u8, u32) {
     }
 }
 
+pub fn notice_code(kind: LimitKind) -> u8 {
+    match kind {
+        LimitKind::Packets => ESPIAL_NOTICE_SOFT_PACKETS,
+        LimitKind::Octets => ESPIAL_NOTICE_SOFT_OCTETS,
+        LimitKind::Time => ESPIAL_NOTICE_SOFT_TIME,
+    }
+}
+
 fn traffic_code(outer: &Outer) -> u8 {
     match outer {
         Outer::Ipsec(_) => ESPIAL_TRAFFIC_IPSEC,
@@ -487,7 +558,13 @@ pub fn verdict_codes(verdict: &Verdict) -> espial_verdict {
 }
 
 pub fn event_codes(event: &Event, size: u32) -> espial_event {
-    let (spi_class, deleted_ago_ms) = spi_class_codes(event.refusal.spi_class);
+    let refusal = event.refusal();
+    let (spi_class, deleted_ago_ms) =
+        spi_class_codes(refusal.and_then(|refusal| refusal.spi_class));
+    let notice = match event.cause {
+        Cause::Drop(_) => ESPIAL_NOTICE_NONE,
+        Cause::SoftLifetime(kind) => notice_code(kind),
+    };
     let (tunnel, child) = match event.arrived {
         Some((tunnel, child)) => (tunnel.into(), child.into()),
         None => (NO_TUNNEL, NO_CHILD),
@@ -496,20 +573,21 @@ pub fn event_codes(event: &Event, size: u32) -> espial_event {
         size,
         interface: event.interface,
         time_ms: event.time_ms,
-        reason: event.refusal.reason.code(),
-        field: field_code(event.refusal.field),
+        reason: refusal.map_or(ESPIAL_DROP_NONE, |refusal| refusal.reason.code()),
+        field: field_code(refusal.and_then(|refusal| refusal.field)),
         spi_class,
-        reserved: 0,
+        notice,
         suppressed: event.suppressed,
         deleted_ago_ms,
-        nearest_index: event.refusal.nearest_index,
+        nearest_index: refusal.map_or(0, |refusal| refusal.nearest_index),
         sa: event.sa.map_or(NO_SA, Into::into),
         tunnel,
         child,
-        belongs_to: event.refusal.belongs_to.map_or(NO_CHILD, Into::into),
+        belongs_to: refusal.and_then(|refusal| refusal.belongs_to).map_or(NO_CHILD, Into::into),
         outer: event.outer.as_ref().map_or(NO_OUTER, outer_codes),
         inner: event.inner.as_ref().map_or(NO_INNER, inner_codes),
         nearest: event.nearest.as_ref().map_or(NO_SELECTOR, selector_codes),
+        reserved: 0,
     }
 }
 

@@ -11,8 +11,9 @@
 //!   `release` takes it away first.
 //! - H3: a [`Writer`] is borrowed only for calls of the class "one writer", a worker only for calls
 //!   of its owner: the contract says that there is one of each at a time.
-//! - H4: what lies in a gateway's memory is used only until that gateway is released, and it is
-//!   not released before its workers. So the lifetime written there may be `'static`.
+//! - H4: what lies in a gateway's memory, that which it grew into included, is used only until that
+//!   gateway is released, and it is not released before its workers. So the lifetime written there
+//!   may be `'static`.
 #![allow(unsafe_code, reason = "this is the place for it")]
 #![allow(non_camel_case_types, reason = "they are the names in C")]
 
@@ -56,8 +57,8 @@ pub unsafe trait Plain: Copy {}
 /// # Safety
 /// `repr(C)` with a first field `size: u32`.
 pub unsafe trait Versioned: Plain {
-    /// Octets of its first published form.
-    const OLDEST: usize;
+    /// Octets of each of its published forms; the last is this library's.
+    const SIZES: &[usize];
 }
 
 macro_rules! plain {
@@ -72,16 +73,26 @@ plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, 
 plain!(espial_verdict, espial_ike, espial_frame);
 
 macro_rules! versioned {
-    ($($name:ty: $oldest:literal),* $(,)?) => {$(
+    ($($name:ty: [$($size:literal),*]),* $(,)?) => {$(
         plain!($name);
         // SAFETY: the first field is `size: u32` (types.rs, I2).
         unsafe impl Versioned for $name {
-            const OLDEST: usize = $oldest;
+            const SIZES: &[usize] = &[$($size),*];
         }
-        const _: () = assert!(offset_of!($name, size) == 0 && $oldest <= size_of::<$name>());
+        const _: () = {
+            let [.., newest] = *<$name as Versioned>::SIZES else { panic!() };
+            assert!(offset_of!($name, size) == 0 && newest == size_of::<$name>());
+            $(assert!(size_of::<u32>() <= $size && $size <= newest);)*
+        };
     )*};
 }
-versioned!(espial_capacity: 32, espial_sa_params: 48, espial_event: 240, espial_counts: 624);
+versioned! {
+    espial_capacity: [32, 40],
+    espial_sa_params: [48, 112],
+    espial_sa_state: [32],
+    espial_event: [248],
+    espial_counts: [624],
+}
 
 /// The memory of the one who called, for the time of the call.
 pub struct Caller<'c> {
@@ -112,9 +123,10 @@ impl<'c> Caller<'c> {
         Ok(unsafe { at.read() })
     }
 
-    /// A copy of an input that says how long it is; fields that it does not have are zero.
+    /// A copy of an input that says how long it is; fields that it does not have are zero. It need
+    /// only be aligned for its size: an older form may have had no larger field.
     pub fn read_versioned<T: Versioned>(&self, at: *const T) -> Result<T, Status> {
-        let at = self.tested(at)?;
+        let at = self.tested(at.cast::<u32>())?.cast::<T>();
         let size = self.size_field(at)?;
         let mut value = MaybeUninit::<T>::zeroed();
         // SAFETY: `size` octets are live by the contract of `new`, and at most those of a T.
@@ -127,11 +139,7 @@ impl<'c> Caller<'c> {
     fn size_field<T: Versioned>(&self, at: NonNull<T>) -> Result<usize, Status> {
         // SAFETY: a T starts with a u32, and at least that is live by the contract of `new`.
         let size = unsafe { at.cast::<u32>().read() } as usize;
-        if (T::OLDEST..=size_of::<T>()).contains(&size) {
-            Ok(size)
-        } else {
-            Err(Status(ESPIAL_ESIZE))
-        }
+        if T::SIZES.contains(&size) { Ok(size) } else { Err(Status(ESPIAL_ESIZE)) }
     }
 
     /// An array of inputs, in the caller's memory. (NULL, 0) is an empty one.
@@ -263,13 +271,35 @@ impl<'c> Caller<'c> {
             owned: if owned { plan.total } else { 0 },
             tables,
             attached,
-            writer: UnsafeCell::new(Writer { control, scratch }),
+            writer: UnsafeCell::new(Writer {
+                control,
+                scratch,
+                #[cfg(feature = "alloc")]
+                grown: owned::Grown::default(),
+            }),
         };
         // SAFETY: the plan starts with room for the handle, aligned.
         unsafe { handle.write(whole) };
         // SAFETY: just written.
         unsafe { handle.as_ref() }.magic.store(GATEWAY, Ordering::Release);
         Ok(handle.as_ptr())
+    }
+
+    /// Grows a gateway into `len` octets at `at`.
+    pub fn grow_gateway(
+        &self,
+        handle: *mut espial_gateway,
+        at: *mut c_void,
+        len: usize,
+        capacity: &Capacity,
+    ) -> Result<(), Status> {
+        let writer = self.writer(handle)?;
+        let octets = writer.control.octets_to_grow(capacity)?;
+        let at = self.memory(at, len, octets)?.cast::<MaybeUninit<u8>>();
+        // SAFETY: the caller's `len >= octets` octets, which nobody else has; the library's until the
+        // release (H4), or, if the call fails, no longer than that.
+        let memory = unsafe { from_raw_parts_mut(at.as_ptr(), octets) };
+        Ok(writer.control.grow_in(memory, capacity)?)
     }
 
     /// Takes a gateway out of use; `owned` must say where its memory came from. Returns the octets
@@ -491,6 +521,9 @@ pub struct Writer {
     pub control: Control<'static>,
     /// Room for the selectors of one Child SA: local ones in the first half, remote in the second.
     pub scratch: &'static mut [TrafficSelector],
+    /// Memory that `espial_gateway_grow_alloc` added.
+    #[cfg(feature = "alloc")]
+    grown: owned::Grown,
 }
 
 /// A gateway: every table, in one piece of memory. Opaque.
@@ -562,6 +595,9 @@ impl Plan {
 mod owned {
     //! Memory of the library's own.
     use core::alloc::Layout;
+    use core::mem::size_of;
+    use core::ptr::{NonNull, null_mut};
+    use core::sync::atomic::{AtomicPtr, Ordering};
 
     use super::{ALIGNMENT, Status};
     use crate::types::{ESPIAL_ENOMEM, ESPIAL_ERANGE};
@@ -588,6 +624,69 @@ mod owned {
             unsafe { std::alloc::dealloc(memory, layout) };
         }
     }
+
+    /// Pieces of memory that a gateway grew into, newest first. Touched by the one writer only.
+    #[derive(Default)]
+    pub struct Grown(AtomicPtr<Piece>);
+
+    /// What stands at the start of a piece.
+    struct Piece {
+        next: *mut Piece,
+        /// Octets of all of it.
+        octets: usize,
+    }
+
+    const _: () = assert!(size_of::<Piece>() <= ALIGNMENT);
+
+    /// A piece that no gateway keeps yet.
+    pub struct NewPiece {
+        at: NonNull<u8>,
+        octets: usize,
+    }
+
+    impl NewPiece {
+        /// Allocates a piece with room for `len` octets.
+        pub fn new(len: usize) -> Result<Self, Status> {
+            let octets = len.checked_add(ALIGNMENT).ok_or(Status(ESPIAL_ERANGE))?;
+            let at = NonNull::new(allocate(octets)?).ok_or(Status(ESPIAL_ENOMEM))?;
+            Ok(Self { at, octets })
+        }
+
+        /// Its `len` octets, aligned.
+        pub fn room(&self) -> *mut u8 {
+            // SAFETY: `ALIGNMENT` octets stand in front of the room.
+            unsafe { self.at.add(ALIGNMENT) }.as_ptr()
+        }
+
+        /// Gives it back.
+        pub fn free(self) {
+            // SAFETY: came from `allocate` with so many octets, and nobody keeps it.
+            unsafe { free(self.at.as_ptr(), self.octets) };
+        }
+    }
+
+    impl Grown {
+        /// Keeps a piece.
+        pub fn keep(&mut self, piece: NewPiece) {
+            let at = piece.at.cast::<Piece>();
+            let next = *self.0.get_mut();
+            // SAFETY: a piece starts with room for this, aligned.
+            unsafe { at.write(Piece { next, octets: piece.octets }) };
+            self.0.store(at.as_ptr(), Ordering::Relaxed);
+        }
+
+        /// The pieces, to be freed.
+        pub fn take(&mut self) -> impl Iterator<Item = NewPiece> + use<> {
+            let mut next = core::mem::replace(self.0.get_mut(), null_mut());
+            core::iter::from_fn(move || {
+                let at = NonNull::new(next)?;
+                // SAFETY: `keep` wrote it, and it is freed after this.
+                let piece = unsafe { at.read() };
+                next = piece.next;
+                Some(NewPiece { at: at.cast(), octets: piece.octets })
+            })
+        }
+    }
 }
 
 #[cfg(feature = "alloc")]
@@ -606,9 +705,32 @@ impl Caller<'_> {
         })
     }
 
+    /// Grows a gateway of [`Caller::new_gateway`] into memory of its own.
+    pub fn grow_gateway_alloc(
+        &self,
+        handle: *mut espial_gateway,
+        capacity: &Capacity,
+    ) -> Result<(), Status> {
+        if self.gateway(handle)?.owned == 0 {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        let octets = self.writer(handle)?.control.octets_to_grow(capacity)?;
+        let piece = owned::NewPiece::new(octets)?;
+        match self.grow_gateway(handle, piece.room().cast(), octets, capacity) {
+            Ok(()) => self.writer(handle)?.grown.keep(piece),
+            Err(status) => {
+                piece.free();
+                return Err(status);
+            }
+        }
+        Ok(())
+    }
+
     /// Releases a gateway of [`Caller::new_gateway`] and its memory.
     pub fn free_gateway(&self, handle: *mut espial_gateway) -> Result<(), Status> {
+        let writer = self.writer(handle)?;
         let octets = self.release_gateway(handle, true)?;
+        writer.grown.take().for_each(owned::NewPiece::free);
         // SAFETY: the gateway says that it was allocated with so many octets, and is released.
         unsafe { owned::free(handle.cast(), octets) };
         Ok(())

@@ -72,7 +72,7 @@ fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bool {
     let octets = room.as_mut_ptr().cast::<u8>();
     unsafe { octets.write_bytes(0xa5, size_of::<T>()) };
     let status = call(room.as_mut_ptr());
-    assert!((0..=ESPIAL_ESTREAM).contains(&status), "status {status}");
+    assert!((0..=ESPIAL_EGROW).contains(&status), "status {status}");
     if status == ESPIAL_OK {
         *out = unsafe { room.assume_init() };
     } else {
@@ -80,6 +80,33 @@ fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bool {
         assert!(left.iter().all(|octet| *octet == 0xa5), "an output was written though {status}");
     }
     status == ESPIAL_OK
+}
+
+const ANY: espial_ts = espial_ts {
+    family: ESPIAL_FAMILY_V4,
+    protocol: 0,
+    port_lo: 0,
+    port_hi: u16::MAX,
+    reserved: 0,
+    addr_lo: [0; 16],
+    addr_hi: [255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// An SA for `spi`, to be spoilt.
+fn plausible_sa(spi: u32) -> espial_sa_params {
+    let mut params: espial_sa_params = unsafe { zeroed() };
+    params.size = size_of::<espial_sa_params>() as u32;
+    params.mode = ESPIAL_SA_TUNNEL;
+    params.key.spi = spi;
+    params.key.ipsec = ESPIAL_IPSEC_ESP;
+    params.key.scope = ESPIAL_SCOPE_SPI;
+    params
+}
+
+/// The SPI of a live SA.
+fn key_of(gateway: *mut espial_gateway, sa: espial_sa) -> Option<u32> {
+    let mut key: espial_sa_key = unsafe { zeroed() };
+    call(&mut key, |out| unsafe { espial_sa_key_of(gateway, sa, out) }).then_some(key.spi)
 }
 
 #[repr(C, align(64))]
@@ -98,6 +125,8 @@ pub(crate) fn calls(input: &[u8]) {
         sas_dst: 2,
         sas_dst_src: 2,
         workers: 2,
+        sas_allocated: 4,
+        replay_window: 64,
     };
     // Small enough that an accepted size is really there.
     let mut memory = vec![Line([0; 64]); 4096];
@@ -129,9 +158,28 @@ pub(crate) fn calls(input: &[u8]) {
     let mut sa: espial_sa = unsafe { zeroed() };
     let mut outer: espial_outer = unsafe { zeroed() };
     let mut added = 0;
+    // SPIs that the gateway chose, and memory that it may have grown into.
+    let mut chosen = [0_u32; 4];
+    let mut grown: Vec<Vec<Line>> = Vec::new();
+    // Mostly from a gateway with an SA: few inputs would get as far by themselves.
+    if choices.octet() % 8 != 0 {
+        let done = call(&mut tunnel, |out| unsafe { espial_tunnel_add(gateway, 0, 0, out) })
+            && call(&mut child, |out| unsafe {
+                espial_child_add(gateway, tunnel, &ANY, 1, &ANY, 1, out)
+            })
+            && call(&mut (), |_| unsafe { espial_gateway_publish(gateway) });
+        let spi = &mut chosen[0];
+        let esp = u32::from(ESPIAL_IPSEC_ESP);
+        let reserved = call(spi, |out| unsafe { espial_spi_reserve(gateway, esp, 0, out) });
+        let mut params = plausible_sa(if reserved { *spi } else { 0x100 });
+        params.replay_window = u32::from(choices.octet() % 2) * 64;
+        params.soft_packets = u64::from(choices.octet() % 4);
+        let add = |out| unsafe { espial_sa_add(gateway, child, &params, out) };
+        added += u32::from(done && call(&mut sa, add));
+    }
     while !choices.0.is_empty() {
         let now_ms = choices.number();
-        match choices.octet() % 14 {
+        match choices.octet() % 22 {
             0 => {
                 let (mode, shadow) = (choices.number() as u32, choices.number() as u32);
                 call(&mut tunnel, |out| unsafe { espial_tunnel_add(gateway, mode, shadow, out) });
@@ -142,17 +190,8 @@ pub(crate) fn calls(input: &[u8]) {
                 call(&mut (), |_| unsafe { espial_tunnel_set_mode(gateway, tunnel, mode, shadow) });
             }
             2 | 3 => {
-                let ts = espial_ts {
-                    family: ESPIAL_FAMILY_V4,
-                    protocol: 0,
-                    port_lo: 0,
-                    port_hi: u16::MAX,
-                    reserved: 0,
-                    addr_lo: [0; 16],
-                    addr_hi: [255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-                };
-                let local: Vec<_> = (0..choices.octet() % 4).map(|_| choices.spoil(ts)).collect();
-                let remote: Vec<_> = (0..choices.octet() % 4).map(|_| choices.spoil(ts)).collect();
+                let local: Vec<_> = (0..choices.octet() % 4).map(|_| choices.spoil(ANY)).collect();
+                let remote: Vec<_> = (0..choices.octet() % 4).map(|_| choices.spoil(ANY)).collect();
                 let tunnel = choices.spoil(tunnel);
                 call(&mut child, |out| unsafe {
                     let (l, r) = (local.as_ptr(), remote.as_ptr());
@@ -163,12 +202,24 @@ pub(crate) fn calls(input: &[u8]) {
                 call(&mut (), |_| unsafe { espial_gateway_publish(gateway) });
             }
             5 | 6 => {
-                let mut params: espial_sa_params = unsafe { zeroed() };
-                params.size = size_of::<espial_sa_params>() as u32;
-                params.mode = ESPIAL_SA_TUNNEL;
-                params.key.spi = 0x100 + u32::from(choices.octet() % 4);
-                params.key.ipsec = ESPIAL_IPSEC_ESP;
-                params.key.scope = ESPIAL_SCOPE_SPI;
+                let which = choices.octet();
+                let spi = match chosen.get(usize::from(which % 8)) {
+                    Some(spi) => *spi,
+                    None => 0x100 + u32::from(which % 4),
+                };
+                let mut params = plausible_sa(spi);
+                if choices.octet() % 2 == 0 {
+                    params.replay_window = choices.number() as u32;
+                    params.esn = choices.octet() % 2;
+                    params.replay_start = choices.octet() % 2;
+                    params.replay_value = choices.number();
+                    params.soft_packets = choices.number();
+                    params.soft_octets = choices.number();
+                    params.soft_ms = choices.number();
+                    params.hard_packets = choices.number();
+                    params.hard_octets = choices.number();
+                    params.hard_ms = choices.number();
+                }
                 let (child, params) = (choices.spoil(child), choices.spoil(params));
                 let old = sa;
                 let done = call(&mut sa, |out| unsafe {
@@ -202,7 +253,10 @@ pub(crate) fn calls(input: &[u8]) {
             10 => {
                 let mut packet =
                     vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 50, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
-                packet.extend([0, 0, 1, choices.octet() % 4, 0, 0, 0, 1]);
+                let which = choices.octet();
+                let spi = chosen.get(usize::from(which % 8)).copied();
+                packet.extend(spi.unwrap_or(0x100 + u32::from(which % 4)).to_be_bytes());
+                packet.extend((choices.number() as u32).to_be_bytes());
                 packet.extend(choices.octets());
                 let octets = packet.len() as u16;
                 packet[2..4].copy_from_slice(&octets.to_be_bytes());
@@ -246,10 +300,121 @@ pub(crate) fn calls(input: &[u8]) {
                 };
                 assert!(status != ESPIAL_OK || count <= ESPIAL_BURST_MAX);
             }
-            _ => {
+            13 => {
                 let mut event: espial_event = unsafe { zeroed() };
                 event.size = choices.spoil(size_of::<espial_event>() as u32);
                 call(&mut 0, |count| unsafe { espial_worker_events(worker, &mut event, 1, count) });
+            }
+            14 | 15 => {
+                let ipsec = choices.spoil(u32::from(ESPIAL_IPSEC_ESP));
+                let place = &mut chosen[usize::from(choices.octet() % 4)];
+                let reserve = |out| unsafe { espial_spi_reserve(gateway, ipsec, now_ms, out) };
+                if call(place, reserve) {
+                    assert!(*place > 255, "a reserved SPI was chosen");
+                }
+            }
+            16 => {
+                let ipsec = choices.spoil(u32::from(ESPIAL_IPSEC_ESP));
+                let place = usize::from(choices.octet() % 4);
+                let spi = choices.spoil(chosen[place]);
+                call(&mut (), |_| unsafe { espial_spi_release(gateway, ipsec, spi, now_ms) });
+                let quarantine = choices.number();
+                call(&mut (), |_| unsafe { espial_spi_set_quarantine(gateway, quarantine) });
+            }
+            17 => {
+                let mut state: espial_sa_state = unsafe { zeroed() };
+                state.size = choices.spoil(size_of::<espial_sa_state>() as u32);
+                let sa = choices.spoil(sa);
+                let status = unsafe { espial_sa_state_of(gateway, sa, &mut state) };
+                assert!((0..=ESPIAL_EGROW).contains(&status));
+                let slots = choices.number() as u32;
+                let mut from = choices.number() as u32;
+                let (mut found, mut due) = (sa, 9);
+                let status = unsafe {
+                    espial_sa_next_due(gateway, slots, now_ms, &mut from, &mut found, &mut due)
+                };
+                assert_eq!(status, ESPIAL_OK);
+                assert_eq!(due == ESPIAL_DUE_NONE, found.generation == 0);
+            }
+            18 => {
+                let mut larger = plausible;
+                larger.sas = (choices.number() as u32).wrapping_add(4);
+                larger.sas_allocated = 4 + choices.number() as u32 % 40;
+                let window = usize::from(choices.octet() % 2);
+                larger.replay_window = [64, capacity.replay_window][window];
+                let larger = choices.spoil(larger);
+                let mut needed = 0;
+                call(&mut needed, |out| unsafe {
+                    espial_gateway_growth_size(gateway, &larger, out)
+                });
+                if grown.len() < 3 {
+                    grown.push(vec![Line([0; 64]); 2048]);
+                    let piece = grown.last_mut().unwrap();
+                    let (mem, octets) = (piece.as_mut_ptr().cast(), size_of_val(&piece[..]));
+                    let before = key_of(gateway, sa);
+                    let status = unsafe { espial_gateway_grow(gateway, mem, octets, &larger) };
+                    assert_eq!(status == ESPIAL_OK, needed != 0 && needed <= octets);
+                    assert!(key_of(gateway, sa) == before, "growth changed an SA");
+                }
+                let mut limits = [0; 4];
+                let [a, b, c, d] = &mut limits;
+                let status = unsafe { espial_gateway_sa_limits(gateway, a, b, c, d) };
+                assert_eq!(status, ESPIAL_OK);
+            }
+            19 | 20 => {
+                let count = choices.number() as usize;
+                let any = choices.number() as u32;
+                let spis: [u32; 80] = core::array::from_fn(|i| match chosen.get(i % 6) {
+                    Some(spi) => *spi,
+                    None => any.wrapping_add(i as u32),
+                });
+                let ipsec = choices.spoil(u32::from(ESPIAL_IPSEC_ESP));
+                let mut sas = [espial_sa { index: 0, generation: 0 }; 80];
+                let mut found = 0;
+                let done = call(&mut found, |out| unsafe {
+                    espial_worker_find_spis(
+                        worker,
+                        ipsec,
+                        spis.as_ptr(),
+                        count,
+                        sas.as_mut_ptr(),
+                        out,
+                    )
+                });
+                assert!(!done || count <= ESPIAL_BURST_MAX);
+                let count = if done { count } else { 0 };
+                assert_eq!(sas.iter().filter(|sa| sa.generation != 0).count(), found);
+                for (spi, answer) in spis.iter().zip(&sas).take(count) {
+                    let mut one = *answer;
+                    assert!(call(&mut one, |out| unsafe {
+                        espial_worker_find_spi(worker, ipsec, *spi, out)
+                    }));
+                    assert!((one.index, one.generation) == (answer.index, answer.generation));
+                }
+            }
+            _ => {
+                let count = choices.number() as usize;
+                let outers: [espial_outer; 80] = core::array::from_fn(|i| {
+                    let spi = chosen.get(i % 6).copied().unwrap_or(outer.spi);
+                    let headers = espial_outer { spi, sequence: i as u32, ..outer };
+                    if i < 4 { choices.spoil(headers) } else { headers }
+                });
+                let mut arrivals: [espial_arrival; 80] = unsafe { zeroed() };
+                let status = unsafe {
+                    let (outers, arrivals) = (outers.as_ptr(), arrivals.as_mut_ptr());
+                    espial_worker_lookup_burst(worker, outers, count, now_ms, 0, arrivals)
+                };
+                assert!(status != ESPIAL_OK || count <= ESPIAL_BURST_MAX);
+                let count = if status == ESPIAL_OK { count } else { 0 };
+                for (outer, arrival) in outers.iter().zip(&arrivals).take(count) {
+                    let mut one: espial_arrival = unsafe { zeroed() };
+                    assert!(call(&mut one, |out| unsafe {
+                        espial_worker_lookup(worker, outer, now_ms, 0, out)
+                    }));
+                    assert_eq!((one.verdict, one.reason), (arrival.verdict, arrival.reason));
+                    assert_eq!(one.sa.index, arrival.sa.index);
+                    assert_eq!(one.outer.sequence_high, arrival.outer.sequence_high);
+                }
             }
         }
     }

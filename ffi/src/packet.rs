@@ -18,7 +18,7 @@ use crate::handle::espial_worker;
 use crate::status::Status;
 use crate::types::*;
 
-/// Packets that are handed to the core at once: its own stride.
+/// Packets that are handed to the core at once: half its own stride, for the sake of the stack.
 const PIECE: usize = 16;
 
 const DROP: Refusal = Refusal::new(Reason::UnknownSpi);
@@ -28,13 +28,13 @@ const DROPPED: Verdict = Verdict {
     shadow_asked: Modes::NONE,
     shadow_accepts: Modes::NONE,
 };
-const NO_SA: SaId = SaId::from_raw(0, 0);
 const NO_HEADERS: OuterHeaders = OuterHeaders {
     endpoints: Endpoints::V4 { src: 0, dst: 0 },
     ipsec: Ipsec::Esp,
     encap: Encap::None,
     spi: Spi(0),
     sequence: 0,
+    sequence_high: 0,
     sport: 0,
     dport: 0,
     offset: 0,
@@ -42,7 +42,9 @@ const NO_HEADERS: OuterHeaders = OuterHeaders {
     flow_label: 0,
 };
 
-/// Judges a packet that starts at its IP header: which SA is it on?
+/// Judges a packet that starts at its IP header: which SA is it on? With anti-replay its sequence number
+/// is tested here, and seen when it is checked; with extended sequence numbers
+/// espial_arrival.outer.sequence_high is set.
 ///
 /// now_ms is the caller's monotonic clock, interface the caller's number that events repeat. The octets
 /// are not kept.
@@ -106,7 +108,7 @@ pub unsafe extern "C" fn espial_worker_arrive_burst(
 }
 
 /// Looks the SA up for headers that the host has read itself, or that came in a TCP stream
-/// (espial_class.outer).
+/// (espial_class.outer). Its sequence_high is not read.
 ///
 /// Thread: owner only.
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EVALUE: a family, protocol or encapsulation
@@ -121,7 +123,7 @@ pub unsafe extern "C" fn espial_worker_lookup(
 ) -> i32 {
     call!(|c| {
         let worker = c.worker(worker)?;
-        let outer = convert::outer(&c.read(outer)?)?;
+        let outer = convert::arriving(&c.read(outer)?)?;
         let arrival = c.out(arrival)?;
         let found = worker.lookup(&outer, Ingress { now_ms, interface });
         arrival.set(convert::arrival_codes(&found));
@@ -129,7 +131,103 @@ pub unsafe extern "C" fn espial_worker_lookup(
     })
 }
 
-/// Judges an opened packet: may it be on this SA?
+/// espial_worker_lookup() for count headers, at most ESPIAL_BURST_MAX, into as many arrivals.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. No packet is judged
+/// then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_lookup_burst(
+    worker: *mut espial_worker,
+    outers: *const espial_outer,
+    count: usize,
+    now_ms: u64,
+    interface: u32,
+    arrivals: *mut espial_arrival,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let outers = c.slice(outers, burst(count)?)?;
+        let mut room = c.outs(arrivals, count)?;
+        for outer in outers {
+            convert::outer(outer)?;
+        }
+        let ingress = Ingress { now_ms, interface };
+        let mut found = [Arrival::Drop(DROP); PIECE];
+        let mut headers = [NO_HEADERS; PIECE];
+        for piece in outers.chunks(PIECE) {
+            for (headers, outer) in headers.iter_mut().zip(piece) {
+                *headers = convert::arriving(outer)?;
+            }
+            let headers = headers.get(..piece.len()).unwrap_or_default();
+            let judged = worker.lookup_burst(headers, ingress, &mut found);
+            for arrival in found.iter().take(judged) {
+                room.push(&convert::arrival_codes(arrival));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The SAs of count SPIs alone, at most ESPIAL_BURST_MAX, into as many sas; *found says how many there
+/// are. For hosts that only want the table: nothing is judged, counted or told. An SA that is none stands
+/// where no SA has the SPI, where keys with addresses share it, or where it is larval;
+/// espial_worker_lookup() tells these apart. ipsec is ESPIAL_IPSEC_*, for all of them.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_find_spis(
+    worker: *mut espial_worker,
+    ipsec: u32,
+    spis: *const u32,
+    count: usize,
+    sas: *mut espial_sa,
+    found: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let ipsec = convert::protocol(ipsec)?;
+        let spis = c.slice(spis, burst(count)?)?;
+        let mut room = c.outs(sas, count)?;
+        let found = c.out(found)?;
+        let mut asked = [Spi(0); ESPIAL_BURST_MAX];
+        let mut answers = [SaId::NONE; ESPIAL_BURST_MAX];
+        for (asked, spi) in asked.iter_mut().zip(spis) {
+            *asked = Spi(*spi);
+        }
+        let asked = asked.get(..spis.len()).unwrap_or_default();
+        let number = worker.find_spis(ipsec, asked, &mut answers);
+        for sa in answers.iter().take(spis.len()) {
+            room.push(&(*sa).into());
+        }
+        found.set(number);
+        Ok(())
+    })
+}
+
+/// The SA of one SPI alone, or none, as espial_worker_find_spis().
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_find_spi(
+    worker: *mut espial_worker,
+    ipsec: u32,
+    spi: u32,
+    sa: *mut espial_sa,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let ipsec = convert::protocol(ipsec)?;
+        let sa = c.out(sa)?;
+        sa.set(worker.spi_table().find(ipsec, Spi(spi)).into());
+        Ok(())
+    })
+}
+
+/// Judges an opened packet: may it be on this SA? Whatever the answer, its sequence number is seen and it
+/// counts against the SA's limits from now on: call it once, for a packet that is authentic.
 ///
 /// Thread: owner only.
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Treat them as a drop.
@@ -185,7 +283,8 @@ pub unsafe extern "C" fn espial_worker_check_burst(
                 *outer = convert::outer(&c.read(one.outer)?)?;
             }
             let mut ready =
-                [Opened { sa: NO_SA, outer: &NO_HEADERS, next_header: 0, payload: &[] }; PIECE];
+                [Opened { sa: SaId::NONE, outer: &NO_HEADERS, next_header: 0, payload: &[] };
+                    PIECE];
             for ((ready, one), outer) in ready.iter_mut().zip(piece).zip(&outers) {
                 let payload = c.slice(one.payload, one.len)?;
                 *ready = Opened { sa: one.sa.into(), outer, next_header: one.next_header, payload };
@@ -297,7 +396,8 @@ pub unsafe extern "C" fn espial_worker_set_event_budget(
 }
 
 /// Takes the oldest events, at most room of them, into the caller's array; *count says how many.
-/// events[0].size is set by the caller and is the size of every element. A worker keeps 16 events.
+/// events[0].size is set by the caller and is the size of every element. A worker keeps 20 events, 4 of each
+/// kind.
 ///
 /// Thread: owner only.
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE. No event is taken then.

@@ -39,7 +39,8 @@ pub extern "C" fn espial_gateway_align() -> usize {
 
 /// Makes an empty gateway in the caller's memory, of len octets at mem.
 ///
-/// The seed is 128 bits that peers do not know: it keys the hash of the SPI table. The memory is the
+/// The seed is 128 bits that peers do not know: it keys the hash of the SPI table, and the SPIs that the
+/// gateway chooses follow from it. The memory is the
 /// library's until espial_gateway_release(), and must not move. Nothing is allocated, now or later.
 ///
 /// Thread: any.
@@ -108,6 +109,97 @@ pub unsafe extern "C" fn espial_gateway_free(gateway: *mut espial_gateway) -> i3
         return ESPIAL_OK;
     }
     call!(|c| { c.free_gateway(gateway) })
+}
+
+/// Octets of memory that a gateway needs to grow to a capacity: to be aligned like that of the gateway.
+/// capacity is the whole, not what is added.
+///
+/// Thread: one writer.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE; ESPIAL_ERANGE, ESPIAL_EGROW as
+/// espial_gateway_grow().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_growth_size(
+    gateway: *mut espial_gateway,
+    capacity: *const espial_capacity,
+    size: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let writer = c.writer(gateway)?;
+        let capacity = convert::capacity(&c.read_versioned(capacity)?);
+        let size = c.out(size)?;
+        size.set(writer.control.octets_to_grow(&capacity)?);
+        Ok(())
+    })
+}
+
+/// Makes room for as many SAs as a capacity says, in more memory of the caller's, of len octets at mem. SAs
+/// stay where they are, handles stay valid and workers go on; packets find the larger tables with one
+/// store. All memory stays in use, that of before too, until the gateway is released; mem is then the
+/// caller's again, as it is if the call fails.
+///
+/// Of the capacity sas, sas_dst, sas_dst_src, sas_allocated and replay_window are read. None may be less
+/// than it was; replay_window must be the same; sas_dst and sas_dst_src can grow only if one of them was
+/// not 0 at first; sas_allocated to eight times its first value, as far as 2^22. Seven times in all.
+///
+/// Thread: one writer. Takes time linear in the SAs; workers do not wait.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE; ESPIAL_ERANGE: it does not fit this
+/// machine; ESPIAL_EGROW: not like that, or not again; ESPIAL_EROOM: len is smaller than
+/// espial_gateway_growth_size() says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_grow(
+    gateway: *mut espial_gateway,
+    mem: *mut c_void,
+    len: usize,
+    capacity: *const espial_capacity,
+) -> i32 {
+    call!(|c| {
+        let capacity = convert::capacity(&c.read_versioned(capacity)?);
+        c.grow_gateway(gateway, mem, len, &capacity)
+    })
+}
+
+/// espial_gateway_grow() of a gateway of espial_gateway_new(), into memory that espial_gateway_free()
+/// frees. Shared library only.
+///
+/// Thread: one writer.
+/// Errors: those of espial_gateway_growth_size(); ESPIAL_EHANDLE: one of espial_gateway_init() too;
+/// ESPIAL_ENOMEM.
+#[cfg(feature = "alloc")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_grow_alloc(
+    gateway: *mut espial_gateway,
+    capacity: *const espial_capacity,
+) -> i32 {
+    call!(|c| {
+        let capacity = convert::capacity(&c.read_versioned(capacity)?);
+        c.grow_gateway_alloc(gateway, &capacity)
+    })
+}
+
+/// SAs that there is room for: those found by SPI alone, by SPI and destination, by SPI, destination and
+/// source, and those whose SPIs are chosen here.
+///
+/// Thread: one writer.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_gateway_sa_limits(
+    gateway: *mut espial_gateway,
+    sas: *mut u32,
+    sas_dst: *mut u32,
+    sas_dst_src: *mut u32,
+    sas_allocated: *mut u32,
+) -> i32 {
+    call!(|c| {
+        let writer = c.writer(gateway)?;
+        let (sas, sas_dst) = (c.out(sas)?, c.out(sas_dst)?);
+        let (sas_dst_src, sas_allocated) = (c.out(sas_dst_src)?, c.out(sas_allocated)?);
+        let [spi, dst, dst_src, allocated] = writer.control.sa_limits();
+        sas.set(spi);
+        sas_dst.set(dst);
+        sas_dst_src.set(dst_src);
+        sas_allocated.set(allocated);
+        Ok(())
+    })
 }
 
 /// Octets of memory that a worker needs.

@@ -24,6 +24,7 @@ impl From<SetupError> for Status {
             | SetupError::TooLarge => ESPIAL_ERANGE,
             SetupError::MemoryTooSmall => ESPIAL_EROOM,
             SetupError::OutOfMemory => ESPIAL_ENOMEM,
+            SetupError::CannotGrow { .. } => ESPIAL_EGROW,
         })
     }
 }
@@ -53,6 +54,8 @@ impl From<SaError> for Status {
             SaError::NotFound | SaError::StaleChild => ESPIAL_ESTALE,
             SaError::Unpublished => ESPIAL_EUNPUBLISHED,
             SaError::Busy => ESPIAL_EBUSY,
+            SaError::Quarantine { .. } => ESPIAL_EQUARANTINE,
+            SaError::Window { .. } => ESPIAL_EWINDOW,
         })
     }
 }

@@ -62,6 +62,14 @@ pub extern "C" fn espial_spi_class_name(spi_class: u32) -> *const c_char {
     u8::try_from(spi_class).map_or(UNKNOWN, spi_class_name).as_ptr()
 }
 
+/// The name of an ESPIAL_NOTICE_* notice; static, never NULL.
+///
+/// Thread: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn espial_notice_name(notice: u32) -> *const c_char {
+    u8::try_from(notice).map_or(UNKNOWN, notice_name).as_ptr()
+}
+
 const UNKNOWN: &CStr = c"unknown";
 
 fn status_text(status: i32) -> &'static CStr {
@@ -89,6 +97,9 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_EUNPUBLISHED => c"publish the Child SA before its SAs",
         ESPIAL_ENOTFOUND => c"no SA has this key",
         ESPIAL_ESTREAM => c"the TCP stream breaks RFC 9329",
+        ESPIAL_EQUARANTINE => c"all free SPIs were in use a short time ago",
+        ESPIAL_EWINDOW => c"the replay window is above the capacity",
+        ESPIAL_EGROW => c"the gateway cannot grow like that",
         _ => UNKNOWN,
     }
 }
@@ -162,12 +173,23 @@ fn spi_class_name(class: u8) -> &'static CStr {
     }
 }
 
+fn notice_name(notice: u8) -> &'static CStr {
+    match notice {
+        ESPIAL_NOTICE_NONE => c"none",
+        ESPIAL_NOTICE_SOFT_PACKETS => c"soft_packets",
+        ESPIAL_NOTICE_SOFT_OCTETS => c"soft_octets",
+        ESPIAL_NOTICE_SOFT_TIME => c"soft_time",
+        _ => UNKNOWN,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use espial::sad::LimitKind;
     use espial::verdict::{Field, Mode, Reason, SpiClass};
 
     use super::*;
-    use crate::convert::field_code;
+    use crate::convert::{field_code, notice_code};
 
     /// The names here need a NUL at the end, so they are written again; they must not drift.
     #[test]
@@ -201,5 +223,14 @@ mod tests {
         ] {
             assert_eq!(spi_class_name(code).to_str(), Ok(class.name()));
         }
+        for kind in [LimitKind::Packets, LimitKind::Octets, LimitKind::Time] {
+            let name = std::format!("soft_{}", kind.name());
+            assert_eq!(notice_name(notice_code(kind)).to_str(), Ok(name.as_str()));
+        }
+        // Every status has a text of its own, and there is none behind the last.
+        for status in 0..=ESPIAL_EGROW {
+            assert_ne!(status_text(status), UNKNOWN, "{status}");
+        }
+        assert_eq!(status_text(ESPIAL_EGROW + 1), UNKNOWN);
     }
 }

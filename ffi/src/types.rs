@@ -67,6 +67,12 @@ pub const ESPIAL_EUNPUBLISHED: i32 = 20;
 pub const ESPIAL_ENOTFOUND: i32 = 21;
 /// Status: the TCP stream breaks RFC 9329; close the connection.
 pub const ESPIAL_ESTREAM: i32 = 22;
+/// Status: every SPI that could be given out was in use a short time ago; try again later.
+pub const ESPIAL_EQUARANTINE: i32 = 23;
+/// Status: the replay window is larger than espial_capacity.replay_window.
+pub const ESPIAL_EWINDOW: i32 = 24;
+/// Status: a gateway cannot grow like that.
+pub const ESPIAL_EGROW: i32 = 25;
 
 /// Verdict: discard the packet. All-zero memory reads as this.
 pub const ESPIAL_VERDICT_DROP: u8 = 0;
@@ -95,11 +101,11 @@ pub const ESPIAL_DROP_WRONG_ENCAP: u8 = 6;
 pub const ESPIAL_DROP_AUTH_FAILED: u8 = 7;
 /// The ESP padding is wrong (espial_worker_report).
 pub const ESPIAL_DROP_BAD_PADDING: u8 = 8;
-/// A replay, or left of the window (espial_worker_report).
+/// A replay, or left of the window: of the SA's own, or of the host's (espial_worker_report).
 pub const ESPIAL_DROP_REPLAY: u8 = 9;
 /// The host has no key or cipher for this SA (espial_worker_report).
 pub const ESPIAL_DROP_NOT_OPENED: u8 = 10;
-/// The SA's lifetime is over (espial_worker_report).
+/// The SA's lifetime is over: its hard limit is reached, or the host says so (espial_worker_report).
 pub const ESPIAL_DROP_SA_EXPIRED: u8 = 11;
 /// A dummy packet, next header 59 (RFC 4303 section 2.6): counted, makes no event.
 pub const ESPIAL_DROP_DUMMY: u8 = 12;
@@ -155,8 +161,25 @@ pub const ESPIAL_SPI_CLASS_NEVER_SEEN: u8 = 1;
 pub const ESPIAL_SPI_CLASS_RECENTLY_DELETED: u8 = 2;
 /// SPI class: it has an SA at another destination or from another source.
 pub const ESPIAL_SPI_CLASS_OTHER_DESTINATION: u8 = 3;
-/// SPI class: reserved for an SA that is still being negotiated.
+/// SPI class: reserved for an SA that is still being negotiated (espial_spi_reserve).
 pub const ESPIAL_SPI_CLASS_LARVAL: u8 = 4;
+
+/// Notice: the event is a drop, see espial_event.reason.
+pub const ESPIAL_NOTICE_NONE: u8 = 0;
+/// Notice: the SA has reached its soft limit in packets (RFC 4301 section 4.4.2.1): negotiate a new one.
+/// No packet was dropped for it.
+pub const ESPIAL_NOTICE_SOFT_PACKETS: u8 = 1;
+/// Notice: its soft limit in octets.
+pub const ESPIAL_NOTICE_SOFT_OCTETS: u8 = 2;
+/// Notice: its soft limit in time.
+pub const ESPIAL_NOTICE_SOFT_TIME: u8 = 3;
+
+/// Due: no SA.
+pub const ESPIAL_DUE_NONE: u32 = 0;
+/// Due: the soft limit in time has passed: negotiate a new SA.
+pub const ESPIAL_DUE_SOFT: u32 = 1;
+/// Due: a hard limit, in time or another, is reached: delete the SA, its packets are dropped.
+pub const ESPIAL_DUE_HARD: u32 = 2;
 
 /// Field: none.
 pub const ESPIAL_FIELD_NONE: u8 = 0;
@@ -212,6 +235,14 @@ pub const ESPIAL_SCOPE_SPI: u8 = 1;
 pub const ESPIAL_SCOPE_DST: u8 = 2;
 /// Scope of an SA key: SPI, destination and source address.
 pub const ESPIAL_SCOPE_DST_SRC: u8 = 3;
+/// Replay window: no packet was seen; with extended sequence numbers the first ones have the high half
+/// replay_value.
+pub const ESPIAL_REPLAY_START_HIGH: u8 = 0;
+/// Replay window: replay_value was seen, and nothing of the window below it, so that such packets may
+/// still come: state taken over from another node (espial_sa_state.top).
+pub const ESPIAL_REPLAY_START_TOP: u8 = 1;
+/// The largest replay window, in packets.
+pub const ESPIAL_WINDOW_MAX: u32 = 4096;
 /// Next layer of espial_inner: no value, because of the protocol or because it is a later fragment.
 pub const ESPIAL_NEXT_LAYER_OPAQUE: u8 = 0;
 /// Next layer: two ports.
@@ -260,14 +291,16 @@ pub struct espial_child {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct espial_sa {
-    /// Below the sum of the SA capacities and an eighth of it, that eighth being at least 1 and at
-    /// most 64: good for an array of your own, such as keys.
+    /// Good for an array of your own, such as keys. Below S + A, where A is espial_capacity.sas_allocated
+    /// and S the sum of the other SA capacities and an eighth of it, that eighth being at least 1 and at
+    /// most 64 (if the sum is not 0). It stays the same when the gateway grows; new SAs may then have
+    /// indexes up to the S + A of the new capacity.
     pub index: u32,
     /// Odd for every handle that was ever given out.
     pub generation: u32,
 }
 
-/// How much a gateway can hold. Fixed when it is made.
+/// How much a gateway can hold. Fixed when it is made, but for SAs: espial_gateway_grow().
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct espial_capacity {
@@ -287,6 +320,12 @@ pub struct espial_capacity {
     pub sas_dst_src: u32,
     /// Threads that judge packets at the same time, at least 1.
     pub workers: u32,
+    /// SAs whose SPIs this gateway chooses (espial_spi_reserve): those that live, are larval, or were
+    /// deleted so short a time ago that their SPIs are not used again yet.
+    pub sas_allocated: u32,
+    /// The largest replay window of an SA, in packets, up to ESPIAL_WINDOW_MAX: each SA has room for one.
+    /// 0 = none.
+    pub replay_window: u32,
 }
 
 /// A traffic selector of one side, as in a TS payload (RFC 7296 section 3.13.1).
@@ -371,6 +410,47 @@ pub struct espial_sa_params {
     pub reserved: u16,
     /// What it is found by.
     pub key: espial_sa_key,
+    /// Packets that its replay window holds (RFC 4303 section 3.4.3), at most
+    /// espial_capacity.replay_window; 0 = the host looks for replays, or nobody.
+    pub replay_window: u32,
+    /// 1 = extended sequence numbers (RFC 4303 section 2.2.1), 0 = none.
+    pub esn: u8,
+    /// ESPIAL_REPLAY_START_*: where the window starts.
+    pub replay_start: u8,
+    /// 0.
+    pub replay_reserved: u16,
+    /// The high half (at most 2^32 - 1) or the number that replay_start speaks of.
+    pub replay_value: u64,
+    /// Soft limit, of which one event tells (ESPIAL_NOTICE_*): authentic packets. 0 = none; so in all
+    /// limits.
+    pub soft_packets: u64,
+    /// Soft limit: octets of authentic packets, as they are handed in to be checked.
+    pub soft_octets: u64,
+    /// Soft limit: a time on the caller's clock, in milliseconds.
+    pub soft_ms: u64,
+    /// Hard limit, behind which packets are dropped as ESPIAL_DROP_SA_EXPIRED: authentic packets.
+    pub hard_packets: u64,
+    /// Hard limit: octets.
+    pub hard_octets: u64,
+    /// Hard limit: a time.
+    pub hard_ms: u64,
+}
+
+/// What an SA has seen so far: what another node needs to take it over.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_sa_state {
+    /// sizeof(espial_sa_state).
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The highest sequence number seen in an authentic packet, for ESPIAL_REPLAY_START_TOP; 0 without
+    /// a replay window, extended sequence numbers or limits.
+    pub top: u64,
+    /// Packets counted against the limits; 0 without limits in packets or octets.
+    pub packets: u64,
+    /// Octets counted against the limits.
+    pub octets: u64,
 }
 
 /// Two addresses of one family.
@@ -403,6 +483,9 @@ pub struct espial_outer {
     pub spi: u32,
     /// The 32 bits of the sequence number that are on the wire.
     pub sequence: u32,
+    /// Its high half if the SA has extended sequence numbers, which goes into the integrity check:
+    /// guessed when the packet arrives, before it is opened. Else 0.
+    pub sequence_high: u32,
     /// Source port of the encapsulation; 0 without one.
     pub sport: u16,
     /// Destination port of the encapsulation; 0 without one.
@@ -536,7 +619,7 @@ pub struct espial_verdict {
     pub belongs_to: espial_child,
 }
 
-/// An auditable event: a packet was dropped (RFC 4301 section 5.2).
+/// An auditable event: a packet was dropped (RFC 4301 section 5.2), or an SA has reached a soft limit.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct espial_event {
@@ -546,14 +629,14 @@ pub struct espial_event {
     pub interface: u32,
     /// When, on the caller's clock.
     pub time_ms: u64,
-    /// ESPIAL_DROP_*.
+    /// ESPIAL_DROP_*; 0 for a notice.
     pub reason: u8,
     /// ESPIAL_FIELD_*.
     pub field: u8,
     /// ESPIAL_SPI_CLASS_*.
     pub spi_class: u8,
-    /// 0.
-    pub reserved: u8,
+    /// ESPIAL_NOTICE_*: what is told if no packet was dropped.
+    pub notice: u8,
     /// Events of the same kind that were suppressed since the last one that was not.
     pub suppressed: u32,
     /// For ESPIAL_SPI_CLASS_RECENTLY_DELETED.
@@ -574,6 +657,8 @@ pub struct espial_event {
     pub inner: espial_inner,
     /// The selector that field speaks of; family 0 = none.
     pub nearest: espial_selector,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// Counts of an SA, of a tunnel or of the whole gateway.

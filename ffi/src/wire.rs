@@ -99,7 +99,7 @@ pub unsafe extern "C" fn espial_classify_ipsec(
         let endpoints = convert::endpoints(&c.read(endpoints)?)?;
         let octets = c.slice(octets, len)?;
         let found = c.out(found)?;
-        let headers = match protocol(ipsec)? {
+        let headers = match convert::protocol(ipsec)? {
             espial::Ipsec::Esp => wire::esp(endpoints, octets, offset),
             espial::Ipsec::Ah => wire::ah(endpoints, octets, offset),
         };
@@ -179,12 +179,9 @@ pub unsafe extern "C" fn espial_notify_invalid_selectors(
         let offending = c.slice(offending, len)?;
         let body = c.octets_mut(body, room)?;
         let written = c.out(written)?;
-        let octets = notify::invalid_selectors(protocol(ipsec)?, Spi(spi), offending, body);
+        let octets =
+            notify::invalid_selectors(convert::protocol(ipsec)?, Spi(spi), offending, body);
         written.set(octets.ok_or(Status(ESPIAL_EROOM))?);
         Ok(())
     })
-}
-
-fn protocol(ipsec: u32) -> Result<espial::Ipsec, Status> {
-    convert::ipsec(u8::try_from(ipsec).map_err(|_| Status(ESPIAL_EVALUE))?)
 }

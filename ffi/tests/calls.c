@@ -60,8 +60,192 @@ static size_t ipv4(uint8_t *out, uint8_t protocol, const uint8_t *body, size_t l
     return 20 + len;
 }
 
+static espial_outer headers(uint32_t spi, uint32_t sequence) {
+    espial_outer outer;
+    memset(&outer, 0, sizeof outer);
+    outer.family = ESPIAL_FAMILY_V4;
+    outer.ipsec = ESPIAL_IPSEC_ESP;
+    outer.spi = spi;
+    outer.sequence = sequence;
+    return outer;
+}
+
+/* SPIs that the gateway chooses, replay windows, lifetimes, growth. */
+static void chosen(void) {
+    static _Alignas(64) uint8_t grown[1 << 17];
+    espial_capacity capacity = {
+        sizeof capacity, .tunnels = 1, .children = 1, .selectors = 1, .sas = 2, .workers = 1, .sas_allocated = 2,
+        .replay_window = 128,
+    };
+    espial_gateway *gateway;
+    espial_worker *worker;
+    espial_tunnel tunnel;
+    espial_child child;
+    espial_ts local = net(1, 0), remote = net(2, 0);
+    espial_sa_params params;
+    espial_sa sa, second, plain, found, sas[4];
+    espial_sa_state state;
+    espial_arrival arrival, arrivals[3];
+    espial_outer outer, outers[3];
+    espial_inner inner;
+    espial_verdict verdict;
+    espial_event events[4];
+    uint32_t spi, other, none, spis[4], from, due, limits[4];
+    size_t size, count;
+    uint64_t now = 1000;
+
+    DONE(espial_gateway_init(memory, sizeof memory, &capacity, 7, 8, &gateway));
+    DONE(espial_worker_init(more, sizeof more, gateway, 0, &worker));
+    DONE(espial_tunnel_add(gateway, ESPIAL_MODE_STRICT_SA, 0, &tunnel));
+    DONE(espial_child_add(gateway, tunnel, &local, 1, &remote, 1, &child));
+    DONE(espial_gateway_publish(gateway));
+    memset(&inner, 0, sizeof inner);
+    inner.family = ESPIAL_FAMILY_V4;
+    memcpy(inner.src, remote.addr_lo, 4);
+    memcpy(inner.dst, local.addr_lo, 4);
+
+    /* Reserved, and larval; then an SA with 64-bit numbers, taken over from a node that saw 0x7fffffff0. */
+    DONE(espial_spi_set_quarantine(gateway, 500));
+    DONE(espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, now, &spi));
+    outer = headers(spi, 0xfffffff1);
+    DONE(espial_worker_lookup(worker, &outer, now, 3, &arrival));
+    CLAIM(arrival.reason == ESPIAL_DROP_UNKNOWN_SPI && arrival.spi_class == ESPIAL_SPI_CLASS_LARVAL);
+    DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, spi, &found));
+    CLAIM(found.generation == 0);
+    params = esp(spi);
+    params.replay_window = 128;
+    params.esn = 1;
+    params.replay_start = ESPIAL_REPLAY_START_TOP;
+    params.replay_value = 0x7fffffff0;
+    params.soft_packets = 2;
+    params.hard_packets = 3;
+    DONE(espial_sa_add(gateway, child, &params, &sa));
+    DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, spi, &found));
+    CLAIM(found.index == sa.index && found.generation == sa.generation);
+    DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_AH, spi, &found));
+    CLAIM(found.generation == 0);
+    state.size = sizeof state;
+    DONE(espial_sa_state_of(gateway, sa, &state));
+    CLAIM(state.size == sizeof state && state.reserved == 0 && state.top == 0x7fffffff0 && state.packets == 0);
+
+    /* The high half is guessed, and goes over when the low one does; what was seen is a replay. */
+    DONE(espial_worker_lookup(worker, &outer, now, 3, &arrival));
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.outer.sequence_high == 7);
+    DONE(espial_worker_check_headers(worker, sa, &arrival.outer, &inner, 100, now, 3, &verdict));
+    CLAIM(verdict.verdict == ESPIAL_VERDICT_ACCEPT);
+    DONE(espial_worker_lookup(worker, &outer, now, 3, &arrival));
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_DROP && arrival.reason == ESPIAL_DROP_REPLAY);
+    outers[0] = headers(spi, 2);
+    outers[1] = headers(spi, 0xfffffff2);
+    outers[2] = headers(spi, 0xfffffff1);
+    DONE(espial_worker_lookup_burst(worker, outers, 3, now, 3, arrivals));
+    CLAIM(arrivals[0].verdict == ESPIAL_VERDICT_OPEN && arrivals[0].outer.sequence_high == 8);
+    CLAIM(arrivals[1].verdict == ESPIAL_VERDICT_OPEN && arrivals[1].outer.sequence_high == 7);
+    CLAIM(arrivals[2].verdict == ESPIAL_VERDICT_DROP && arrivals[2].reason == ESPIAL_DROP_REPLAY);
+    DONE(espial_worker_set_event_budget(worker, 100, 100));
+    for (count = 1; count != 0;) {
+        events[0].size = sizeof events[0];
+        DONE(espial_worker_events(worker, events, 4, &count));
+    }
+
+    /* The second packet reaches the soft limit, and is told of once; the third is the last. */
+    DONE(espial_worker_check_headers(worker, sa, &arrivals[0].outer, &inner, 60, now, 3, &verdict));
+    CLAIM(verdict.verdict == ESPIAL_VERDICT_ACCEPT);
+    DONE(espial_worker_check_headers(worker, sa, &arrivals[1].outer, &inner, 40, now, 3, &verdict));
+    CLAIM(verdict.verdict == ESPIAL_VERDICT_ACCEPT);
+    outer = headers(spi, 3);
+    DONE(espial_worker_lookup(worker, &outer, now, 3, &arrival));
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_DROP && arrival.reason == ESPIAL_DROP_SA_EXPIRED);
+    memset(events, 0x55, sizeof events);
+    events[0].size = sizeof events[0];
+    DONE(espial_worker_events(worker, events, 4, &count));
+    CLAIM(count == 2 && events[0].notice == ESPIAL_NOTICE_SOFT_PACKETS && events[0].reason == ESPIAL_DROP_NONE);
+    CLAIM(events[0].sa.index == sa.index && events[0].child.index == child.index && events[0].field == 0);
+    CLAIM(events[0].outer.spi == spi && events[0].outer.sequence_high == 8 && events[0].inner.family == 0);
+    CLAIM(events[0].time_ms == now && events[0].interface == 3 && events[0].nearest.family == 0);
+    CLAIM(events[1].notice == ESPIAL_NOTICE_NONE && events[1].reason == ESPIAL_DROP_SA_EXPIRED);
+    DONE(espial_sa_state_of(gateway, sa, &state));
+    CLAIM(state.top == 0x800000002 && state.packets == 3 && state.octets == 200);
+
+    /* Limits in time, for an SA on which nothing arrives. */
+    DONE(espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, now, &other));
+    params = esp(other);
+    params.soft_ms = 2000;
+    params.hard_ms = 3000;
+    DONE(espial_sa_add(gateway, child, &params, &second));
+    CLAIM(second.index != sa.index);
+    for (now = 1999; now <= 3000; now += now == 1999 ? 1 : 1000) {
+        uint32_t soft = 0, hard = 0;
+        for (from = 0; from != UINT32_MAX;) {
+            DONE(espial_sa_next_due(gateway, 1, now, &from, &found, &due));
+            CLAIM((due == ESPIAL_DUE_NONE) == (found.generation == 0));
+            if (due != ESPIAL_DUE_NONE && found.index == second.index) {
+                CLAIM(found.generation == second.generation);
+                soft += due == ESPIAL_DUE_SOFT;
+                hard += due == ESPIAL_DUE_HARD;
+            } else if (due != ESPIAL_DUE_NONE) { /* the one that has had its packets */
+                CLAIM(found.index == sa.index && due == ESPIAL_DUE_HARD);
+            }
+        }
+        CLAIM(soft == (now == 2000) && hard == (now == 3000));
+    }
+    outer = headers(other, 1);
+    DONE(espial_worker_lookup(worker, &outer, 2500, 3, &arrival));
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.outer.sequence_high == 0);
+    events[0].size = sizeof events[0];
+    DONE(espial_worker_events(worker, events, 4, &count));
+    CLAIM(count == 1 && events[0].notice == ESPIAL_NOTICE_SOFT_TIME && events[0].sa.index == second.index);
+    DONE(espial_worker_lookup(worker, &outer, 3000, 3, &arrival));
+    CLAIM(arrival.reason == ESPIAL_DROP_SA_EXPIRED);
+
+    /* Full; then larger. The SAs stay, and so do their windows and counts. */
+    GIVES(ESPIAL_EFULL, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, now, &none));
+    DONE(espial_sa_delete(gateway, second, now));
+    DONE(espial_worker_quiescent(worker));
+    GIVES(ESPIAL_EQUARANTINE, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, now + 499, &none));
+    capacity.sas = 40;
+    capacity.sas_allocated = 16;
+    DONE(espial_gateway_growth_size(gateway, &capacity, &size));
+    CLAIM(size <= sizeof grown);
+    DONE(espial_gateway_grow(gateway, grown, size, &capacity));
+    DONE(espial_gateway_sa_limits(gateway, &limits[0], &limits[1], &limits[2], &limits[3]));
+    CLAIM(limits[0] == 40 && limits[1] == 0 && limits[2] == 0 && limits[3] == 16);
+    DONE(espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, now + 499, &none)); /* a new slot, not the quarantined one */
+    params = esp(0x1111);
+    DONE(espial_sa_add(gateway, child, &params, &plain));
+    spis[0] = 0x1111;
+    spis[1] = other;
+    spis[2] = spi;
+    spis[3] = none;
+    DONE(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 4, sas, &count));
+    CLAIM(count == 2 && sas[0].index == plain.index && sas[0].generation == plain.generation);
+    CLAIM(sas[1].generation == 0 && sas[2].index == sa.index && sas[2].generation == sa.generation);
+    CLAIM(sas[3].generation == 0);
+    DONE(espial_sa_state_of(gateway, sa, &state));
+    CLAIM(state.top == 0x800000002 && state.packets == 3);
+    outers[0] = headers(0x1111, 5);
+    outers[0].sequence_high = 0x55555555; /* whatever it holds, this SA has no 64-bit numbers */
+    DONE(espial_worker_lookup_burst(worker, outers, 1, now, 3, arrivals));
+    CLAIM(arrivals[0].verdict == ESPIAL_VERDICT_OPEN && arrivals[0].outer.sequence_high == 0);
+    DONE(espial_worker_lookup(worker, outers, now, 3, &arrival));
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.outer.sequence_high == 0);
+    DONE(espial_worker_lookup(worker, &outer, now + 499, 3, &arrival));
+    CLAIM(arrival.spi_class == ESPIAL_SPI_CLASS_RECENTLY_DELETED && arrival.deleted_ago_ms == 499);
+    DONE(espial_spi_release(gateway, ESPIAL_IPSEC_ESP, none, now));
+    outer = headers(none, 1);
+    DONE(espial_worker_lookup(worker, &outer, now, 3, &arrival));
+    CLAIM(arrival.reason == ESPIAL_DROP_UNKNOWN_SPI && arrival.spi_class != ESPIAL_SPI_CLASS_LARVAL);
+
+    CLAIM(strcmp(espial_notice_name(ESPIAL_NOTICE_SOFT_OCTETS), "soft_octets") == 0);
+    DONE(espial_worker_release(worker));
+    DONE(espial_gateway_release(gateway));
+}
+
 int main(void) {
-    espial_capacity capacity = {sizeof capacity, 2, 6, 12, 8, 4, 4, 1};
+    espial_capacity capacity = {
+        sizeof capacity, .tunnels = 2, .children = 6, .selectors = 12, .sas = 8, .sas_dst = 4, .sas_dst_src = 4,
+        .workers = 1,
+    };
     espial_gateway *gateway;
     espial_worker *worker;
     espial_tunnel office, other;
@@ -331,6 +515,7 @@ int main(void) {
     DONE(espial_gateway_counts(gateway, &counts));
     CLAIM(counts.packets == 0 && counts.dropped == 0);
     DONE(espial_gateway_release(gateway));
+    chosen();
     printf("%lu claims hold\n", claims);
     return 0;
 }

@@ -105,8 +105,8 @@ fi
 
 # ---- valgrind ----------------------------------------------------------------------------------------
 if has valgrind "memory checks"; then
-    for source in examples/quickstart.c examples/dataplane.c examples/rekey.c tests/calls.c \
-        tests/misuse.c; do
+    for source in examples/quickstart.c examples/dataplane.c examples/rekey.c examples/rekey_storm.c \
+        tests/calls.c tests/misuse.c; do
         "${CC:-cc}" -std=c11 -g -O1 -I "$prefix/include" -o "$work/checked" "$here/$source" \
             "$prefix/lib/libespial.a" -pthread
         expected=0
@@ -114,6 +114,7 @@ if has valgrind "memory checks"; then
         case $source in
             */dataplane.c) expected=1; set -- "$here/examples/null-esp.txt" "$here/examples/null-esp.pcap" ;;
             */rekey.c) set -- 50 ;;
+            */rekey_storm.c) set -- 2 ;;
         esac
         status=0
         valgrind -q --error-exitcode=9 --leak-check=full --fair-sched=try "$work/checked" "$@" \

@@ -27,7 +27,11 @@ static void claim_(int holds, const char *what, int line) {
 static const uint8_t ESP[28] = {0x45, 0, 0, 28, 0, 0, 0, 0, 64, 50, 0, 0, 198, 51, 100, 1, 203, 0, 113, 2, 0, 0, 0x11, 0x11, 0, 0, 0, 1};
 static const uint8_t INNER[20] = {0x45, 0, 0, 20, 0, 0, 0, 0, 64, 253, 0, 0, 10, 2, 0, 5, 10, 1, 0, 5};
 
-static espial_capacity capacity = {sizeof(espial_capacity), 2, 4, 8, 4, 2, 2, 2};
+static espial_capacity capacity = {
+    sizeof(espial_capacity), .tunnels = 2, .children = 4, .selectors = 8, .sas = 4, .sas_dst = 2, .sas_dst_src = 2,
+    .workers = 2, .sas_allocated = 2, .replay_window = 64,
+};
+enum { OLD_CAPACITY = 32, OLD_PARAMS = 48 }; /* sizes that programs were compiled with */
 static espial_gateway *gateway;
 static espial_worker *worker;
 static espial_tunnel tunnel;
@@ -52,11 +56,11 @@ static uint64_t dropped(void) {
 static void setup(void *mem, size_t size) {
     espial_gateway *none = NULL;
     espial_capacity bad;
-    size_t out = 77;
+    size_t out = 77, older;
     uint32_t i;
 
     /* Capacities: sizes that are none, zeros, numbers that fit no machine. */
-    static const uint32_t sizes[] = {0, 1, 4, 31, 33, 64, 0x7fffffff, 0x80000000, 0xffffffff};
+    static const uint32_t sizes[] = {0, 1, 4, 31, 33, 36, 39, 41, 64, 0x7fffffff, 0x80000000, 0xffffffff};
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         bad = capacity;
         bad.size = sizes[i];
@@ -67,8 +71,8 @@ static void setup(void *mem, size_t size) {
     bad.size = sizeof bad;
     GIVES(ESPIAL_ERANGE, espial_gateway_size(&bad, &out));
     GIVES(ESPIAL_ERANGE, espial_gateway_init(mem, SIZE_MAX, &bad, 1, 2, &none));
-    for (i = 0; i < 7; i++) {
-        uint32_t numbers[8];
+    for (i = 0; i < 9; i++) {
+        uint32_t numbers[sizeof capacity / 4];
         memcpy(numbers, &capacity, sizeof numbers);
         numbers[i + 1] = 0;
         memcpy(&bad, numbers, sizeof bad);
@@ -80,6 +84,17 @@ static void setup(void *mem, size_t size) {
         CLAIM(espial_gateway_init(mem, size, &bad, 1, 2, &none) != ESPIAL_OK);
     }
     CLAIM(out == 77 && none == NULL);
+
+    /* The size of before: its new fields are 0. */
+    bad = capacity;
+    bad.sas_allocated = bad.replay_window = UINT32_MAX;
+    bad.size = OLD_CAPACITY;
+    GIVES(ESPIAL_OK, espial_gateway_size(&bad, &out));
+    CLAIM(out < size);
+    bad.size = sizeof bad;
+    bad.sas_allocated = bad.replay_window = 0;
+    GIVES(ESPIAL_OK, espial_gateway_size(&bad, &older));
+    CLAIM(out == older);
 
     NULLS(espial_gateway_size(NULL, &out));
     NULLS(espial_gateway_size(&capacity, NULL));
@@ -95,6 +110,203 @@ static void setup(void *mem, size_t size) {
     GIVES(ESPIAL_EROOM, espial_gateway_init(mem, 63, &capacity, 1, 2, &none));
     GIVES(ESPIAL_EROOM, espial_gateway_init(mem, size - 1, &capacity, 1, 2, &none));
     CLAIM(none == NULL);
+}
+
+/* Replay windows and limits of an SA that could be added, but for its key; an older program has none. */
+static void replays(void) {
+    espial_sa_params bad;
+    espial_sa s = {9, 9};
+    uint32_t i;
+
+    for (i = 0; i < 256; i++) {
+        bad = params;
+        bad.esn = (uint8_t)i;
+        GIVES(i <= 1 ? ESPIAL_EDUPLICATE : ESPIAL_EVALUE, espial_sa_add(gateway, child, &bad, &s));
+        bad = params;
+        bad.replay_start = (uint8_t)i;
+        GIVES(i <= 1 ? ESPIAL_EDUPLICATE : ESPIAL_EVALUE, espial_sa_add(gateway, child, &bad, &s));
+        bad = params;
+        bad.replay_reserved = (uint16_t)(i << 4);
+        GIVES(i == 0 ? ESPIAL_EDUPLICATE : ESPIAL_EVALUE, espial_sa_add(gateway, child, &bad, &s));
+    }
+    bad = params;
+    bad.replay_window = capacity.replay_window;
+    GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, &bad, &s));
+    for (i = 1; i != 0; i <<= 1) {
+        bad.replay_window = capacity.replay_window + i;
+        GIVES(ESPIAL_EWINDOW, espial_sa_add(gateway, child, &bad, &s));
+        GIVES(ESPIAL_EWINDOW, espial_sa_replace(gateway, sa, child, &bad, 0, &s));
+    }
+    bad = params;
+    bad.replay_value = UINT32_MAX;
+    GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, &bad, &s));
+    bad.replay_value++;
+    GIVES(ESPIAL_ERANGE, espial_sa_add(gateway, child, &bad, &s));
+    bad.replay_start = ESPIAL_REPLAY_START_TOP;
+    bad.replay_value = UINT64_MAX;
+    GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, &bad, &s));
+    memset(&bad.soft_packets, 0xff, 6 * sizeof bad.soft_packets);
+    GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, &bad, &s));
+    /* What lies behind the older struct is not looked at. */
+    bad = params;
+    memset(&bad.replay_window, 0xff, sizeof bad - OLD_PARAMS);
+    GIVES(ESPIAL_EVALUE, espial_sa_add(gateway, child, &bad, &s));
+    bad.size = OLD_PARAMS;
+    GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, &bad, &s));
+    /* Nor is it aligned better than its size needs. */
+    {
+        uint32_t words[OLD_PARAMS / 4 + 1];
+        memcpy(words + 1, &bad, OLD_PARAMS);
+        GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, (const void *)(words + 1), &s));
+        memmove(words, words + 1, OLD_PARAMS);
+        GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, (const void *)words, &s));
+        GIVES(ESPIAL_EALIGN, espial_sa_add(gateway, child, ODD(espial_sa_params, words), &s));
+    }
+    CLAIM(s.index == 9 && s.generation == 9);
+}
+
+/* SPIs that the gateway chooses, what an SA has seen, and what is due. */
+static void reservations(void) {
+    espial_sa_state state;
+    espial_sa s = {9, 9};
+    espial_sa_params own = params;
+    espial_arrival arrival;
+    uint32_t spi = 9, first, second, from = 0, due = 9, i;
+    uint8_t packet[sizeof ESP];
+    const espial_sa no_sa = {0, 0};
+
+    for (i = 0; i < 600; i++) {
+        if (i != ESPIAL_IPSEC_ESP && i != ESPIAL_IPSEC_AH) {
+            GIVES(ESPIAL_EVALUE, espial_spi_reserve(gateway, i, 0, &spi));
+            GIVES(ESPIAL_EVALUE, espial_spi_release(gateway, i, 0x1111, 0));
+        }
+    }
+    NULLS(espial_spi_reserve(NULL, ESPIAL_IPSEC_ESP, 0, &spi));
+    NULLS(espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 0, NULL));
+    NULLS(espial_spi_release(NULL, ESPIAL_IPSEC_ESP, 0x1111, 0));
+    NULLS(espial_spi_set_quarantine(NULL, 0));
+    GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, 0x1111, 0)); /* an SA, but not of ours */
+    GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, 0, 0));
+    GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_AH, UINT32_MAX, UINT64_MAX));
+    CLAIM(spi == 9);
+    GIVES(ESPIAL_OK, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 0, &first));
+    GIVES(ESPIAL_OK, espial_spi_reserve(gateway, ESPIAL_IPSEC_AH, 0, &second));
+    GIVES(ESPIAL_EFULL, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 0, &spi));
+    CLAIM(spi == 9 && first >= 256 && second >= 256 && first != second);
+
+    /* Larval until the SA is added, by this key and no other; given back once, and not while the SA lives. */
+    memcpy(packet, ESP, sizeof packet);
+    for (i = 0; i < 4; i++) {
+        packet[20 + i] = (uint8_t)(first >> (24 - 8 * i));
+    }
+    GIVES(ESPIAL_OK, espial_worker_arrive(worker, packet, sizeof packet, 0, 0, &arrival));
+    CLAIM(arrival.reason == ESPIAL_DROP_UNKNOWN_SPI && arrival.spi_class == ESPIAL_SPI_CLASS_LARVAL);
+    own.key.spi = first;
+    own.replay_window = 64;
+    GIVES(ESPIAL_OK, espial_sa_add(gateway, child, &own, &s));
+    GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, &own, &s));
+    GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, first, 0));
+    GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, second, 0)); /* it is AH's */
+    GIVES(ESPIAL_OK, espial_worker_arrive(worker, packet, sizeof packet, 0, 0, &arrival));
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.sa.index == s.index);
+
+    for (i = 0; i < 4 * sizeof state; i++) {
+        memset(&state, 0x55, sizeof state);
+        state.size = i;
+        GIVES(i == sizeof state ? ESPIAL_OK : ESPIAL_ESIZE, espial_sa_state_of(gateway, s, &state));
+        CLAIM(i == sizeof state || state.top == 0x5555555555555555);
+    }
+    state.size = sizeof state;
+    GIVES(ESPIAL_ESTALE, espial_sa_state_of(gateway, no_sa, &state));
+    NULLS(espial_sa_state_of(NULL, s, &state));
+    NULLS(espial_sa_state_of(gateway, s, NULL));
+    NULLS(espial_sa_next_due(NULL, 1, 0, &from, &s, &due));
+    NULLS(espial_sa_next_due(gateway, 1, 0, NULL, &s, &due));
+    NULLS(espial_sa_next_due(gateway, 1, 0, &from, NULL, &due));
+    NULLS(espial_sa_next_due(gateway, 1, 0, &from, &s, NULL));
+    CLAIM(from == 0 && due == 9);
+    from = UINT32_MAX;
+    GIVES(ESPIAL_OK, espial_sa_next_due(gateway, UINT32_MAX, UINT64_MAX, &from, &s, &due));
+    CLAIM(from == UINT32_MAX && s.generation == 0 && due == ESPIAL_DUE_NONE);
+    from = UINT32_MAX - 1;
+    GIVES(ESPIAL_OK, espial_sa_next_due(gateway, UINT32_MAX, UINT64_MAX, &from, &s, &due));
+    CLAIM(from == UINT32_MAX && due == ESPIAL_DUE_NONE);
+
+    /* Quarantined at a clock that stands still, and the other way round. */
+    GIVES(ESPIAL_OK, espial_sa_delete(gateway, arrival.sa, 5));
+    GIVES(ESPIAL_OK, espial_spi_release(gateway, ESPIAL_IPSEC_AH, second, UINT64_MAX));
+    GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_AH, second, UINT64_MAX));
+    GIVES(ESPIAL_EBUSY, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 5, &spi));
+    GIVES(ESPIAL_OK, espial_worker_quiescent(worker));
+    GIVES(ESPIAL_EQUARANTINE, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 5, &spi));
+    GIVES(ESPIAL_OK, espial_spi_set_quarantine(gateway, UINT64_MAX));
+    GIVES(ESPIAL_EQUARANTINE, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, UINT64_MAX - 1, &spi));
+    GIVES(ESPIAL_OK, espial_spi_set_quarantine(gateway, 0));
+    CLAIM(spi == 9);
+    GIVES(ESPIAL_OK, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 5, &spi));
+    GIVES(ESPIAL_OK, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, spi, 5));
+}
+
+/* Growth that cannot be: nothing changes, and the memory is still the caller's. */
+static void growth(void) {
+    espial_capacity more = capacity, bad;
+    uint32_t numbers[sizeof capacity / 4], sas = 9, dst = 9, dst_src = 9, allocated = 9, i;
+    size_t size = 77, needed;
+    uint8_t *mem;
+
+    more.sas += 4;
+    more.sas_allocated += 2;
+    GIVES(ESPIAL_OK, espial_gateway_growth_size(gateway, &more, &needed));
+    mem = memory(espial_gateway_align(), needed);
+    memset(mem, 0x55, needed);
+    for (i = 1; i < sizeof numbers / sizeof *numbers; i++) {
+        memcpy(numbers, &capacity, sizeof numbers);
+        numbers[i]--;
+        memcpy(&bad, numbers, sizeof bad);
+        /* tunnels, children, selectors and workers are not read */
+        GIVES(i < 4 || i == 7 ? ESPIAL_OK : ESPIAL_EGROW, espial_gateway_growth_size(gateway, &bad, &size));
+        numbers[i] = UINT32_MAX;
+        memcpy(&bad, numbers, sizeof bad);
+        if (i >= 4 && i != 7) {
+            GIVES(ESPIAL_ERANGE, espial_gateway_grow(gateway, mem, needed, &bad));
+        }
+    }
+    size = 77;
+    bad = capacity;
+    bad.sas_allocated = 17; /* of 2 at first */
+    GIVES(ESPIAL_EGROW, espial_gateway_grow(gateway, mem, needed, &bad));
+    bad = capacity;
+    bad.replay_window++;
+    GIVES(ESPIAL_EGROW, espial_gateway_grow(gateway, mem, needed, &bad));
+    bad = more;
+    bad.size = OLD_CAPACITY; /* has no SPIs of its own and no windows: less than there is */
+    GIVES(ESPIAL_EGROW, espial_gateway_grow(gateway, mem, needed, &bad));
+    bad.size = 39;
+    GIVES(ESPIAL_ESIZE, espial_gateway_growth_size(gateway, &bad, &size));
+    GIVES(ESPIAL_ESIZE, espial_gateway_grow(gateway, mem, needed, &bad));
+    NULLS(espial_gateway_growth_size(NULL, &more, &size));
+    NULLS(espial_gateway_growth_size(gateway, NULL, &size));
+    NULLS(espial_gateway_growth_size(gateway, &more, NULL));
+    NULLS(espial_gateway_grow(NULL, mem, needed, &more));
+    NULLS(espial_gateway_grow(gateway, NULL, needed, &more));
+    NULLS(espial_gateway_grow(gateway, mem, needed, NULL));
+    GIVES(ESPIAL_EROOM, espial_gateway_grow(gateway, mem, needed - 1, &more));
+    GIVES(ESPIAL_EROOM, espial_gateway_grow(gateway, mem, 0, &more));
+    for (i = 1; i < 64; i++) {
+        GIVES(ESPIAL_EALIGN, espial_gateway_grow(gateway, mem + i, needed, &more));
+    }
+    NULLS(espial_gateway_sa_limits(NULL, &sas, &dst, &dst_src, &allocated));
+    NULLS(espial_gateway_sa_limits(gateway, NULL, &dst, &dst_src, &allocated));
+    NULLS(espial_gateway_sa_limits(gateway, &sas, NULL, &dst_src, &allocated));
+    NULLS(espial_gateway_sa_limits(gateway, &sas, &dst, NULL, &allocated));
+    NULLS(espial_gateway_sa_limits(gateway, &sas, &dst, &dst_src, NULL));
+    CLAIM(size == 77 && sas == 9 && dst == 9 && dst_src == 9 && allocated == 9);
+    for (i = 0; i < needed; i++) {
+        CLAIM(mem[i] == 0x55);
+    }
+    free(mem);
+    GIVES(ESPIAL_OK, espial_gateway_sa_limits(gateway, &sas, &dst, &dst_src, &allocated));
+    CLAIM(sas == capacity.sas && allocated == capacity.sas_allocated);
 }
 
 static void configuration(void) {
@@ -182,7 +394,7 @@ static void configuration(void) {
     for (i = 0; i < 4 * sizeof params; i++) {
         espial_sa_params bad = params;
         bad.size = i;
-        GIVES(i == sizeof params ? ESPIAL_EDUPLICATE : ESPIAL_ESIZE, espial_sa_add(gateway, child, &bad, &s));
+        GIVES(i == sizeof params || i == OLD_PARAMS ? ESPIAL_EDUPLICATE : ESPIAL_ESIZE, espial_sa_add(gateway, child, &bad, &s));
     }
     for (i = 0; i < 256; i++) {
         espial_sa_params bad = params;
@@ -205,6 +417,7 @@ static void configuration(void) {
         bad.key.family = (uint8_t)i;
         GIVES(i == 0 ? ESPIAL_EDUPLICATE : ESPIAL_EVALUE, espial_sa_add(gateway, child, &bad, &s));
     }
+    replays();
     params.key.reserved = 1;
     GIVES(ESPIAL_EVALUE, espial_sa_add(gateway, child, &params, &s));
     params.key.reserved = 0;
@@ -260,6 +473,9 @@ static void packets(void) {
     espial_inner inner;
     espial_outer outer;
     espial_event events[2];
+    espial_outer outers[65];
+    espial_sa sas[65];
+    uint32_t spis[65];
     size_t made = 77;
     uint64_t before;
     uint32_t i;
@@ -282,6 +498,11 @@ static void packets(void) {
     before = dropped();
     memset(arrivals, 0x55, sizeof arrivals);
     memset(verdicts, 0x55, sizeof verdicts);
+    memset(sas, 0x55, sizeof sas);
+    for (i = 0; i < 65; i++) {
+        outers[i] = arrival.outer;
+        spis[i] = i % 2 == 0 ? 0x1111 : i;
+    }
 
     /* Bursts: too many, none, NULL, one bad element at every place: no packet is judged. */
     GIVES(ESPIAL_ERANGE, espial_worker_arrive_burst(worker, burst, 65, 0, 0, arrivals));
@@ -299,6 +520,39 @@ static void packets(void) {
     GIVES(ESPIAL_EALIGN, espial_worker_arrive_burst(worker, ODD(espial_packet, burst), 1, 0, 0, arrivals));
     GIVES(ESPIAL_EALIGN, espial_worker_arrive_burst(worker, burst, 1, 0, 0, ODD(espial_arrival, arrivals)));
     GIVES(ESPIAL_EALIGN, espial_worker_check_burst(worker, opened, 1, 0, 0, ODD(espial_verdict, verdicts)));
+    GIVES(ESPIAL_ERANGE, espial_worker_lookup_burst(worker, outers, 65, 0, 0, arrivals));
+    GIVES(ESPIAL_ERANGE, espial_worker_lookup_burst(worker, outers, SIZE_MAX, 0, 0, arrivals));
+    GIVES(ESPIAL_ERANGE, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 65, sas, &made));
+    GIVES(ESPIAL_ERANGE, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, SIZE_MAX, sas, &made));
+    for (i = 0; i < 600; i++) {
+        if (i != ESPIAL_IPSEC_ESP && i != ESPIAL_IPSEC_AH) {
+            GIVES(ESPIAL_EVALUE, espial_worker_find_spis(worker, i, spis, 1, sas, &made));
+            GIVES(ESPIAL_EVALUE, espial_worker_find_spi(worker, i, 0x1111, sas));
+        }
+    }
+    NULLS(espial_worker_lookup_burst(NULL, outers, 1, 0, 0, arrivals));
+    NULLS(espial_worker_lookup_burst(worker, NULL, 1, 0, 0, arrivals));
+    NULLS(espial_worker_lookup_burst(worker, outers, 1, 0, 0, NULL));
+    NULLS(espial_worker_find_spis(NULL, ESPIAL_IPSEC_ESP, spis, 1, sas, &made));
+    NULLS(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, NULL, 1, sas, &made));
+    NULLS(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 1, NULL, &made));
+    NULLS(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 1, sas, NULL));
+    NULLS(espial_worker_find_spi(NULL, ESPIAL_IPSEC_ESP, 0x1111, sas));
+    NULLS(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, 0x1111, NULL));
+    GIVES(ESPIAL_EALIGN, espial_worker_lookup_burst(worker, ODD(espial_outer, outers), 1, 0, 0, arrivals));
+    GIVES(ESPIAL_EALIGN, espial_worker_lookup_burst(worker, outers, 1, 0, 0, ODD(espial_arrival, arrivals)));
+    GIVES(ESPIAL_EALIGN, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, ODD(uint32_t, spis), 1, sas, &made));
+    GIVES(ESPIAL_EALIGN, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 1, ODD(espial_sa, sas), &made));
+    for (i = 0; i < 64; i++) {
+        outers[i].family = 5;
+        GIVES(ESPIAL_EVALUE, espial_worker_lookup_burst(worker, outers, 64, 0, 0, arrivals));
+        outers[i].family = ESPIAL_FAMILY_V4;
+    }
+    CLAIM(made == 77 && sas[0].index == 0x55555555);
+    GIVES(ESPIAL_OK, espial_worker_lookup_burst(worker, NULL, 0, 0, 0, NULL));
+    GIVES(ESPIAL_OK, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, NULL, 0, NULL, &made));
+    CLAIM(made == 0);
+    made = 77;
     for (i = 0; i < 64; i++) {
         burst[i].octets = NULL;
         NULLS(espial_worker_arrive_burst(worker, burst, 64, 0, 0, arrivals));
@@ -324,6 +578,15 @@ static void packets(void) {
         CLAIM(arrivals[i].verdict == ESPIAL_VERDICT_OPEN && verdicts[i].verdict == ESPIAL_VERDICT_ACCEPT);
     }
     CLAIM(arrivals[64].verdict == 0x55 && verdicts[64].verdict == 0x55);
+    memset(arrivals, 0x55, sizeof arrivals);
+    GIVES(ESPIAL_OK, espial_worker_lookup_burst(worker, outers, 64, 0, 0, arrivals));
+    GIVES(ESPIAL_OK, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 64, sas, &made));
+    CLAIM(made == 32 && arrivals[64].verdict == 0x55 && sas[64].index == 0x55555555);
+    for (i = 0; i < 64; i++) {
+        CLAIM(arrivals[i].verdict == ESPIAL_VERDICT_OPEN && arrivals[i].sa.index == sa.index);
+        CLAIM(i % 2 == 0 ? sas[i].generation == sa.generation : sas[i].generation == 0);
+    }
+    made = 77;
 
     /* Every truncation of a packet is a drop or, as a whole, opened. */
     for (i = 0; i < sizeof ESP; i++) {
@@ -480,6 +743,7 @@ static void stateless(void) {
     for (i = 0; i < 300; i++) { /* names of anything are words */
         CLAIM(espial_reason_name(i)[0] != '\0' && espial_field_name(i)[0] != '\0');
         CLAIM(espial_mode_name(i)[0] != '\0' && espial_spi_class_name(i)[0] != '\0');
+        CLAIM(espial_notice_name(i)[0] != '\0');
         CLAIM(espial_status_text((int32_t)i - 150)[0] != '\0');
     }
     CLAIM(strcmp(espial_reason_name(256 + ESPIAL_DROP_REPLAY), "unknown") == 0);
@@ -544,6 +808,10 @@ static void dead(espial_gateway *no_gateway, espial_worker *no_worker) {
     espial_opened opened;
     espial_counts counts;
     espial_tunnel t;
+    espial_sa s;
+    espial_sa_state state;
+    uint32_t spi = 9, from = 0, due;
+    size_t size = 77;
     void *mem = memory(espial_worker_align(), espial_worker_size());
 
     memset(&opened, 0, sizeof opened);
@@ -553,6 +821,18 @@ static void dead(espial_gateway *no_gateway, espial_worker *no_worker) {
     GIVES(ESPIAL_EHANDLE, espial_gateway_publish(no_gateway));
     GIVES(ESPIAL_EHANDLE, espial_gateway_counts(no_gateway, &counts));
     GIVES(ESPIAL_EHANDLE, espial_sa_delete(no_gateway, sa, 0));
+    GIVES(ESPIAL_EHANDLE, espial_spi_reserve(no_gateway, ESPIAL_IPSEC_ESP, 0, &spi));
+    GIVES(ESPIAL_EHANDLE, espial_spi_release(no_gateway, ESPIAL_IPSEC_ESP, 256, 0));
+    GIVES(ESPIAL_EHANDLE, espial_spi_set_quarantine(no_gateway, 0));
+    GIVES(ESPIAL_EHANDLE, espial_gateway_growth_size(no_gateway, &capacity, &size));
+    GIVES(ESPIAL_EHANDLE, espial_gateway_grow(no_gateway, mem, espial_worker_size(), &capacity));
+    GIVES(ESPIAL_EHANDLE, espial_gateway_sa_limits(no_gateway, &spi, &spi, &spi, &spi));
+    GIVES(ESPIAL_EHANDLE, espial_sa_state_of(no_gateway, sa, &state));
+    GIVES(ESPIAL_EHANDLE, espial_sa_next_due(no_gateway, 1, 0, &from, &s, &due));
+    GIVES(ESPIAL_EHANDLE, espial_worker_find_spi(no_worker, ESPIAL_IPSEC_ESP, 256, &s));
+    GIVES(ESPIAL_EHANDLE, espial_worker_find_spis(no_worker, ESPIAL_IPSEC_ESP, &spi, 1, &s, &size));
+    GIVES(ESPIAL_EHANDLE, espial_worker_lookup_burst(no_worker, NULL, 0, 0, 0, NULL));
+    CLAIM(spi == 9 && from == 0 && size == 77);
     GIVES(ESPIAL_EHANDLE, espial_gateway_release(no_gateway));
     GIVES(ESPIAL_EHANDLE, espial_worker_init(mem, espial_worker_size(), no_gateway, 0, &made));
     GIVES(ESPIAL_EHANDLE, espial_worker_arrive(no_worker, ESP, sizeof ESP, 0, 0, &arrival));
@@ -626,6 +906,8 @@ int main(void) {
     GIVES(ESPIAL_OK, espial_worker_init(worker_mem, worker_size, gateway, 0, &worker));
     workers();
     configuration();
+    reservations();
+    growth();
     packets();
     stateless();
     streams();

@@ -24,6 +24,8 @@ const CAPACITY: Capacity = Capacity {
     sas: 4,
     sas_dst: 3,
     sas_dst_src: 3,
+sas_allocated: 0,
+replay_window: 0,
     workers: 1,
 };
 
@@ -78,7 +80,7 @@ fn key(choices: &mut Choices<'_>) -> Key {
 fn params(key: &Key) -> SaParams {
     let ipsec = if key.0 { Ipsec::Ah } else { Ipsec::Esp };
     let key = SaKey::new(ipsec, Spi(key.1), key.2, key.3).unwrap();
-    SaParams { key, mode: SaMode::Tunnel, encap: Encap::None }
+    SaParams::new(key)
 }
 
 fn add(control: &mut Control<'_>, twin: &mut Twin, child: espial::ChildId, key: Key) {
@@ -131,6 +133,7 @@ fn lookup(worker: &mut Worker<'_>, twin: &Twin, choices: &mut Choices<'_>, now_m
         encap: Encap::None,
         spi: Spi(256 + choices.below(4) as u32),
         sequence: 1,
+        sequence_high: 0,
         sport: 0,
         dport: 0,
         offset: 20,

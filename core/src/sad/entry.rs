@@ -1,16 +1,21 @@
-//! The SA entry: what the packet path must know of an SA, in one cache line.
+//! The SA entry: what the packet path must know of an SA, in one cache line, and beside it what is
+//! rarely asked.
 //!
-//! Word atomics without read-modify-write, so that readers may look while the one writer prepares
-//! a slot. Fields are written while no table word points to the slot and before `generation` is
-//! stored with release; a reader loads `generation` (or the table word) with acquire first.
-//! A slot is written again only after every worker's quiescent state (`publish`, I3).
+//! Word atomics, so that readers may look while the one writer prepares a slot. Fields are written
+//! while no table word points to the slot and before `generation` is stored with release; a reader
+//! loads `generation` (or the table word) with acquire first. A slot is filled again only after
+//! every worker's quiescent state (`publish`, I3); one whose SA found no place in the table was
+//! never pointed to.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
 
 use super::SaId;
+use super::direct::GENERATION;
 use super::key::{Addresses, Kind, Parts};
+use super::lifetime::{self, Lifetime, Usage};
+use super::replay::{self, Cell64, Replayed, Window};
 use crate::headers::{Encap, Family, Ipsec};
 
 /// How the SA treats the packet's own IP header (RFC 4301 section 3.2).
@@ -22,31 +27,58 @@ pub enum SaMode {
     Transport,
 }
 
-/// 64 octets: everything of one SA that judging a packet needs.
+/// 64 octets: everything of one SA that judging a packet needs, but for the bits of its replay
+/// window.
 #[repr(C, align(64))]
 pub(crate) struct Entry {
-    /// Odd while the SA lives; grows by one at each birth and death.
+    /// Odd while the SA lives; grows by one at each birth and death, in 30 bits.
     generation: AtomicU32,
-    spi: AtomicU32,
+    flags: AtomicU32,
     tunnel: AtomicU32,
     child: AtomicU32,
     child_generation: AtomicU32,
-    flags: AtomicU32,
-    /// Writer only: the next SA with the same SPI and protocol, plus 1.
-    next: AtomicU32,
-    _reserved: AtomicU32,
-    addresses: [AtomicU32; 8],
+    /// What the replay window has seen: `Window::synchronised`.
+    synchronised: AtomicU32,
+    usage: Usage,
+    top: Cell64,
 }
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 // SAFETY: integers in atomic cells; all zero is a valid (dead) entry.
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Entry {}
+
+/// What is asked of an SA off the packet path, or once a limit of its is near.
+#[repr(C)]
+pub(crate) struct Cold {
+    spi: AtomicU32,
+    /// Writer only: the next SA with the same SPI and protocol, plus 1.
+    next: AtomicU32,
+    limits: lifetime::Limits,
+}
+
+// SAFETY: integers in atomic cells; all zero is valid.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for Cold {}
+
+/// The addresses of a longer key.
+#[repr(transparent)]
+pub(crate) struct AddressCells([AtomicU32; 8]);
+
+// SAFETY: integers in atomic cells; all zero is valid.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for AddressCells {}
 
 const AH: u32 = 1;
 const TRANSPORT: u32 = 1 << 1;
 const ENCAP_SHIFT: u32 = 2;
 const KIND_SHIFT: u32 = 4;
 const V6: u32 = 1 << 6;
+const ESN: u32 = 1 << 7;
+const LIMITED: u32 = 1 << 8;
+/// 13 bits: the size of the replay window.
+const WINDOW_SHIFT: u32 = 16;
 
 #[inline]
 fn encap_of(flags: u32) -> Encap {
@@ -54,6 +86,33 @@ fn encap_of(flags: u32) -> Encap {
         0 => Encap::None,
         1 => Encap::Udp,
         _ => Encap::Tcp,
+    }
+}
+
+/// Anti-replay of an SA (RFC 4303 section 3.4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Replay {
+    /// Packets that the window holds, at most
+    /// [`Capacity::replay_window`](crate::Capacity::replay_window); 0 = the host does it, or nobody.
+    pub window: u32,
+    /// Extended sequence numbers (RFC 4303 section 2.2.1).
+    pub esn: bool,
+    /// Where the window starts.
+    pub start: ReplayStart,
+}
+
+/// Where a replay window starts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReplayStart {
+    /// No packet was seen; with ESN the first ones have this high half.
+    High(u32),
+    /// State taken over from another node: this number and all below it count as seen.
+    Top(u64),
+}
+
+impl Default for ReplayStart {
+    fn default() -> Self {
+        Self::High(0)
     }
 }
 
@@ -67,12 +126,34 @@ pub(crate) struct SaFields {
     pub(crate) encap: Encap,
 }
 
+/// What an SA starts with, beside its key and its fields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SaStart {
+    pub(crate) replay: Replay,
+    pub(crate) lifetime: Lifetime,
+}
+
+/// One SA's slot: its entry and what lies beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct SaRef<'m> {
+    pub(crate) hot: &'m Entry,
+    pub(super) cold: &'m Cold,
+    /// The generation again, close to those of other SAs: what a lookup alone reads.
+    pub(super) generation: &'m AtomicU32,
+    /// None where no key of the gateway is longer than an SPI.
+    pub(super) addresses: Option<&'m AddressCells>,
+    /// Room for the largest window of the gateway.
+    pub(super) window: &'m [Cell64],
+    /// Several workers may be at work on one SA.
+    pub(super) shared: bool,
+}
+
 impl Entry {
     /// The SA's fields if `id` still names it. An even generation, as all-zero memory has, never
     /// names one.
     #[inline]
     pub(crate) fn get(&self, id: SaId) -> Option<SaFields> {
-        (self.alive() == Some(id.generation)).then(|| self.fields())
+        (self.alive() == Some(id.generation())).then(|| self.fields())
     }
 
     /// The generation of the SA in this slot, if one lives here.
@@ -107,9 +188,92 @@ impl Entry {
         self.tunnel.load(Ordering::Relaxed)
     }
 
+    /// True if a limit in time has been reached that was not acted upon.
+    #[inline]
+    pub(crate) fn is_due(&self, now_ms: u64) -> bool {
+        self.usage.is_due(now_ms)
+    }
+
+    /// True if packets are checked for replays or counted against limits.
+    #[inline]
+    pub(crate) fn has_state(&self) -> bool {
+        self.flags.load(Ordering::Relaxed)
+            & (ESN | LIMITED | (replay::MAX_WINDOW * 2 - 1) << WINDOW_SHIFT)
+            != 0
+    }
+
+    fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
+impl<'m> SaRef<'m> {
+    #[inline]
+    fn replay(&self) -> Window<'m> {
+        let flags = self.hot.flags.load(Ordering::Relaxed);
+        let size = flags >> WINDOW_SHIFT;
+        Window {
+            size,
+            esn: flags & ESN != 0,
+            shared: self.shared,
+            top: &self.hot.top,
+            synchronised: &self.hot.synchronised,
+            words: self.window.get(..replay::words_for(size)).unwrap_or(&[]),
+        }
+    }
+
+    /// The full sequence number that the packet would have, if it may be opened.
+    #[inline]
+    pub(crate) fn precheck(&self, low: u32) -> Result<u64, Replayed> {
+        self.replay().precheck(low)
+    }
+
+    /// Records an authentic packet in the replay window.
+    #[inline]
+    pub(crate) fn commit(&self, full: u64) -> Result<(), Replayed> {
+        let window = self.replay();
+        window.commit(window.number(full))
+    }
+
+    /// The highest authentic sequence number.
+    pub(crate) fn replay_top(&self) -> u64 {
+        self.replay().top()
+    }
+
+    /// Counts an authentic packet against the limits; what came of it.
+    #[inline]
+    pub(crate) fn count(&self, octets: u64) -> lifetime::Outcome {
+        if self.hot.flags.load(Ordering::Relaxed) & LIMITED == 0 {
+            return lifetime::Outcome::Within;
+        }
+        self.hot.usage.count(&self.cold.limits, octets, self.shared)
+    }
+
+    /// What the limits in time say now.
+    #[cold]
+    pub(crate) fn due(&self, now_ms: u64) -> lifetime::Outcome {
+        self.hot.usage.due(&self.cold.limits, now_ms)
+    }
+
+    /// What is due now.
+    pub(crate) fn due_at(&self, now_ms: u64) -> lifetime::Outcome {
+        if self.hot.is_due(now_ms) { self.due(now_ms) } else { lifetime::Outcome::Within }
+    }
+
+    /// Notes that the soft limit was told.
+    pub(crate) fn told(&self) {
+        self.hot.usage.told(&self.cold.limits);
+    }
+
+    /// Octets and packets counted against the limits.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        self.hot.usage.used()
+    }
+
     /// The key this entry was added under.
     pub(super) fn parts(&self) -> Parts {
-        let flags = self.flags.load(Ordering::Relaxed);
+        let flags = self.hot.flags.load(Ordering::Relaxed);
+        let cells = self.addresses.map_or(&NO_CELLS, |cells| cells);
         Parts {
             kind: match (flags >> KIND_SHIFT) & 3 {
                 2 => Kind::Destination,
@@ -117,18 +281,21 @@ impl Entry {
                 _ => Kind::Root,
             },
             ipsec: if flags & AH == 0 { Ipsec::Esp } else { Ipsec::Ah },
-            spi: self.spi.load(Ordering::Relaxed),
+            spi: self.cold.spi.load(Ordering::Relaxed),
             addresses: Addresses {
                 family: if flags & V6 == 0 { Family::V4 } else { Family::V6 },
-                words: core::array::from_fn(|i| {
-                    self.addresses.get(i).map_or(0, |word| word.load(Ordering::Relaxed))
-                }),
+                words: cells.0.each_ref().map(|word| word.load(Ordering::Relaxed)),
             },
         }
     }
 
+    pub(super) fn spi(&self) -> u32 {
+        self.cold.spi.load(Ordering::Relaxed)
+    }
+
     /// Writer: fills a slot that no reader looks at and brings it to life.
-    pub(super) fn birth(&self, parts: &Parts, fields: &SaFields) -> u32 {
+    pub(super) fn birth(&self, parts: &Parts, fields: &SaFields, start: &SaStart) -> u32 {
+        let SaStart { replay, lifetime } = start;
         let flags = if parts.ipsec == Ipsec::Ah { AH } else { 0 }
             | if fields.mode == SaMode::Transport { TRANSPORT } else { 0 }
             | match fields.encap {
@@ -137,31 +304,55 @@ impl Entry {
                 Encap::Tcp => 2 << ENCAP_SHIFT,
             }
             | (parts.kind as u32) << KIND_SHIFT
-            | if parts.addresses.family == Family::V6 { V6 } else { 0 };
-        self.spi.store(parts.spi, Ordering::Relaxed);
-        self.tunnel.store(fields.tunnel, Ordering::Relaxed);
-        self.child.store(fields.child, Ordering::Relaxed);
-        self.child_generation.store(fields.child_generation, Ordering::Relaxed);
-        self.flags.store(flags, Ordering::Relaxed);
-        for (cell, word) in self.addresses.iter().zip(parts.addresses.words) {
-            cell.store(word, Ordering::Relaxed);
+            | if parts.addresses.family == Family::V6 { V6 } else { 0 }
+            | if replay.esn { ESN } else { 0 }
+            | if lifetime.counts() { LIMITED } else { 0 }
+            | replay.window << WINDOW_SHIFT;
+        let Entry { tunnel, child, child_generation, usage, .. } = self.hot;
+        self.cold.spi.store(parts.spi, Ordering::Relaxed);
+        tunnel.store(fields.tunnel, Ordering::Relaxed);
+        child.store(fields.child, Ordering::Relaxed);
+        child_generation.store(fields.child_generation, Ordering::Relaxed);
+        self.hot.flags.store(flags, Ordering::Relaxed);
+        if let Some(cells) = self.addresses {
+            for (cell, word) in cells.0.iter().zip(parts.addresses.words) {
+                cell.store(word, Ordering::Relaxed);
+            }
         }
-        let generation = self.generation.load(Ordering::Relaxed).wrapping_add(1) | 1;
-        self.generation.store(generation, Ordering::Release);
+        match replay.start {
+            ReplayStart::High(high) => self.replay().start(high),
+            ReplayStart::Top(top) => self.replay().start_behind(top),
+        }
+        self.cold.limits.set(lifetime);
+        usage.start(lifetime);
+        let generation = ((self.hot.generation.load(Ordering::Relaxed) + 1) | 1) & GENERATION;
+        self.set_generation(generation);
         generation
     }
 
     /// Writer: from now on no handle names this SA.
     pub(super) fn death(&self) {
-        let generation = self.generation.load(Ordering::Relaxed);
-        self.generation.store(generation.wrapping_add(1) & !1, Ordering::Release);
+        let generation = self.hot.generation.load(Ordering::Relaxed);
+        self.set_generation(generation.wrapping_add(1) & !1 & GENERATION);
+    }
+
+    /// The even generation of a slot in which no SA lives.
+    pub(super) fn dead_generation(&self) -> u32 {
+        self.hot.generation.load(Ordering::Relaxed) & !1
+    }
+
+    fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Release);
+        self.hot.set_generation(generation);
     }
 
     pub(super) fn next(&self) -> Option<u32> {
-        self.next.load(Ordering::Relaxed).checked_sub(1)
+        self.cold.next.load(Ordering::Relaxed).checked_sub(1)
     }
 
     pub(super) fn set_next(&self, next: Option<u32>) {
-        self.next.store(next.map_or(0, |index| index.wrapping_add(1)), Ordering::Relaxed);
+        self.cold.next.store(next.map_or(0, |index| index.wrapping_add(1)), Ordering::Relaxed);
     }
 }
+
+static NO_CELLS: AddressCells = AddressCells([const { AtomicU32::new(0) }; 8]);

@@ -1,6 +1,9 @@
 //! What an SA is found by, and how keys are hashed.
 
+use core::hash::Hasher;
 use core::net::IpAddr;
+
+use siphasher::sip::SipHasher24;
 
 use crate::error::SaError;
 use crate::headers::{Endpoints, Family, Ipsec, OuterHeaders, Spi};
@@ -159,15 +162,23 @@ impl Parts {
 
 /// Secret numbers for hashing, derived from the caller's seed.
 ///
-/// Multiply-shift: the high half of `a * x + b` modulo 2^64 is strongly universal for 32-bit `x`
-/// and random 64-bit `a`, `b` (Dietzfelbinger 1996), and the sum over several words likewise
-/// (multilinear hashing). So for keys chosen without knowledge of the seed two of them meet in a
-/// bucket as rarely as random ones, whatever their pattern. Two independent functions choose the
-/// two buckets.
+/// An SPI alone is mixed in two rounds: a multiplication by a secret number of its protocol whose
+/// high half is folded into the low one, then another. The halves of the result choose the two
+/// buckets. All is one 32 x 64 and one 64 x 64 bit product: cheap on a microcontroller too.
+///
+/// Addresses of longer keys are summed with random multipliers first (multilinear hashing, strongly
+/// universal: Dietzfelbinger 1996, Thorup 2009).
+///
+/// So keys chosen without knowledge of the seed meet in a bucket as rarely as random ones, whatever
+/// their pattern: `tests.rs` fills tables with hostile patterns under many seeds.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(super) struct HashKeys {
-    first: Multilinear,
-    second: Multilinear,
+    /// By protocol.
+    root: [u64; 2],
+    mix: u64,
+    long: Multilinear,
+    tag: Multilinear,
 }
 
 #[derive(Clone, Copy)]
@@ -178,44 +189,74 @@ struct Multilinear {
     words: [u64; 8],
 }
 
-/// The two places and the tag that a key's hash gives.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hash {
-    pub(super) first: u32,
-    pub(super) second: u32,
-    /// 32 bits for tags of long keys and of the memory of deleted SAs.
-    pub(super) tag: u32,
+/// A key's hash. The high half chooses the first bucket, by its high bits, and the filter bit, by its
+/// low ones; the low half chooses the second bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hash(u64);
+
+impl Hash {
+    #[inline(always)]
+    pub(super) fn first(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn second(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 impl HashKeys {
+    /// Stands in while sizes are measured.
+    pub(super) const ZERO: Self =
+        Self { root: [0; 2], mix: 0, long: Multilinear::ZERO, tag: Multilinear::ZERO };
+
     /// Keys from 128 bits that peers do not know.
     pub(super) fn new(seed: [u64; 2]) -> Self {
-        let mut state = seed;
-        Self { first: Multilinear::new(&mut state), second: Multilinear::new(&mut state) }
+        let mut random = Random::new(seed, Purpose::Hash);
+        let mut odd = || random.next().unwrap_or(1) | 1;
+        let (root, mix) = ([odd(), odd()], odd());
+        Self { root, mix, long: Multilinear::new(&mut random), tag: Multilinear::new(&mut random) }
     }
 
-    #[inline]
+    /// The hash of a root key.
+    #[inline(always)]
+    pub(super) fn root(&self, ipsec: Ipsec, spi: u32) -> Hash {
+        let [esp, ah] = self.root;
+        self.mix(u64::from(spi).wrapping_mul(if ipsec == Ipsec::Ah { ah } else { esp }))
+    }
+
+    /// The hash of any key.
     pub(super) fn hash(&self, parts: &Parts) -> Hash {
-        let (first, second) = (self.first.sum(parts), self.second.sum(parts));
-        Hash {
-            first: (first >> 32) as u32,
-            second: (second >> 32) as u32,
-            // Middle bits of both sums: hardly tied to the high bits that choose the buckets.
-            tag: ((first >> 8) as u32) ^ ((second >> 14) as u32).rotate_left(16),
+        match parts.kind {
+            Kind::Root => self.root(parts.ipsec, parts.spi),
+            _ => self.mix(self.long.sum(parts)),
         }
+    }
+
+    /// 32 bits that tell keys of one bucket apart.
+    pub(super) fn tag(&self, parts: &Parts) -> u32 {
+        (self.tag.sum(parts) >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn mix(&self, sum: u64) -> Hash {
+        Hash((sum ^ sum >> 32).wrapping_mul(self.mix))
     }
 }
 
 impl Multilinear {
-    fn new(state: &mut [u64; 2]) -> Self {
+    const ZERO: Self = Self { spi: 0, add: [0; 16], words: [0; 8] };
+
+    fn new(random: &mut Random) -> Self {
+        let mut next = || random.next().unwrap_or(1);
         Self {
-            spi: next(state) | 1,
-            add: core::array::from_fn(|_| next(state)),
-            words: core::array::from_fn(|_| next(state) | 1),
+            spi: next() | 1,
+            add: core::array::from_fn(|_| next()),
+            words: core::array::from_fn(|_| next() | 1),
         }
     }
 
-    #[inline]
     fn sum(&self, parts: &Parts) -> u64 {
         let class = parts.kind as usize
             | if parts.ipsec == Ipsec::Ah { 4 } else { 0 }
@@ -231,16 +272,35 @@ impl Multilinear {
     }
 }
 
-/// The next pseudo-random number: an xorshift of 128 bits whose output is scrambled by a
-/// multiplication. It spreads the caller's seed over the keys; it adds no secrecy of its own.
-fn next(state: &mut [u64; 2]) -> u64 {
-    if *state == [0, 0] {
-        *state = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
+/// What random numbers are for: those of one purpose say nothing about those of another.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Purpose {
+    Hash = 1,
+    Spi = 2,
+}
+
+/// Numbers that nobody can foresee who does not know the seed, however many he has seen: SipHash
+/// 2-4 (Aumasson and Bernstein 2012) of a counter.
+#[derive(Clone)]
+pub(super) struct Random {
+    seed: [u64; 2],
+    counter: u64,
+}
+
+impl Random {
+    pub(super) fn new(seed: [u64; 2], purpose: Purpose) -> Self {
+        Self { seed, counter: (purpose as u64) << 56 }
     }
-    let [mut x, y] = *state;
-    x ^= x << 23;
-    x ^= x >> 17;
-    x ^= y ^ (y >> 26);
-    *state = [y, x];
-    x.wrapping_add(y).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+}
+
+impl Iterator for Random {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.counter = self.counter.wrapping_add(1);
+        let mut hasher = SipHasher24::new_with_keys(self.seed[0], self.seed[1]);
+        hasher.write_u64(self.counter);
+        Some(hasher.finish())
+    }
 }

@@ -9,195 +9,454 @@
 //!                        └─ has destination+source ─hash──▶ word ▶ entry  SPI + destination + source
 //! ```
 //!
-//! Every SPI in use has one root word, so that one look says which longer keys to try and whether
-//! an SPI is known at another destination. Longest match wins.
+//! SPIs that this gateway chose lie in [direct slots](direct): one load, one compare. Others have one
+//! root word for each SPI in use, so that one look says which longer keys to try and whether an SPI
+//! is known at another destination. Longest match wins.
 //!
 //! # Bound
-//! Buckets (cache lines of the table) read by a lookup, hit or miss, at any load, for any keys: 2
-//! where all SAs of the SPI are found by SPI alone, 4 where there are keys of one longer type, 6
-//! where there are both. Beside them one entry, and for a longer key one entry for each word of
-//! its two buckets whose 32-bit tag is equal (16 at most; more than one by chance of 2^-28). A
-//! lookup that the writer overtakes between table and entry looks once more: twice the buckets.
-//! One that is overtaken twice by replacements of its own key calls the SA deleted.
+//! Cache lines of the table read by a lookup, hit or miss, at any load, for any keys: 1 for a direct
+//! slot; 2 for SPIs that others chose; 3 where the gateway has direct slots too (the slot, then the
+//! buckets). 2 more where there are longer keys of one type with the SPI, 4 more where there are both.
+//! Beside them the generation of the SA, and for a longer key the addresses of each word in its two
+//! buckets whose 32-bit tag is equal (16 at most; more than one by chance of 2^-28). A lookup that
+//! the writer overtakes between table and SA looks once more: twice the lines. One that is
+//! overtaken twice by replacements of its own key calls the SA deleted.
+//!
+//! Growing does not add to this: the writer fills a larger table and publishes it with one store.
 //!
 //! Invariants:
-//! - I1: each SPI and protocol in use has exactly one root word; its flags say which keys exist.
-//! - I2: the entries of one SPI and protocol are chained; the root's index is the chain's head,
-//!   and the SA found by SPI alone, if there is one, is the head.
+//! - I1: each SPI and protocol in use has one direct slot, or one root word, or both if longer keys
+//!   share the SPI of a direct slot: then the slot says so. The root's flags say which keys exist.
+//! - I2: the entries of a root are chained; the root's index is the chain's head, and the SA found
+//!   by SPI alone, if there is one, is the head.
 //! - I3: an entry whose SA was deleted is filled again only after its epoch has passed.
 
+mod direct;
 mod entry;
+mod group;
 mod key;
+pub mod lifetime;
 mod recent;
 pub mod replay;
+mod segment;
 mod table;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use entry::SaMode;
+pub use entry::{Replay, ReplayStart, SaMode};
 pub use key::{SaKey, Scope};
+pub use lifetime::{Lifetime, Limit, LimitKind};
 pub use table::Probe;
 
-pub(crate) use entry::{Entry, SaFields};
+pub(crate) use entry::{SaFields, SaRef, SaStart};
+pub(crate) use lifetime::Outcome;
+pub(crate) use segment::Segments;
 pub(crate) use writer::SadWriter;
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::headers::{Ipsec, OuterHeaders, Spi};
 use crate::verdict::SpiClass;
+use direct::Direct;
 use key::{Hash, HashKeys, Kind, Parts};
-use recent::Recent;
-use table::{Pair, Place, Record, Table};
+use recent::{Mark, Recent};
+use table::{First, Place, Record, Table};
 
 /// A handle to an SA: a dense index and a generation, so that a stale handle is found out.
 ///
 /// The index is below [`Capacity::sa_slots`](crate::Capacity::sa_slots); callers may use it for
 /// arrays of their own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct SaId {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+// One number, so that a handle stays in one register and is stored at once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SaId(u64);
+
+impl fmt::Debug for SaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (index, generation) = (self.index(), self.generation());
+        f.debug_struct("SaId").field("index", &index).field("generation", &generation).finish()
+    }
 }
 
 impl SaId {
+    /// No SA: no SA has an even generation.
+    pub const NONE: Self = Self(0);
+
     /// Index below the slots of the capacity. Given to another SA some time after a deletion.
+    #[inline(always)]
     pub const fn index(self) -> u32 {
-        self.index
+        self.0 as u32
     }
 
     /// Generation; odd for every SA that ever lived.
+    #[inline(always)]
     pub const fn generation(self) -> u32 {
-        self.generation
+        (self.0 >> 32) as u32
     }
 
     /// A handle from its two numbers, for bindings. A wrong one is only ever stale.
+    #[inline(always)]
     pub const fn from_raw(index: u32, generation: u32) -> Self {
-        Self { index, generation }
+        Self((generation as u64) << 32 | index as u64)
     }
 }
 
-/// The readers' view of the SAD.
+/// The readers' view of the SAD. Made anew when it grows; then both lead to the same SAs.
+// What a lookup by SPI needs comes first, in two cache lines.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Sad<'m> {
+    direct: Direct<'m>,
     table: Table<'m>,
-    entries: &'m [Entry],
-    recent: Recent<'m>,
+    /// The generations of the first segment.
+    generations: &'m [AtomicU32],
     keys: HashKeys,
+    pub(crate) segments: Segments<'m>,
+    recent: Recent<'m>,
+    /// The table hardly stays in the second-level cache: fetch lines ahead.
+    large: bool,
+    many: bool,
 }
 
+/// Octets of tables above which lines are fetched ahead.
+const LARGE: usize = 1 << 20;
+
+/// Packets whose lines are fetched at once.
+const AHEAD: usize = 32;
+
 /// What one look at the table found.
-enum Found<'m> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
     /// A live SA; its entry stays as it is until the caller's next quiescent state.
-    Sa(SaId, &'m Entry),
+    Sa(SaId),
     /// No key fits; `spi_in_use` if others have the SPI.
     Nothing { spi_in_use: bool },
+    /// The SPI is reserved.
+    Larval,
     /// The SA died after its word was read.
     Gone,
 }
 
-/// Where a packet's root word may be, computed once and used for prefetch and lookup.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Prepared(Pair);
-
 impl<'m> Sad<'m> {
-    /// Hashes the SPI and brings its first bucket closer.
-    #[inline]
-    pub(crate) fn prepare(&self, outer: &OuterHeaders) -> Prepared {
-        let pair = self.table.pair(&self.keys.hash(&Parts::root(outer.ipsec, outer.spi)));
-        self.table.prefetch(&pair);
-        Prepared(pair)
+    /// Stands in while sizes are measured.
+    const MEASURING: Self = Self {
+        direct: Direct::EMPTY,
+        table: Table::EMPTY,
+        generations: &[],
+        segments: Segments::NONE,
+        recent: Recent::EMPTY,
+        keys: HashKeys::ZERO,
+        large: false,
+        many: false,
+    };
+
+    fn new(
+        direct: Direct<'m>,
+        table: Table<'m>,
+        segments: Segments<'m>,
+        recent: Recent<'m>,
+        keys: HashKeys,
+    ) -> Self {
+        let octets =
+            table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<table::Word>();
+        let many = segments.slots() as usize * size_of::<entry::Entry>() > LARGE;
+        let generations = segments.first_generations();
+        Self { direct, table, generations, segments, recent, keys, large: octets > LARGE, many }
     }
 
-    /// The SA that a packet's SPI and addresses name, or what is known of its SPI.
+    /// The SA that a packet's SPI and addresses name, or what is known of its SPI. `newer` gives the
+    /// view that is in force now.
     #[inline]
     pub(crate) fn lookup(
         &self,
         outer: &OuterHeaders,
-        prepared: Prepared,
         now_ms: u64,
-        probe: &mut impl Probe,
-    ) -> Result<(SaId, &'m Entry), SpiClass> {
-        let found = match self.find_sa(outer, &prepared.0, probe) {
+        newer: impl FnOnce() -> &'m Self,
+    ) -> Result<SaId, SpiClass> {
+        match self.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ()) {
+            Some(sa) => Ok(sa),
+            None => self.lookup_rest(outer, now_ms, newer),
+        }
+    }
+
+    /// [`Sad::lookup`] once it is known that no SA is found by the SPI alone, without more ado.
+    #[cold]
+    pub(crate) fn lookup_rest(
+        &self,
+        outer: &OuterHeaders,
+        now_ms: u64,
+        newer: impl FnOnce() -> &'m Self,
+    ) -> Result<SaId, SpiClass> {
+        let found = match self.find(outer, &mut ()) {
             // The writer deleted or replaced the SA between our look at the table and the one at
-            // its entry. What took its place was in the table before the old entry died, so
+            // its generation. What took its place was in the table before the old one died, so
             // looking once more finds it.
-            Found::Gone => self.find_sa(outer, &prepared.0, probe),
+            Found::Gone => newer().find(outer, &mut ()),
             found => found,
         };
         match found {
-            Found::Sa(id, entry) => Ok((id, entry)),
+            Found::Sa(sa) => Ok(sa),
+            Found::Larval => Err(SpiClass::Larval),
             Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
             Found::Gone => Err(SpiClass::RecentlyDeleted { ago_ms: 0 }),
         }
     }
 
+    /// The SA found by an SPI alone that no longer key shares. `None`: ask [`Sad::lookup`].
+    #[inline(always)]
+    fn find_plain<const DIRECT: bool>(
+        &self,
+        ipsec: Ipsec,
+        spi: u32,
+        probe: &mut impl Probe,
+    ) -> Option<SaId> {
+        if DIRECT && let Some(sa) = self.find_direct(ipsec, spi, probe) {
+            return Some(sa);
+        }
+        let hash = self.keys.root(ipsec, spi);
+        match self.table.find_first(&hash, Record::root(spi, ipsec == Ipsec::Ah), probe) {
+            First::Index(index) => self.live_of(index, spi),
+            First::Nothing => None,
+            First::Elsewhere => self.find_second(&hash, ipsec, spi, probe),
+        }
+    }
+
+    /// [`Sad::find_plain`] where the first bucket has a word to spare for another look.
+    #[cold]
+    #[inline(never)]
+    fn find_second(
+        &self,
+        hash: &Hash,
+        ipsec: Ipsec,
+        spi: u32,
+        probe: &mut impl Probe,
+    ) -> Option<SaId> {
+        let index = self.table.find_second(hash, Record::root(spi, ipsec == Ipsec::Ah), probe)?;
+        self.live_of(index, spi)
+    }
+
+    #[inline(always)]
+    fn find_direct(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<SaId> {
+        let slot = self.direct.find(ipsec, spi, probe)?;
+        let generation = slot.plain()?;
+        let index = self.segments.of_direct(self.direct.number(spi));
+        // Without 64-bit atomics a word may pair an SPI with another's generation: ask the SA.
+        if !cfg!(target_has_atomic = "64") && self.live(index)?.generation() != generation {
+            return None;
+        }
+        Some(SaId::from_raw(index, generation))
+    }
+
+    /// The root word of an SPI.
+    fn find_root(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<(Place, Record)> {
+        let pattern = Record::root(spi, ipsec == Ipsec::Ah);
+        let accept = |record: Record| self.is_of(record.index(), spi);
+        self.table.find(&self.keys.root(ipsec, spi), pattern, accept, probe)
+    }
+
+    /// Without 64-bit atomics a word may pair an SPI with another's index: ask the SA.
+    #[inline(always)]
+    fn is_of(&self, index: u32, spi: u32) -> bool {
+        cfg!(target_has_atomic = "64") || self.segments.sa(index).is_some_and(|sa| sa.spi() == spi)
+    }
+
+    #[inline(always)]
+    fn generation(&self, index: u32) -> Option<&'m AtomicU32> {
+        match self.generations.get(index as usize) {
+            Some(generation) => Some(generation),
+            None => self.segments.generation(index),
+        }
+    }
+
+    /// The handle of the SA at an index that a word with this SPI holds, if it still lives.
+    #[inline(always)]
+    fn live_of(&self, index: u32, spi: u32) -> Option<SaId> {
+        if self.is_of(index, spi) { self.live(index) } else { None }
+    }
+
+    /// The handle of the SA at an index, if one lives there.
+    pub(crate) fn live_at(&self, index: u32) -> Option<SaId> {
+        self.live(index)
+    }
+
+    /// The handle of the SA at an index that a table word holds, if it still lives.
+    #[inline(always)]
+    fn live(&self, index: u32) -> Option<SaId> {
+        let generation = self.generation(index)?.load(Ordering::Acquire);
+        (generation & 1 == 1).then_some(SaId::from_raw(index, generation))
+    }
+
+    /// The SA found by an SPI alone that no longer key shares.
+    #[inline(always)]
+    pub(crate) fn find_spi(&self, ipsec: Ipsec, spi: u32) -> Option<SaId> {
+        self.find_plain::<true>(ipsec, spi, &mut ())
+    }
+
+    /// True if the entries of all SAs hardly stay in the second-level cache.
     #[inline]
-    fn find_sa(&self, outer: &OuterHeaders, pair: &Pair, probe: &mut impl Probe) -> Found<'m> {
-        let Some((_, root)) = self.find_root(outer.ipsec, outer.spi, pair, probe) else {
-            return Found::Nothing { spi_in_use: false };
-        };
-        if root.has(Record::HAS_DESTINATION | Record::HAS_DESTINATION_SOURCE) {
-            for (kind, flag) in [
-                (Kind::DestinationSource, Record::HAS_DESTINATION_SOURCE),
-                (Kind::Destination, Record::HAS_DESTINATION),
-            ] {
-                if !root.has(flag) {
-                    continue;
+    pub(crate) fn has_many(&self) -> bool {
+        self.many
+    }
+
+    /// The SAs of up to 64 SPIs alone; [`SaId::NONE`] and a bit in the result for those that have to
+    /// be asked for with [`Sad::lookup`]: misses, and SPIs with longer keys.
+    ///
+    /// # Bound
+    /// As for one packet, for each. Lines of large tables are fetched ahead, 32 packets at once.
+    // Calls, not inlined: their borrow of `self` lets the compiler keep in registers where the tables
+    // lie.
+    #[inline]
+    pub(crate) fn find_burst(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u64 {
+        let mut missing = 0;
+        for (nth, (spis, sas)) in spis.chunks(AHEAD).zip(sas.chunks_mut(AHEAD)).enumerate() {
+            let not_found = match (self.direct.len() == 0, self.large) {
+                (true, false) => self.find_near::<false>(ipsec, spis, sas),
+                (false, false) => self.find_near::<true>(ipsec, spis, sas),
+                (true, true) => self.find_ahead::<false>(ipsec, spis, sas),
+                (false, true) => self.find_ahead::<true>(ipsec, spis, sas),
+            };
+            missing |= u64::from(not_found) << (nth * AHEAD % 64);
+        }
+        missing
+    }
+
+    /// [`Sad::find_burst`] of up to 32 packets in tables that the cache holds.
+    #[inline(never)]
+    fn find_near<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
+        let mut missing = 0;
+        for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
+            *sa = match self.find_plain::<DIRECT>(ipsec, spi.0, &mut ()) {
+                Some(found) => found,
+                None => {
+                    missing |= 1 << (i % AHEAD);
+                    SaId::NONE
                 }
-                if let Some((_, found)) = self.find_long(&Parts::long(kind, outer), probe) {
-                    return self.found(found.index());
+            };
+        }
+        missing
+    }
+
+    /// [`Sad::find_burst`] of up to 32 packets in large tables.
+    #[inline(never)]
+    fn find_ahead<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
+        let mut hashes = [Hash::default(); AHEAD];
+        // Bits of packets that wait for a line of the buckets.
+        let mut waiting = u32::MAX;
+        if DIRECT {
+            waiting = 0;
+            for spi in spis {
+                self.direct.prefetch(spi.0);
+            }
+            for (i, ((spi, sa), hash)) in spis.iter().zip(&mut *sas).zip(&mut hashes).enumerate() {
+                match self.find_direct(ipsec, spi.0, &mut ()) {
+                    Some(found) => *sa = found,
+                    None => {
+                        waiting |= 1 << (i % AHEAD);
+                        *hash = self.keys.root(ipsec, spi.0);
+                        self.table.prefetch(hash);
+                    }
                 }
             }
+            if waiting == 0 {
+                return 0;
+            }
+        } else {
+            for (spi, hash) in spis.iter().zip(&mut hashes) {
+                *hash = self.keys.root(ipsec, spi.0);
+                self.table.prefetch(hash);
+            }
+        }
+        let mut missing = 0;
+        for (i, ((spi, sa), hash)) in spis.iter().zip(&mut *sas).zip(&hashes).enumerate() {
+            if DIRECT && waiting & 1 << (i % AHEAD) == 0 {
+                continue;
+            }
+            let pattern = Record::root(spi.0, ipsec == Ipsec::Ah);
+            match self.table.find_first(hash, pattern, &mut ()) {
+                First::Index(index) if self.is_of(index, spi.0) => {
+                    *sa = SaId::from_raw(index, 0);
+                    if let Some(generation) = self.generation(index) {
+                        crate::prefetch::read(generation);
+                    }
+                    continue;
+                }
+                First::Elsewhere => {
+                    if let Some(found) = self.find_second(hash, ipsec, spi.0, &mut ()) {
+                        *sa = found;
+                        continue;
+                    }
+                }
+                First::Index(_) | First::Nothing => {}
+            }
+            missing |= 1 << (i % AHEAD);
+            *sa = SaId::NONE;
+        }
+        for (i, sa) in sas.iter_mut().enumerate() {
+            let bit = 1 << (i % AHEAD);
+            if waiting & !missing & bit != 0 {
+                match self.live(sa.index()) {
+                    Some(found) => *sa = found,
+                    None => {
+                        missing |= bit;
+                        *sa = SaId::NONE;
+                    }
+                }
+            }
+        }
+        missing
+    }
+
+    /// All that the table says of a packet.
+    fn find(&self, outer: &OuterHeaders, probe: &mut impl Probe) -> Found {
+        let (ipsec, spi) = (outer.ipsec, outer.spi.0);
+        let direct = self.direct.find(ipsec, spi, probe);
+        if let Some(slot) = direct.filter(|slot| !slot.has_longer()) {
+            if !slot.is_live() {
+                return Found::Larval;
+            }
+            return self.find_direct(ipsec, spi, &mut ()).map_or(Found::Gone, Found::Sa);
+        }
+        let root = self.find_root(ipsec, spi, probe).map_or(Record::EMPTY, |(_, root)| root);
+        for (kind, flag) in [
+            (Kind::DestinationSource, Record::HAS_DESTINATION_SOURCE),
+            (Kind::Destination, Record::HAS_DESTINATION),
+        ] {
+            if !root.has(flag) {
+                continue;
+            }
+            if let Some((_, found)) = self.find_long(&Parts::long(kind, outer), probe) {
+                return self.found(found.index());
+            }
+        }
+        if let Some(slot) = direct {
+            let number = self.direct.number(spi);
+            return match slot.is_live() {
+                true => self.found(self.segments.of_direct(number)),
+                false => Found::Larval,
+            };
         }
         if root.has(Record::HAS_SA) {
             return self.found(root.index());
         }
-        Found::Nothing { spi_in_use: true }
+        Found::Nothing { spi_in_use: !root.is_empty() }
     }
 
-    #[inline]
-    fn found(&self, index: u32) -> Found<'m> {
-        self.named(index).map_or(Found::Gone, |(id, entry)| Found::Sa(id, entry))
+    fn found(&self, index: u32) -> Found {
+        self.live(index).map_or(Found::Gone, Found::Sa)
     }
 
-    /// The SA at an index that a table word holds, if it still lives.
-    #[inline]
-    fn named(&self, index: u32) -> Option<(SaId, &'m Entry)> {
-        let entry = self.entries.get(index as usize)?;
-        Some((SaId { index, generation: entry.alive()? }, entry))
-    }
-
-    #[inline]
-    fn find_root(
-        &self,
-        ipsec: Ipsec,
-        spi: Spi,
-        pair: &Pair,
-        probe: &mut impl Probe,
-    ) -> Option<(Place, Record)> {
-        let pattern = Record::new(spi.0, Kind::Root, ipsec == Ipsec::Ah, 0, 0);
-        let accept = |record: Record| {
-            // Without 64-bit atomics a word may pair an SPI with another's index: ask the entry.
-            cfg!(target_has_atomic = "64")
-                || self
-                    .entries
-                    .get(record.index() as usize)
-                    .is_some_and(|entry| entry.parts().spi == spi.0)
-        };
-        self.table.find(pair, pattern, accept, probe)
-    }
-
-    #[cold]
     fn find_long(&self, parts: &Parts, probe: &mut impl Probe) -> Option<(Place, Record)> {
-        let hash = self.keys.hash(parts);
-        let pattern = Record::new(hash.tag, parts.kind, parts.ipsec == Ipsec::Ah, 0, 0);
+        let pattern = long_record(&self.keys, parts);
         let accept = |record: Record| {
-            self.entries.get(record.index() as usize).is_some_and(|entry| entry.parts() == *parts)
+            self.segments.sa(record.index()).is_some_and(|sa| sa.parts() == *parts)
         };
-        self.table.find(&self.table.pair(&hash), pattern, accept, probe)
+        self.table.find(&self.keys.hash(parts), pattern, accept, probe)
     }
 
     /// What is known of an SPI that no SA answers to. Reads at most three cache lines.
-    #[cold]
     fn miss(&self, outer: &OuterHeaders, spi_in_use: bool, now_ms: u64) -> SpiClass {
         let keys = [
             Parts::root(outer.ipsec, outer.spi),
@@ -205,7 +464,7 @@ impl<'m> Sad<'m> {
             Parts::long(Kind::DestinationSource, outer),
         ];
         let ago =
-            keys.iter().filter_map(|parts| self.recent.ago_ms(&self.keys.hash(parts), now_ms));
+            keys.iter().filter_map(|parts| self.recent.ago_ms(Mark::of(&self.keys, parts), now_ms));
         match (ago.min(), spi_in_use) {
             (Some(ago_ms), _) => SpiClass::RecentlyDeleted { ago_ms },
             (None, true) => SpiClass::OtherDestination,
@@ -216,24 +475,24 @@ impl<'m> Sad<'m> {
     /// What is known of the SPI of a packet whose SA was deleted while it was decrypted.
     #[cold]
     pub(crate) fn class_of(&self, outer: &OuterHeaders, now_ms: u64) -> SpiClass {
-        match self.lookup(outer, self.prepare(outer), now_ms, &mut ()) {
-            // The key answers again, to a younger SA.
-            Ok(_) => SpiClass::RecentlyDeleted { ago_ms: 0 },
-            Err(class) => class,
+        match self.find(outer, &mut ()) {
+            // The key answers again, to a younger SA, or is about to.
+            Found::Sa(_) | Found::Gone => SpiClass::RecentlyDeleted { ago_ms: 0 },
+            Found::Larval => SpiClass::Larval,
+            Found::Nothing { spi_in_use } => self.miss(outer, spi_in_use, now_ms),
         }
     }
 
     /// The entry at a handle's index, whatever its generation.
-    #[inline]
-    pub(crate) fn entry(&self, id: SaId) -> Option<&'m Entry> {
-        self.entries.get(id.index as usize)
+    #[inline(always)]
+    pub(crate) fn entry(&self, id: SaId) -> Option<&'m entry::Entry> {
+        self.segments.entry(id.index())
     }
 
     /// The SPI, protocol and outer addresses of a live SA's key.
     pub(crate) fn key_of(&self, id: SaId) -> Option<SaKey> {
-        let entry = self.entry(id)?;
-        entry.get(id)?;
-        let parts = entry.parts();
+        self.entry(id)?.get(id)?;
+        let parts = self.segments.sa(id.index())?.parts();
         let endpoints = parts.addresses.endpoints();
         let scope = match parts.kind {
             Kind::Root => Scope::Spi,
@@ -243,15 +502,65 @@ impl<'m> Sad<'m> {
         Some(SaKey { ipsec: parts.ipsec, spi: Spi(parts.spi), scope })
     }
 
+    /// The hash of a word in the table.
     fn hash_of(&self, record: Record) -> Hash {
-        // A word's hash is its entry's, except that a root's addresses do not count.
-        let mut parts = match self.entries.get(record.index() as usize) {
-            Some(entry) => entry.parts(),
-            None => Parts::root(Ipsec::Esp, Spi(0)),
-        };
-        if record.is_root() {
-            parts = Parts::root(parts.ipsec, Spi(parts.spi));
+        if record.is_long() {
+            let parts = self.segments.sa(record.index()).map(|sa| sa.parts());
+            return parts.map_or_else(Hash::default, |parts| self.keys.hash(&parts));
         }
-        self.keys.hash(&parts)
+        let ipsec = if record.is_ah() { Ipsec::Ah } else { Ipsec::Esp };
+        self.keys.root(ipsec, record.high())
+    }
+}
+
+/// The view that is in force. Views are never taken back: all of them live as long as the gateway.
+#[repr(transparent)]
+pub(crate) struct Newest<'m> {
+    at: AtomicPtr<()>,
+    view: PhantomData<&'m Sad<'m>>,
+}
+
+// SAFETY: a pointer in an atomic cell; null is no view yet.
+#[allow(unsafe_code)]
+unsafe impl bytemuck::Zeroable for Newest<'_> {}
+
+impl<'m> Newest<'m> {
+    pub(crate) const fn none() -> Self {
+        Self { at: AtomicPtr::new(null_mut()), view: PhantomData }
+    }
+
+    /// The view in force. One load (acquire).
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub(crate) fn get(&self) -> &'m Sad<'m> {
+        let at = self.at.load(Ordering::Acquire).cast::<Sad<'m>>();
+        // SAFETY: null, or a view that `set` was given: it lives as long as 'm.
+        unsafe { at.as_ref() }.unwrap_or(&MEASURING)
+    }
+
+    /// Writer: readers see `view` from now on.
+    ///
+    /// # Safety
+    /// `view` and what it points to live as long as the memory of this cell.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn set(&self, view: &Sad<'_>) {
+        self.at.store(core::ptr::from_ref(view).cast_mut().cast(), Ordering::Release);
+    }
+}
+
+/// Stands in while sizes are measured; nothing reads what is measured.
+static MEASURING: Sad<'static> = Sad::MEASURING;
+
+/// The word that a longer key fits.
+fn long_record(keys: &HashKeys, parts: &Parts) -> Record {
+    Record::long(keys.tag(parts), parts.ipsec == Ipsec::Ah, flag(parts.kind))
+}
+
+/// The root flag that says that a key of this kind exists.
+fn flag(kind: Kind) -> u64 {
+    match kind {
+        Kind::Root => Record::HAS_SA,
+        Kind::Destination => Record::HAS_DESTINATION,
+        Kind::DestinationSource => Record::HAS_DESTINATION_SOURCE,
     }
 }

@@ -6,7 +6,7 @@
 
 use bytemuck::Zeroable;
 
-use super::key::Hash;
+use super::key::{HashKeys, Parts};
 use super::table::{SLOTS, Word};
 
 /// How long a deleted SA is remembered, in milliseconds: one day. Times are kept modulo 2^32
@@ -21,12 +21,27 @@ pub(crate) struct RecentSet([Word; SLOTS]);
 #[allow(unsafe_code)]
 unsafe impl Zeroable for RecentSet {}
 
+/// What a key is remembered by.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    set: u32,
+    tag: u32,
+}
+
+impl Mark {
+    pub(super) fn of(keys: &HashKeys, parts: &Parts) -> Self {
+        Self { set: keys.hash(parts).first(), tag: keys.tag(parts) }
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct Recent<'m> {
     sets: &'m [RecentSet],
 }
 
 impl<'m> Recent<'m> {
+    pub(super) const EMPTY: Self = Self { sets: &[] };
+
     pub(super) fn new(sets: &'m [RecentSet]) -> Self {
         Self { sets }
     }
@@ -36,36 +51,36 @@ impl<'m> Recent<'m> {
         sas.div_ceil(SLOTS).clamp(1, 1024)
     }
 
-    fn set(&self, hash: &Hash) -> Option<&'m RecentSet> {
-        let index = (u64::from(hash.second) * self.sets.len() as u64) >> 32;
+    fn set(&self, mark: Mark) -> Option<&'m RecentSet> {
+        let index = (u64::from(mark.set) * self.sets.len() as u64) >> 32;
         self.sets.get(index as usize)
     }
 
-    /// Milliseconds since the deletion of the SA with this hash. Reads one cache line.
-    pub(super) fn ago_ms(&self, hash: &Hash, now_ms: u64) -> Option<u32> {
-        let word = self.set(hash)?.0.iter().map(Word::load).find(|word| tag(*word) == hash.tag)?;
+    /// Milliseconds since the deletion of the SA with this mark. Reads one cache line.
+    pub(super) fn ago_ms(&self, mark: Mark, now_ms: u64) -> Option<u32> {
+        let word = self.set(mark)?.0.iter().map(Word::load).find(|word| tag(*word) == mark.tag)?;
         // A clock that lies behind the deletion: the packet's time was taken before.
         let ago = age(word, now_ms);
         let ago = if ago >= 1 << 31 { 0 } else { ago };
         (word != 0 && ago <= HORIZON_MS).then_some(ago)
     }
 
-    /// Writer: an SA with this hash was deleted now.
-    pub(super) fn remember(&self, hash: &Hash, now_ms: u64) {
-        let Some(set) = self.set(hash) else { return };
-        let same = set.0.iter().find(|word| tag(word.load()) == hash.tag);
+    /// Writer: an SA with this mark was deleted now.
+    pub(super) fn remember(&self, mark: Mark, now_ms: u64) {
+        let Some(set) = self.set(mark) else { return };
+        let same = set.0.iter().find(|word| tag(word.load()) == mark.tag);
         let free = || set.0.iter().find(|word| word.load() == 0);
         let oldest = || set.0.iter().max_by_key(|word| age(word.load(), now_ms));
         if let Some(word) = same.or_else(free).or_else(oldest) {
-            word.store(u64::from(hash.tag) << 32 | u64::from(now_ms as u32));
+            word.store(u64::from(mark.tag) << 32 | u64::from(now_ms as u32), 0);
         }
     }
 
-    /// Writer: an SA with this hash exists again.
-    pub(super) fn forget(&self, hash: &Hash) {
-        let Some(set) = self.set(hash) else { return };
-        for word in set.0.iter().filter(|word| tag(word.load()) == hash.tag) {
-            word.store(0);
+    /// Writer: an SA with this mark exists again.
+    pub(super) fn forget(&self, mark: Mark) {
+        let Some(set) = self.set(mark) else { return };
+        for word in set.0.iter().filter(|word| tag(word.load()) == mark.tag) {
+            word.store(0, 0);
         }
     }
 }

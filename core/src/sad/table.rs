@@ -1,29 +1,35 @@
-//! Two-choice buckets of eight words: one cache line a bucket.
+//! Two-choice buckets of eight words: one cache line a bucket, one bucket in the common case.
 //!
 //! ```text
-//! lookup(key):  first, second = two hashes of the key
-//!               any word of bucket[first] that fits, else any word of bucket[second], else none
+//! lookup(key):  a word of bucket[first] that fits; else, if filter bit number `filter(key)` of that
+//!               bucket is set, a word of bucket[second]; else none
 //! insert(key):  a free slot in bucket[first]; else in bucket[second]; else move a word of either
 //!               that sits in its own first bucket to a free slot of its second, and take its place
 //!
-//! word   63            32 31  30 29 28  26 25         0
-//!        | SPI or tag    | kind |AH| flags | SA index  |     0 = empty
+//! word   63            32  31   30   29   27  26    25         0
+//!        | SPI or tag    |long| AH | flags |filter| SA index  |     0 but for the filter = empty
 //! ```
 //!
 //! Source: two-choice bucketized hashing (Azar, Broder, Karlin, Upfal 1999), with at most one
-//! displacement instead of a cuckoo walk. Departures: words move only from their first to their
-//! second bucket, are copied before they are cleared, and are looked for in that order. So a
-//! reader beside the writer finds every key that was there throughout, without a retry.
+//! displacement instead of a cuckoo walk. Departures: the first bucket is preferred, not the emptier
+//! one, and remembers in eight bits (one in each word, chosen by the key's hash) which keys had to go
+//! on: so at the stated load 24 of 25 hits and 29 of 30 misses read one line. Words move only from
+//! their first to their second bucket, are copied before they are overwritten, and the filter bit is
+//! set in between; so a reader beside the writer finds every key that was there throughout,
+//! without a retry.
 //!
 //! Invariants:
-//! - I1: a word sits in its first or its second bucket.
+//! - I1: a word sits in its first or its second bucket; in the second only while the first has its
+//!   filter bit set.
 //! - I2: one word is written with one atomic store (see [`Word`]).
+//! - I3: `Spills` counts for each filter bit the words that need it.
 
 use core::sync::atomic::Ordering;
 
 use bytemuck::Zeroable;
 
-use super::key::{Hash, Kind};
+use super::group;
+use super::key::Hash;
 
 /// Slots of a bucket.
 pub(super) const SLOTS: usize = 8;
@@ -31,44 +37,67 @@ pub(super) const SLOTS: usize = 8;
 /// A 64-bit cell that the one writer stores and readers load.
 #[cfg(target_has_atomic = "64")]
 #[repr(transparent)]
-pub(super) struct Word(core::sync::atomic::AtomicU64);
+pub(crate) struct Word(core::sync::atomic::AtomicU64);
 
 #[cfg(target_has_atomic = "64")]
 impl Word {
-    #[inline]
+    const fn empty() -> Self {
+        Self(core::sync::atomic::AtomicU64::new(0))
+    }
+
+    #[inline(always)]
     pub(super) fn load(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    pub(super) fn store(&self, word: u64) {
+    #[cfg_attr(all(target_arch = "x86_64", not(test)), allow(dead_code, reason = "eight at once"))]
+    #[inline(always)]
+    pub(super) fn high(&self) -> u32 {
+        (self.load() >> 32) as u32
+    }
+
+    /// `keep`: bits that stay throughout, where the store is not one.
+    pub(super) fn store(&self, word: u64, _keep: u64) {
         self.0.store(word, Ordering::Release);
     }
 }
 
 /// A 64-bit cell of two halves, for targets without 64-bit atomics.
 ///
-/// The low half (kind and index) is written last and read first, and cleared before the high half
-/// changes, so a reader sees an empty word, or a low half with the high half written with it or after it. The
-/// second case pairs an SA with another SPI: `Sad` therefore compares the SPI in the SA entry.
+/// The low half is written last and read first, and cleared before the high half changes, so a
+/// reader sees an empty word, or a low half with the high half written with it or after it. The
+/// second case pairs an SA with another SPI: `Sad` therefore compares the SPI of the SA.
 #[cfg(not(target_has_atomic = "64"))]
 #[repr(C)]
-pub(super) struct Word {
+pub(crate) struct Word {
     high: core::sync::atomic::AtomicU32,
     low: core::sync::atomic::AtomicU32,
 }
 
 #[cfg(not(target_has_atomic = "64"))]
 impl Word {
+    const fn empty() -> Self {
+        Self {
+            high: core::sync::atomic::AtomicU32::new(0),
+            low: core::sync::atomic::AtomicU32::new(0),
+        }
+    }
+
     #[inline]
     pub(super) fn load(&self) -> u64 {
         let low = self.low.load(Ordering::Acquire);
         u64::from(self.high.load(Ordering::Acquire)) << 32 | u64::from(low)
     }
 
-    pub(super) fn store(&self, word: u64) {
+    #[inline]
+    pub(super) fn high(&self) -> u32 {
+        self.high.load(Ordering::Acquire)
+    }
+
+    pub(super) fn store(&self, word: u64, keep: u64) {
         let high = (word >> 32) as u32;
         if self.high.load(Ordering::Relaxed) != high {
-            self.low.store(0, Ordering::Release);
+            self.low.store((word & keep) as u32, Ordering::Release);
             self.high.store(high, Ordering::Release);
         }
         self.low.store(word as u32, Ordering::Release);
@@ -80,55 +109,74 @@ impl Word {
 pub(super) struct Record(pub(super) u64);
 
 const INDEX: u64 = (1 << 26) - 1;
-const MATCH_SHIFT: u32 = 29;
 
 /// The largest number of SAs that a word's index can tell apart.
 pub(crate) const MAX_SAS: u32 = INDEX as u32;
 
 impl Record {
+    const LONG: u64 = 1 << 31;
+    const AH: u64 = 1 << 30;
+    /// Of the bucket, not of the word: keys with this filter bit went on to their second bucket.
+    const FILTER: u64 = 1 << 26;
     /// Root: an SA is found by this SPI alone; without it the index is any SA with the SPI.
-    pub(super) const HAS_SA: u64 = 1 << 28;
-    /// Root: an SA with this SPI and a destination exists.
-    pub(super) const HAS_DESTINATION: u64 = 1 << 27;
-    /// Root: an SA with this SPI, a destination and a source exists.
-    pub(super) const HAS_DESTINATION_SOURCE: u64 = 1 << 26;
-    /// All three.
+    pub(super) const HAS_SA: u64 = 1 << 29;
+    /// Root: an SA with this SPI and a destination exists. Long: this is one.
+    pub(super) const HAS_DESTINATION: u64 = 1 << 28;
+    /// Root: an SA with this SPI, a destination and a source exists. Long: this is one.
+    pub(super) const HAS_DESTINATION_SOURCE: u64 = 1 << 27;
+    /// All three; a word that is not empty has one.
     pub(super) const FLAGS: u64 =
         Self::HAS_SA | Self::HAS_DESTINATION | Self::HAS_DESTINATION_SOURCE;
 
-    #[inline]
-    pub(super) fn new(high: u32, kind: Kind, ah: bool, flags: u64, index: u32) -> Self {
-        Self(
-            u64::from(high) << 32
-                | (kind as u64) << 30
-                | u64::from(ah) << 29
-                | (flags & Self::FLAGS)
-                | (u64::from(index) & INDEX),
-        )
+    pub(super) const EMPTY: Self = Self(0);
+
+    /// The word that all roots of an SPI fit: one for each SPI in use.
+    #[inline(always)]
+    pub(super) fn root(spi: u32, ah: bool) -> Self {
+        Self(u64::from(spi) << 32 | if ah { Self::AH } else { 0 })
     }
 
-    #[inline]
+    /// The word that longer keys with this tag fit.
+    pub(super) fn long(tag: u32, ah: bool, flag: u64) -> Self {
+        Self(Self::root(tag, ah).0 | Self::LONG | flag)
+    }
+
+    #[inline(always)]
     pub(super) fn index(self) -> u32 {
         (self.0 & INDEX) as u32
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn has(self, flag: u64) -> bool {
         self.0 & flag != 0
     }
 
-    /// True if SPI or tag, kind and protocol are equal.
-    #[inline]
-    fn fits(self, pattern: Self) -> bool {
-        (self.0 ^ pattern.0) >> MATCH_SHIFT == 0
+    /// True if `found` is a root with the SPI and protocol of this pattern, or empty.
+    fn fits_root(self, found: Self) -> bool {
+        (self.0 ^ found.0) >> 30 == 0
+    }
+
+    /// True if `found` is this pattern but for its index and the filter bit.
+    #[inline(always)]
+    fn fits_all_of(self, found: Self) -> bool {
+        (self.0 ^ found.0) >> 27 == 0
     }
 
     pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
+        self.0 & Self::FLAGS == 0
     }
 
-    pub(super) fn is_root(self) -> bool {
-        (self.0 >> 30) & 3 == Kind::Root as u64
+    pub(super) fn is_long(self) -> bool {
+        self.has(Self::LONG)
+    }
+
+    pub(super) fn is_ah(self) -> bool {
+        self.has(Self::AH)
+    }
+
+    /// SPI or tag.
+    pub(super) fn high(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 
     /// The same word pointing to another SA.
@@ -137,6 +185,7 @@ impl Record {
     }
 
     /// The same word with other flags.
+    #[inline(always)]
     pub(super) fn with_flags(self, flags: u64) -> Self {
         Self((self.0 & !Self::FLAGS) | (flags & Self::FLAGS))
     }
@@ -154,19 +203,23 @@ pub(crate) struct Bucket(pub(super) [Word; SLOTS]);
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Bucket {}
 
-/// Counts the buckets a lookup reads; `()` counts nothing and costs nothing.
+// SAFETY: integers in atomic cells; all zero is an empty word.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for Word {}
+
+/// Counts the cache lines of the table that a lookup reads; `()` counts nothing and costs nothing.
 pub trait Probe {
-    /// One more bucket was read.
-    fn bucket(&mut self);
+    /// One more line was read.
+    fn line(&mut self);
 }
 
 impl Probe for () {
     #[inline]
-    fn bucket(&mut self) {}
+    fn line(&mut self) {}
 }
 
 impl Probe for u32 {
-    fn bucket(&mut self) {
+    fn line(&mut self) {
         *self = self.wrapping_add(1);
     }
 }
@@ -178,93 +231,127 @@ pub(super) struct Place {
     slot: usize,
 }
 
-/// The two buckets that a key may be in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pair {
-    first: usize,
-    second: usize,
+/// What the first bucket of a key says.
+pub(super) enum First {
+    /// The index in a root word that leads to one SA only.
+    Index(u32),
+    /// The key is not in the table.
+    Nothing,
+    /// It may be in its second bucket; or there are longer keys.
+    Elsewhere,
 }
 
-/// The buckets.
+/// The buckets, as readers see them.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'m> {
     buckets: &'m [Bucket],
 }
 
+static NO_BUCKET: [Bucket; 1] = [Bucket([const { Word::empty() }; SLOTS])];
+
 impl<'m> Table<'m> {
+    /// A table that nothing can be put into.
+    pub(super) const EMPTY: Self = Self { buckets: &NO_BUCKET };
+
+    /// A table of buckets; of none: [`Table::EMPTY`].
     pub(super) fn new(buckets: &'m [Bucket]) -> Self {
-        Self { buckets }
+        if buckets.is_empty() { Self::EMPTY } else { Self { buckets } }
     }
 
-    /// Buckets for `words` words: half of the slots stay free. At that load the chance that an
-    /// insertion finds no place was below what a test of 2^24 insertions could see.
+    /// Buckets for `words` words at the stated load, 5.5 of 8 slots: 66 octets (64 and 2 of
+    /// [`Spills`]) a bucket are 12 octets a word.
     pub(super) fn buckets_for(words: u64) -> u64 {
-        (words * 2).div_ceil(SLOTS as u64).max(2)
+        if words == 0 { 0 } else { (words * 2).div_ceil(11).max(2) }
     }
 
-    /// The first and the second bucket of a hash; different ones.
-    #[inline]
-    pub(super) fn pair(&self, hash: &Hash) -> Pair {
-        let count = self.buckets.len() as u64;
-        let reduce = |part: u32| ((u64::from(part) * count) >> 32) as usize;
-        let (first, second) = (reduce(hash.first), reduce(hash.second));
-        if first != second {
-            return Pair { first, second };
+    pub(super) fn len(&self) -> usize {
+        self.buckets.len()
+    }
+
+    #[inline(always)]
+    fn reduce(&self, part: u32) -> usize {
+        ((u64::from(part) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    #[inline(always)]
+    fn first(&self, hash: &Hash) -> usize {
+        self.reduce(hash.first())
+    }
+
+    /// Another bucket than the first.
+    #[inline(always)]
+    fn second(&self, hash: &Hash) -> usize {
+        let second = self.reduce(hash.second());
+        if second != self.first(hash) {
+            return second;
         }
-        Pair { first, second: if second + 1 == self.buckets.len() { 0 } else { second + 1 } }
+        if second + 1 == self.buckets.len() { 0 } else { second + 1 }
     }
 
-    /// Brings the first bucket of a pair closer.
-    #[inline]
-    pub(super) fn prefetch(&self, pair: &Pair) {
-        if let Some(bucket) = self.buckets.get(pair.first) {
+    /// Brings the first bucket of a hash closer.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, hash: &Hash) {
+        if let Some(bucket) = self.buckets.get(self.first(hash)) {
             crate::prefetch::read(bucket);
         }
     }
 
-    /// The first word that fits `pattern` and that `accept` takes.
+    /// What the first bucket says of an SPI that one SA only has.
     ///
-    /// All eight words of a bucket are compared before any is looked at: one branch for what is
-    /// there, none for where.
+    /// # Bound
+    /// One bucket.
+    #[inline(always)]
+    pub(super) fn find_first(&self, hash: &Hash, pattern: Record, probe: &mut impl Probe) -> First {
+        #[allow(unsafe_code)]
+        // SAFETY: `reduce` gives less than the number of buckets, as a product of less than 2^32 and that
+        // number is less than 2^32 times it; and there is one at least (`Table::new`). The test would cost
+        // a tenth of the lookup.
+        let bucket = unsafe { self.buckets.get_unchecked(self.first(hash)) };
+        probe.line();
+        let hint = group::matches(bucket, pattern.high());
+        if hint != 0 {
+            return bucket.plain(hint, pattern).map_or(First::Elsewhere, First::Index);
+        }
+        if bucket.spilled(hash) { First::Elsewhere } else { First::Nothing }
+    }
+
+    /// What the second bucket says. `None` leaves open what: [`Table::find`] knows.
+    ///
+    /// # Bound
+    /// One bucket.
+    pub(super) fn find_second(
+        &self,
+        hash: &Hash,
+        pattern: Record,
+        probe: &mut impl Probe,
+    ) -> Option<u32> {
+        let bucket = self.buckets.get(self.second(hash))?;
+        probe.line();
+        bucket.plain(group::matches(bucket, pattern.high()), pattern)
+    }
+
+    /// The word of any kind that fits `pattern` and that `accept` takes, and where it sits.
     ///
     /// # Bound
     /// Two buckets, 16 words.
-    #[inline]
     pub(super) fn find(
         &self,
-        pair: &Pair,
+        hash: &Hash,
         pattern: Record,
         accept: impl Fn(Record) -> bool,
         probe: &mut impl Probe,
     ) -> Option<(Place, Record)> {
-        self.find_in(pair.first, pattern, &accept, probe)
-            .or_else(|| self.find_in(pair.second, pattern, &accept, probe))
-    }
-
-    #[inline]
-    fn find_in(
-        &self,
-        bucket: usize,
-        pattern: Record,
-        accept: impl Fn(Record) -> bool,
-        probe: &mut impl Probe,
-    ) -> Option<(Place, Record)> {
-        probe.bucket();
-        let words = &self.buckets.get(bucket)?.0;
-        let records: [Record; SLOTS] = core::array::from_fn(|slot| Record(words[slot].load()));
-        let mut fits = records
-            .iter()
-            .enumerate()
-            .fold(0_u32, |fits, (slot, record)| fits | u32::from(record.fits(pattern)) << slot);
-        while fits != 0 {
-            let slot = fits.trailing_zeros() as usize;
-            fits &= fits - 1;
-            let record = *records.get(slot)?;
-            if accept(record) {
-                return Some((Place { bucket, slot }, record));
-            }
-        }
-        None
+        let mut look = |at: usize| {
+            let bucket = self.buckets.get(at)?;
+            probe.line();
+            let (slot, record) = bucket.find(pattern, &accept)?;
+            Some((Place { bucket: at, slot }, record))
+        };
+        let first = self.first(hash);
+        look(first).or_else(|| {
+            let spilled = self.buckets.get(first).is_some_and(|bucket| bucket.spilled(hash));
+            if spilled { look(self.second(hash)) } else { None }
+        })
     }
 
     fn free_slot(&self, bucket: usize) -> Option<Place> {
@@ -273,53 +360,157 @@ impl<'m> Table<'m> {
         Some(Place { bucket, slot })
     }
 
-    /// Writer: puts a word where `hash` leads. `hash_of` gives the hash of a resident word.
+    fn word(&self, place: Place) -> Option<&'m Word> {
+        self.buckets.get(place.bucket)?.0.get(place.slot)
+    }
+
+    /// Writer: overwrites one word with one store; the bucket's filter bit in it stays.
+    pub(super) fn replace(&self, place: Place, record: Record) {
+        if let Some(word) = self.word(place) {
+            let filter = word.load() & Record::FILTER;
+            word.store(filter | record.0 & !Record::FILTER, Record::FILTER);
+        }
+    }
+}
+
+impl Bucket {
+    /// The index in the first word of `hint` if that is a root and leads to one SA only.
+    #[inline(always)]
+    fn plain(&self, hint: u32, pattern: Record) -> Option<u32> {
+        let found = Record(self.0.get(hint.trailing_zeros() as usize)?.load());
+        // The pattern has no index and no filter bit: nothing else may differ.
+        let differs = Record(found.0 ^ pattern.with_flags(Record::HAS_SA).0);
+        (differs.0 >> 27 == 0).then_some(differs.index())
+    }
+
+    fn find(&self, pattern: Record, accept: impl Fn(Record) -> bool) -> Option<(usize, Record)> {
+        let mut hint = group::matches(self, pattern.high());
+        while hint != 0 {
+            let slot = hint.trailing_zeros() as usize;
+            hint &= hint - 1;
+            let record = Record(self.0.get(slot)?.load());
+            let fits = if pattern.is_long() {
+                pattern.fits_all_of(record)
+            } else {
+                pattern.fits_root(record) && !record.is_empty()
+            };
+            if fits && accept(record) {
+                return Some((slot, record));
+            }
+        }
+        None
+    }
+
+    /// True if keys with this filter bit went on to their second bucket. Read after the words: the
+    /// bit is set before a word that moves on is overwritten.
+    #[inline(always)]
+    fn spilled(&self, hash: &Hash) -> bool {
+        self.0.get(filter_slot(hash)).is_some_and(|word| word.load() & Record::FILTER != 0)
+    }
+}
+
+#[inline(always)]
+fn filter_slot(hash: &Hash) -> usize {
+    hash.first() as usize % SLOTS
+}
+
+/// The writer's counts of words in their second bucket: two bits for each filter bit of a bucket. A
+/// count that reached 3 stays there, and the bit stays set: some misses read a line in vain. At the
+/// stated load that happens to one bit in a hundred thousand.
+pub(super) struct Spills<'m>(&'m mut [u16]);
+
+impl<'m> Spills<'m> {
+    pub(super) fn new(counts: &'m mut [u16]) -> Self {
+        Self(counts)
+    }
+
+    /// The count of a filter bit, changed.
+    fn change(&mut self, bucket: usize, slot: usize, by: i16) -> u16 {
+        const MOST: u16 = 3;
+        let Some(counts) = self.0.get_mut(bucket) else { return 0 };
+        let shift = 2 * (slot % SLOTS) as u32;
+        let count = *counts >> shift & MOST;
+        let changed = if count == MOST { MOST } else { count.saturating_add_signed(by) };
+        *counts = *counts & !(MOST << shift) | changed << shift;
+        changed
+    }
+}
+
+/// The writer's view of the buckets.
+pub(super) struct TableWriter<'m> {
+    pub(super) table: Table<'m>,
+    spills: Spills<'m>,
+}
+
+impl<'m> TableWriter<'m> {
+    pub(super) fn new(table: Table<'m>, spills: Spills<'m>) -> Self {
+        Self { table, spills }
+    }
+
+    /// Puts a word where `hash` leads. `hash_of` gives the hash of a resident word.
     /// False if there is no place; then nothing has changed that a reader could tell.
     #[must_use]
     pub(super) fn insert(
-        &self,
+        &mut self,
         hash: &Hash,
         record: Record,
         hash_of: impl Fn(Record) -> Hash,
     ) -> bool {
-        let Pair { first, second } = self.pair(hash);
-        let free = self.free_slot(first).or_else(|| self.free_slot(second));
+        let (first, second) = (self.table.first(hash), self.table.second(hash));
+        let free = self.table.free_slot(first).or_else(|| self.table.free_slot(second));
         let place = free
             .or_else(|| self.displace(first, &hash_of))
             .or_else(|| self.displace(second, &hash_of));
-        match place {
-            Some(place) => {
-                self.replace(place, record);
-                true
-            }
-            None => false,
+        let Some(place) = place else { return false };
+        if place.bucket != first {
+            self.spill(hash);
         }
+        self.table.replace(place, record);
+        true
     }
 
     /// Copies one word of `bucket` to its second bucket and returns its old place, still filled.
-    fn displace(&self, bucket: usize, hash_of: &impl Fn(Record) -> Hash) -> Option<Place> {
-        let words = &self.buckets.get(bucket)?.0;
-        words.iter().enumerate().find_map(|(slot, word)| {
+    fn displace(&mut self, bucket: usize, hash_of: &impl Fn(Record) -> Hash) -> Option<Place> {
+        let words = &self.table.buckets.get(bucket)?.0;
+        let (slot, resident, hash, to) = words.iter().enumerate().find_map(|(slot, word)| {
             let resident = Record(word.load());
-            let Pair { first, second } = self.pair(&hash_of(resident));
-            if first != bucket {
+            let hash = hash_of(resident);
+            if self.table.first(&hash) != bucket {
                 return None;
             }
-            let to = self.free_slot(second)?;
-            self.replace(to, resident);
-            Some(Place { bucket, slot })
-        })
+            let to = self.table.free_slot(self.table.second(&hash))?;
+            Some((slot, resident, hash, to))
+        })?;
+        self.table.replace(to, resident);
+        self.spill(&hash);
+        Some(Place { bucket, slot })
     }
 
-    /// Writer: overwrites one word with one store.
-    pub(super) fn replace(&self, place: Place, record: Record) {
-        if let Some(word) = self.buckets.get(place.bucket).and_then(|b| b.0.get(place.slot)) {
-            word.store(record.0);
+    /// Notes that a word with this hash sits in its second bucket.
+    fn spill(&mut self, hash: &Hash) {
+        let (bucket, slot) = (self.table.first(hash), filter_slot(hash));
+        self.spills.change(bucket, slot, 1);
+        self.set_filter(Place { bucket, slot }, Record::FILTER);
+    }
+
+    fn set_filter(&self, place: Place, bit: u64) {
+        if let Some(word) = self.table.word(place) {
+            word.store(word.load() & !Record::FILTER | bit, 0);
         }
     }
 
-    /// Writer: empties one slot.
-    pub(super) fn clear(&self, place: Place) {
-        self.replace(place, Record(0));
+    /// Empties the slot of a word with this hash.
+    pub(super) fn clear(&mut self, place: Place, hash: &Hash) {
+        self.table.replace(place, Record::EMPTY);
+        let (bucket, slot) = (self.table.first(hash), filter_slot(hash));
+        if place.bucket != bucket && self.spills.change(bucket, slot, -1) == 0 {
+            self.set_filter(Place { bucket, slot }, 0);
+        }
+    }
+
+    /// Every word in use.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        let words = self.table.buckets.iter().flat_map(|bucket| &bucket.0);
+        words.map(|word| Record(word.load())).filter(|record| !record.is_empty())
     }
 }

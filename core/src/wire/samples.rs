@@ -182,6 +182,7 @@ pub(super) fn outer(endpoints: Endpoints, offset: u32, octets: usize) -> OuterHe
         encap: Encap::None,
         spi: Spi(SPI),
         sequence: SEQUENCE,
+        sequence_high: 0,
         sport: 0,
         dport: 0,
         offset,

@@ -214,6 +214,8 @@ pub fn check(octets: &[u8]) {
         sas: 6,
         sas_dst: 0,
         sas_dst_src: 0,
+        sas_allocated: 0,
+        replay_window: 0,
         workers,
     };
     let mut gateway = Gateway::new(&capacity, [7, u64::from(choices.octet())]).unwrap();
@@ -289,7 +291,7 @@ pub fn check(octets: &[u8]) {
                 let children = &tunnels[tunnel].children;
                 if let Some(child) = children.get(choices.below(children.len())).map(|c| c.id) {
                     let key = SaKey::new(Ipsec::Esp, Spi(spi), None, None).unwrap();
-                    let params = SaParams { key, mode: SaMode::Tunnel, encap: Encap::None };
+                    let params = SaParams::new(key);
                     let known = tunnels[tunnel].published.iter().any(|(id, _)| *id == child);
                     match control.add_sa(child, &params) {
                         Ok(id) => {
@@ -364,6 +366,7 @@ fn one_packet(
         encap: Encap::None,
         spi: Spi(spi),
         sequence: 1,
+        sequence_high: 0,
         sport: 0,
         dport: 0,
         offset: 20,
@@ -388,7 +391,10 @@ fn one_packet(
             }
             if let Some(event) = worker.next_event() {
                 assert!(event.time_ms <= now_ms);
-                assert_eq!(event.sa.is_none(), event.refusal.reason == Reason::UnknownSpi);
+                assert_eq!(
+                    event.sa.is_none(),
+                    event.refusal().unwrap().reason == Reason::UnknownSpi
+                );
                 assert_eq!(event.interface, 3);
             }
             verdict.reason()

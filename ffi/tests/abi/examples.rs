@@ -54,6 +54,14 @@ fn rekey_beside_two_readers() {
     assert!(output.contains("rekeys: "), "{output}");
 }
 
+/// All SAs of a gateway that chooses its SPIs, rekeyed beside a reader that misses none of them.
+#[test]
+fn rekey_storm_beside_a_reader() {
+    let output = says(&mut Command::new(program("examples/rekey_storm.c", &["-pthread"])));
+    assert!(output.contains("of live SAs missed: 0\n"), "{output}");
+    assert!(output.contains("SAs at the end         4000"), "{output}");
+}
+
 #[test]
 fn misuse_is_answered_with_a_status() {
     let output = says(&mut Command::new(program("tests/misuse.c", &[])));

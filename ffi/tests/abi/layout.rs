@@ -48,17 +48,23 @@ fn c_sees_the_same_layout() {
         espial_tunnel { index, generation }
         espial_child { index, generation }
         espial_sa { index, generation }
-        espial_capacity { size, tunnels, children, selectors, sas, sas_dst, sas_dst_src, workers }
+        espial_capacity {
+            size, tunnels, children, selectors, sas, sas_dst, sas_dst_src, workers, sas_allocated, replay_window,
+        }
         espial_ts { family, protocol, port_lo, port_hi, reserved, addr_lo, addr_hi }
         espial_selector {
             family, protocol, remote_port_lo, remote_port_hi, local_port_lo, local_port_hi, reserved,
             remote_lo, remote_hi, local_lo, local_hi,
         }
         espial_sa_key { spi, ipsec, scope, family, reserved, dst, src }
-        espial_sa_params { size, mode, encap, reserved, key }
+        espial_sa_params {
+            size, mode, encap, reserved, key, replay_window, esn, replay_start, replay_reserved, replay_value,
+            soft_packets, soft_octets, soft_ms, hard_packets, hard_octets, hard_ms,
+        }
+        espial_sa_state { size, reserved, top, packets, octets }
         espial_endpoints { family, reserved, src, dst }
         espial_outer {
-            family, ipsec, encap, reserved, spi, sequence, sport, dport, offset, octets, flow_label, src, dst,
+            family, ipsec, encap, reserved, spi, sequence, sequence_high, sport, dport, offset, octets, flow_label, src, dst,
         }
         espial_inner { family, protocol, next_layer, fragment, sport, dport, src, dst }
         espial_packet { octets, len }
@@ -70,8 +76,8 @@ fn c_sees_the_same_layout() {
             nearest_index, tunnel, child, belongs_to,
         }
         espial_event {
-            size, interface, time_ms, reason, field, spi_class, reserved, suppressed, deleted_ago_ms,
-            nearest_index, sa, tunnel, child, belongs_to, outer, inner, nearest,
+            size, interface, time_ms, reason, field, spi_class, notice, suppressed, deleted_ago_ms,
+            nearest_index, sa, tunnel, child, belongs_to, outer, inner, nearest, reserved,
         }
         espial_counts {
             size, reserved, packets, octets, dropped, passed, events_suppressed, drops, shadow_accepts,
@@ -110,6 +116,7 @@ fn published_sizes_stand() {
         size_of::<espial_capacity>(),
         size_of::<espial_ts>(),
         size_of::<espial_sa_params>(),
+        size_of::<espial_sa_state>(),
         size_of::<espial_outer>(),
         size_of::<espial_inner>(),
         size_of::<espial_packet>(),
@@ -120,5 +127,5 @@ fn published_sizes_stand() {
         size_of::<espial_counts>(),
         size_of::<espial_stream>(),
     ];
-    assert_eq!(sizes, [32, 40, 48, 60, 40, 16, 76, 40, 40, 240, 624, 64]);
+    assert_eq!(sizes, [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 248, 624, 64]);
 }

@@ -17,7 +17,7 @@ fn nm(arguments: &[&str], file: &PathBuf) -> BTreeSet<String> {
 }
 
 fn declared(allocating: bool) -> BTreeSet<String> {
-    let own = |name: &str| name.ends_with("_new") || name.ends_with("_free");
+    let own = |name: &str| ["_new", "_free", "_alloc"].iter().any(|end| name.ends_with(end));
     functions(&committed()).into_iter().filter(|name| allocating || !own(name)).collect()
 }
 
@@ -74,7 +74,7 @@ int memcmp(const void *a, const void *b, size_t n) { const unsigned char *x = a,
 void _start(void);
 void _start(void) {
     static uint64_t memory[8];
-    espial_capacity capacity = {sizeof capacity, 1, 1, 1, 1, 0, 0, 1};
+    espial_capacity capacity = {sizeof capacity, .tunnels = 1, .children = 1, .selectors = 1, .sas = 1, .workers = 1};
     espial_gateway *gateway;
     espial_class found;
     (void)espial_gateway_init(memory, sizeof memory, &capacity, 1, 2, &gateway);

@@ -37,6 +37,8 @@ pub fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
         sas: size(keys(|sa| sa.dst.is_none()))?,
         sas_dst: size(keys(|sa| sa.dst.is_some() && sa.src.is_none()))?,
         sas_dst_src: size(keys(|sa| sa.src.is_some()))?,
+        sas_allocated: 0,
+        replay_window: 0,
         workers: 1,
     };
     // The seed keeps peers from choosing SPIs that collide; a recorded capture chooses nothing.
@@ -185,8 +187,10 @@ impl<'g, 'c> Judge<'g, 'c> {
                 let SaConfig { ipsec, spi, dst, src, mode, encap, line, .. } = state.config;
                 let mut add = || {
                     let key = SaKey::new(*ipsec, *spi, *dst, *src)?;
-                    self.control
-                        .add_sa(state.child_id, &SaParams { key, mode: *mode, encap: *encap })
+                    self.control.add_sa(
+                        state.child_id,
+                        &SaParams { mode: *mode, encap: *encap, ..SaParams::new(key) },
+                    )
                 };
                 let id = add().map_err(|error| format!("line {line}: SA {spi}: {error}"))?;
                 state.id = Some(id);

@@ -39,6 +39,8 @@ fn flood(packets: u64, within_ms: u64, per_second: u32, pace: Pace) -> Result<Fl
         sas: 1,
         sas_dst: 0,
         sas_dst_src: 0,
+        sas_allocated: 0,
+        replay_window: 0,
         workers: 1,
     };
     let mut gateway =

@@ -5,12 +5,12 @@
 
 use std::net::IpAddr;
 
-use espial::headers::{Encap, Endpoints, Fragment, InnerHeaders, Ipsec, NextLayer, Spi};
+use espial::headers::{Endpoints, Fragment, InnerHeaders, Ipsec, NextLayer, Spi};
 use espial::selector::{Selector, TrafficSelector, cross, icmp_value};
 use espial::verdict::Decision;
 use espial::{
-    Arrival, Capacity, ChildId, Control, Gateway, Ingress, Mode, Modes, SaKey, SaMode, SaParams,
-    TunnelId, Worker,
+    Arrival, Capacity, ChildId, Control, Gateway, Ingress, Mode, Modes, SaKey, SaParams, TunnelId,
+    Worker,
 };
 use serde_json::{Value, json};
 
@@ -142,6 +142,8 @@ fn with_scene<'a, T>(
         sas: size(sas().count()),
         sas_dst: 0,
         sas_dst_src: 0,
+        sas_allocated: 0,
+        replay_window: 0,
         workers: 1,
     };
     let mut gateway =
@@ -163,7 +165,7 @@ fn with_scene<'a, T>(
     for (child, _, sa) in &children {
         let failed = |error| Problem::step(format!("SA `{}`", sa.name), error);
         let key = SaKey::new(Ipsec::Esp, Spi(sa.spi), None, None).map_err(failed)?;
-        let params = SaParams { key, mode: SaMode::Tunnel, encap: Encap::None };
+        let params = SaParams::new(key);
         control.add_sa(*child, &params).map_err(failed)?;
     }
     let worker = workers.take().ok_or_else(|| Problem("there is no worker".to_owned()))?;

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use espial::error::SaError;
-use espial::headers::{Encap, Endpoints, Family, Ipsec, Outer, Spi};
+use espial::headers::{Endpoints, Family, Ipsec, Outer, Spi};
 use espial::sad::Scope;
 use espial::selector::{AddrRange, TrafficSelector};
 use espial::{
-    Arrival, Capacity, ChildId, Control, Gateway, Ingress, Mode, Modes, SaId, SaKey, SaMode,
-    SaParams, Worker,
+    Arrival, Capacity, ChildId, Control, Gateway, Ingress, Mode, Modes, SaId, SaKey, SaParams,
+    Worker,
 };
 use serde_json::{Value, json};
 
@@ -96,8 +96,17 @@ fn capacity(
         object.close()?;
     }
     let [sas, sas_dst, sas_dst_src] = *sas;
-    let capacity =
-        Capacity { tunnels: 1, children: 1, selectors: 1, sas, sas_dst, sas_dst_src, workers: 1 };
+    let capacity = Capacity {
+        tunnels: 1,
+        children: 1,
+        selectors: 1,
+        sas,
+        sas_dst,
+        sas_dst_src,
+        sas_allocated: 0,
+        replay_window: 0,
+        workers: 1,
+    };
     Ok(fits.then_some(capacity))
 }
 
@@ -212,7 +221,7 @@ impl Run<'_, '_> {
         let Some(key) = key else { return Ok("err") };
         // A value that is none stands for a Child SA that is none.
         let child = if value.is_null() { ChildId::from_raw(u32::MAX, 0) } else { self.child };
-        let params = SaParams { key, mode: SaMode::Tunnel, encap: Encap::None };
+        let params = SaParams::new(key);
         match self.control.add_sa(child, &params) {
             Ok(sa) => {
                 self.values.insert(sa, value.clone());

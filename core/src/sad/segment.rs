@@ -1,0 +1,271 @@
+//! Where the state of SAs lies: in one segment, and in another for each time the gateway grew.
+//!
+//! SAs never move: readers write to them (replay windows, counts). So growing adds a segment behind
+//! the others, and only the tables that lead to SAs are made anew.
+//!
+//! ```text
+//! index  0 ......................... | ...............  of SAs
+//!        | direct slots | all others | direct | others
+//!          segment 0                   segment 1
+//! ```
+
+use core::sync::atomic::AtomicU32;
+
+use super::entry::{AddressCells, Cold, Entry, SaRef};
+use super::replay::{self, Cell64};
+use crate::counters::{Accepted, SaCells};
+use crate::error::SetupError;
+use crate::storage::Carver;
+
+/// Segments of a gateway at most: it can grow seven times.
+pub(crate) const SEGMENTS: usize = 8;
+
+/// Slots in one segment.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Extent {
+    /// Number of the first slot among all of its kind.
+    pub(super) first: u32,
+    pub(super) count: u32,
+}
+
+/// What segments of one gateway have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// Largest replay window.
+    pub(super) window: u32,
+    pub(super) workers: u32,
+    pub(super) long_keys: bool,
+}
+
+/// State of some SAs.
+#[derive(Clone, Copy)]
+pub(crate) struct Segment<'m> {
+    /// Index of its first SA.
+    start: u32,
+    /// Slots whose number is the low bits of the SPI; they come first.
+    pub(super) direct: Extent,
+    /// Slots for SAs whose SPIs others chose.
+    pub(super) others: Extent,
+    entries: &'m [Entry],
+    cold: &'m [Cold],
+    pub(super) generations: &'m [AtomicU32],
+    addresses: &'m [AddressCells],
+    windows: &'m [Cell64],
+    stride: usize,
+    shared: bool,
+    accepted: &'m [Accepted],
+    cells: &'m [SaCells],
+}
+
+impl<'m> Segment<'m> {
+    const EMPTY: Self = Self {
+        start: 0,
+        direct: Extent { first: 0, count: 0 },
+        others: Extent { first: 0, count: 0 },
+        entries: &[],
+        cold: &[],
+        generations: &[],
+        addresses: &[],
+        windows: &[],
+        stride: 0,
+        shared: false,
+        accepted: &[],
+        cells: &[],
+    };
+
+    pub(super) fn carve(
+        carver: &mut Carver<'m>,
+        shape: &Shape,
+        start: u32,
+        direct: Extent,
+        others: Extent,
+    ) -> Result<Self, SetupError> {
+        let size = |n: u64| usize::try_from(n).map_err(|_| SetupError::TooLarge);
+        let slots = size(u64::from(direct.count) + u64::from(others.count))?;
+        let stride = replay::words_for(shape.window);
+        let times = |n: usize| slots.checked_mul(n).ok_or(SetupError::TooLarge);
+        Ok(Self {
+            start,
+            direct,
+            others,
+            entries: carver.take(slots)?,
+            cold: carver.take(slots)?,
+            generations: carver.take::<Generation>(slots).map(Generation::cells)?,
+            addresses: carver.take(if shape.long_keys { slots } else { 0 })?,
+            windows: carver.take(times(stride)?)?,
+            stride,
+            shared: shape.workers > 1,
+            accepted: carver.take(times(size(u64::from(shape.workers))?)?)?,
+            cells: carver.take(slots)?,
+        })
+    }
+
+    fn sa(&self, offset: usize) -> Option<SaRef<'m>> {
+        let window = offset * self.stride;
+        Some(SaRef {
+            hot: self.entries.get(offset)?,
+            cold: self.cold.get(offset)?,
+            generation: self.generations.get(offset)?,
+            addresses: self.addresses.get(offset),
+            window: self.windows.get(window..window + self.stride).unwrap_or(&[]),
+            shared: self.shared,
+        })
+    }
+}
+
+/// A generation as carved memory has it.
+#[repr(transparent)]
+struct Generation(AtomicU32);
+
+// SAFETY: an integer in an atomic cell; zero is the generation of a slot never used.
+#[allow(unsafe_code)]
+unsafe impl bytemuck::Zeroable for Generation {}
+
+// SAFETY: `repr(transparent)`.
+#[allow(unsafe_code)]
+unsafe impl bytemuck::TransparentWrapper<AtomicU32> for Generation {}
+
+impl Generation {
+    fn cells(slice: &mut [Self]) -> &[AtomicU32] {
+        bytemuck::TransparentWrapper::peel_slice(slice)
+    }
+}
+
+/// All segments of a gateway.
+#[derive(Clone, Copy)]
+pub(crate) struct Segments<'m> {
+    list: [Segment<'m>; SEGMENTS],
+    count: usize,
+}
+
+impl<'m> Segments<'m> {
+    pub(super) const NONE: Self = Self { list: [Segment::EMPTY; SEGMENTS], count: 0 };
+
+    /// These segments and one more behind them, or `None` if there are too many.
+    pub(super) fn with(mut self, segment: Segment<'m>) -> Option<Self> {
+        *self.list.get_mut(self.count)? = segment;
+        self.count += 1;
+        Some(self)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Segment<'m>> {
+        self.list.iter().take(self.count)
+    }
+
+    /// Slots in all: indexes of SAs are below this.
+    pub(super) fn slots(&self) -> u32 {
+        self.iter().map(|segment| segment.entries.len() as u32).sum()
+    }
+
+    /// Direct slots and other slots in all.
+    pub(super) fn kinds(&self) -> (u32, u32) {
+        self.iter().fold((0, 0), |(direct, others), segment| {
+            (direct + segment.direct.count, others + segment.others.count)
+        })
+    }
+
+    #[inline(always)]
+    fn at(&self, index: u32) -> Option<(&Segment<'m>, usize)> {
+        let [first, ..] = &self.list;
+        if (index as usize) < first.entries.len() {
+            return Some((first, index as usize));
+        }
+        self.behind(index)
+    }
+
+    /// # Bound
+    /// As many steps as the gateway grew.
+    #[cold]
+    fn behind(&self, index: u32) -> Option<(&Segment<'m>, usize)> {
+        self.iter().find_map(|segment| {
+            let offset = index.checked_sub(segment.start)? as usize;
+            (offset < segment.entries.len()).then_some((segment, offset))
+        })
+    }
+
+    /// The index of the SA in a direct slot.
+    #[inline(always)]
+    pub(super) fn of_direct(&self, number: u32) -> u32 {
+        let [first, ..] = &self.list;
+        if number < first.direct.count { number } else { self.of_direct_behind(number) }
+    }
+
+    #[cold]
+    fn of_direct_behind(&self, number: u32) -> u32 {
+        let found = self.iter().find_map(|segment| {
+            let offset = number.checked_sub(segment.direct.first)?;
+            (offset < segment.direct.count).then_some(segment.start + offset)
+        });
+        found.unwrap_or(u32::MAX)
+    }
+
+    /// The index of the SA in one of the other slots.
+    pub(super) fn of_other(&self, number: u32) -> Option<u32> {
+        self.iter().find_map(|segment| {
+            let offset = number.checked_sub(segment.others.first)?;
+            let behind = segment.start + segment.direct.count;
+            (offset < segment.others.count).then_some(behind + offset)
+        })
+    }
+
+    /// The slot number of an SA that lies in a direct slot.
+    pub(super) fn direct_number(&self, index: u32) -> Option<u32> {
+        let (segment, offset) = self.at(index)?;
+        let offset = offset as u32;
+        (offset < segment.direct.count).then_some(segment.direct.first + offset)
+    }
+
+    #[inline(always)]
+    pub(crate) fn entry(&self, index: u32) -> Option<&'m Entry> {
+        let [first, ..] = &self.list;
+        match first.entries.get(index as usize) {
+            Some(entry) => Some(entry),
+            None => self.entry_behind(index),
+        }
+    }
+
+    #[cold]
+    fn entry_behind(&self, index: u32) -> Option<&'m Entry> {
+        let (segment, offset) = self.behind(index)?;
+        segment.entries.get(offset)
+    }
+
+    pub(super) fn first_generations(&self) -> &'m [AtomicU32] {
+        let [first, ..] = &self.list;
+        first.generations
+    }
+
+    #[cold]
+    pub(super) fn generation(&self, index: u32) -> Option<&'m AtomicU32> {
+        let (segment, offset) = self.at(index)?;
+        segment.generations.get(offset)
+    }
+
+    #[inline]
+    pub(crate) fn sa(&self, index: u32) -> Option<SaRef<'m>> {
+        let (segment, offset) = self.at(index)?;
+        segment.sa(offset)
+    }
+
+    /// A worker's count of what it accepted on an SA.
+    #[inline]
+    pub(crate) fn accepted(&self, worker: usize, index: u32) -> Option<&'m Accepted> {
+        let (segment, offset) = self.at(index)?;
+        segment.accepted.get(worker * segment.entries.len() + offset)
+    }
+
+    /// Every worker's count of what it accepted on an SA.
+    pub(crate) fn all_accepted(&self, index: u32) -> impl Iterator<Item = &'m Accepted> {
+        let found = self
+            .at(index)
+            .map(|(segment, offset)| (segment.accepted, segment.entries.len(), offset));
+        let (accepted, slots, offset) = found.unwrap_or((&[], 1, 0));
+        accepted.iter().skip(offset).step_by(slots.max(1))
+    }
+
+    /// The other counts of an SA.
+    pub(crate) fn cells(&self, index: u32) -> Option<&'m SaCells> {
+        let (segment, offset) = self.at(index)?;
+        segment.cells.get(offset)
+    }
+}
