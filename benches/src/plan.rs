@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use espial::headers::{Encap, Ipsec, Spi, protocol};
-use espial::sad::{SaKey, SaMode};
+use espial::headers::{Ipsec, Spi, protocol};
+use espial::sad::SaKey;
 use espial::selector::{self, AddrRange, PortRange, Selector, TrafficSelector};
 use espial::verdict::{Mode, Modes};
 use espial::{Capacity, Gateway, SaParams};

@@ -456,6 +456,10 @@ impl<'m> TableWriter<'m> {
         record: Record,
         hash_of: impl Fn(Record) -> Hash,
     ) -> bool {
+        // Without buckets `table` is one that all such gateways share.
+        if self.spills.0.is_empty() {
+            return false;
+        }
         let (first, second) = (self.table.first(hash), self.table.second(hash));
         let free = self.table.free_slot(first).or_else(|| self.table.free_slot(second));
         let place = free

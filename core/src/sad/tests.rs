@@ -251,6 +251,10 @@ type TwinKey = (bool, u32, u8, Option<IpAddr>, Option<IpAddr>);
 #[derive(Default)]
 struct Twin {
     sas: BTreeMap<TwinKey, SaId>,
+    /// SPIs reserved and not activated.
+    larval: Vec<(Ipsec, Spi)>,
+    /// SPIs that were ever given out, and when they were given back.
+    allocated: BTreeMap<(Ipsec, u32), Option<u64>>,
 }
 
 fn twin_key(key: &SaKey) -> TwinKey {
@@ -279,6 +283,13 @@ impl Twin {
 
 #[derive(Clone, Debug)]
 enum Op {
+    Reserve(Ipsec),
+    /// The nth SPI that was reserved and not activated yet.
+    Activate(usize),
+    Release(usize),
+    /// The nth allocated SA.
+    Retire(usize),
+    Grow(u32),
     Add(SaKey),
     Delete(SaKey),
     Replace(SaKey),
@@ -302,6 +313,11 @@ fn ops() -> impl Strategy<Value = Op> {
     );
     let packet = (any::<bool>(), 1u32..6, any::<bool>(), 0u8..4, 0u8..4);
     prop_oneof![
+        4 => any::<bool>().prop_map(|ah| Op::Reserve(if ah { Ipsec::Ah } else { Ipsec::Esp })),
+        3 => any::<usize>().prop_map(Op::Activate),
+        1 => any::<usize>().prop_map(Op::Release),
+        2 => any::<usize>().prop_map(Op::Retire),
+        1 => (0u32..9).prop_map(Op::Grow),
         5 => key.clone().prop_map(Op::Add),
         3 => key.clone().prop_map(Op::Delete),
         1 => key.prop_map(Op::Replace),
@@ -314,19 +330,84 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Runs operations on the SAD and its twin side by side. Also the body of the fuzz target.
-fn agree(ops: &[Op], capacity: (u32, u32, u32), seed: u64) {
-    let (mut writer, epochs) = sad(capacity.0, capacity.1, capacity.2, seed);
+const QUARANTINE: u64 = 7;
+
+/// Runs operations on the SAD and its twin side by side. A tick of the clock for each.
+fn agree(ops: &[Op], mut capacity: Capacity, seed: u64) {
+    let (mut writer, epochs) = sad_of(&capacity, seed);
+    writer.set_quarantine(QUARANTINE);
     let mut twin = Twin::default();
-    for op in ops {
+    for (now, op) in ops.iter().enumerate() {
+        let now = now as u64;
         match op {
+            Op::Reserve(ipsec) => {
+                let in_use = twin.allocated.values().filter(|gone| gone.is_none()).count();
+                match writer.reserve(*ipsec, now) {
+                    Ok(spi) => {
+                        assert!(spi.0 > 255);
+                        assert!(!twin.knows_spi(&outer(*ipsec, spi.0, v4(1, 2))));
+                        let before = twin.allocated.insert((*ipsec, spi.0), None);
+                        assert!(before.is_none_or(|gone| gone.unwrap() + QUARANTINE <= now));
+                        twin.larval.push((*ipsec, spi));
+                    }
+                    Err(SaError::Full { limit }) => {
+                        assert_eq!((in_use, limit), (limit as usize, capacity.sas_allocated));
+                    }
+                    Err(SaError::Quarantine { left_ms }) => assert!(left_ms <= QUARANTINE),
+                    Err(error) => assert_eq!(error, SaError::Busy),
+                }
+            }
+            Op::Activate(nth) if !twin.larval.is_empty() => {
+                let (ipsec, spi) = twin.larval.swap_remove(nth % twin.larval.len());
+                let key = SaKey::new(ipsec, spi, None, None).unwrap();
+                let id = writer.add(&key, &FIELDS, &START).unwrap();
+                assert!(twin.sas.insert(twin_key(&key), id).is_none());
+            }
+            Op::Release(nth) if !twin.larval.is_empty() => {
+                let (ipsec, spi) = twin.larval.swap_remove(nth % twin.larval.len());
+                writer.release(ipsec, spi, now, &epochs).unwrap();
+                assert_eq!(writer.release(ipsec, spi, now, &epochs), Err(SaError::NotFound));
+                twin.allocated.insert((ipsec, spi.0), Some(now));
+            }
+            Op::Retire(nth) => {
+                let live: Vec<_> = twin
+                    .sas
+                    .keys()
+                    .filter(|key| {
+                        key.2 == 0 && twin.allocated.contains_key(&(ipsec_of(key), key.1))
+                    })
+                    .copied()
+                    .collect();
+                if let Some(key) = live.get(nth % live.len().max(1)) {
+                    writer.delete(twin.sas.remove(key).unwrap(), now, &epochs).unwrap();
+                    twin.allocated.insert((ipsec_of(key), key.1), Some(now));
+                }
+            }
+            Op::Grow(more) => {
+                let larger = Capacity {
+                    sas: capacity.sas + more,
+                    sas_dst: capacity.sas_dst + more * u32::from(capacity.sas_dst > 0),
+                    sas_allocated: capacity.sas_allocated + more,
+                    ..capacity
+                };
+                let measured = grow(&mut writer, &larger);
+                match measured {
+                    Ok(()) => capacity = larger,
+                    Err(error) => assert!(matches!(error, SetupError::CannotGrow { .. })),
+                }
+            }
+            Op::Activate(_) | Op::Release(_) => {}
             Op::Add(key) => match writer.add(key, &FIELDS, &START) {
                 Ok(id) => assert!(twin.sas.insert(twin_key(key), id).is_none(), "duplicate taken"),
                 Err(SaError::Duplicate) => assert!(twin.sas.contains_key(&twin_key(key))),
                 Err(SaError::Full { limit }) => {
                     let kind = twin_key(key).2;
                     let count = twin.sas.keys().filter(|other| other.2 == kind).count();
-                    assert_eq!(count, limit as usize);
+                    let allocated = twin.sas.keys().filter(|other| other.2 == 0 && kind == 0);
+                    let allocated = allocated
+                        .filter(|key| writer.direct_number(twin.sas[key]).is_some())
+                        .count();
+                    assert_eq!(count - allocated, limit as usize);
                 }
                 Err(SaError::Busy) => {}
                 Err(error) => panic!("{error:?}"),
@@ -334,15 +415,27 @@ fn agree(ops: &[Op], capacity: (u32, u32, u32), seed: u64) {
             Op::Delete(key) => {
                 assert_eq!(writer.by_key(key), twin.sas.get(&twin_key(key)).copied());
                 if let Some(id) = twin.sas.remove(&twin_key(key)) {
-                    writer.delete(id, 0, &epochs).unwrap();
-                    assert_eq!(writer.delete(id, 0, &epochs), Err(SaError::NotFound));
+                    writer.delete(id, now, &epochs).unwrap();
+                    assert_eq!(writer.delete(id, now, &epochs), Err(SaError::NotFound));
+                    if let Some(gone) = twin.allocated.get_mut(&(key.ipsec, key.spi.0)) {
+                        *gone = Some(now);
+                    }
                 }
             }
             Op::Replace(key) => {
                 if let Some(id) = twin.sas.get_mut(&twin_key(key)) {
-                    match writer.replace(*id, &FIELDS, &START, 0, &epochs) {
-                        Ok((new, _)) => *id = new,
-                        Err(error) => assert_eq!(error, SaError::Busy),
+                    match writer.replace(*id, &FIELDS, &START, now, &epochs) {
+                        Ok((new, _)) => {
+                            *id = new;
+                            if key.scope == Scope::Spi
+                                && let Some(gone) = twin.allocated.get_mut(&(key.ipsec, key.spi.0))
+                            {
+                                *gone = Some(now);
+                            }
+                        }
+                        Err(error) => {
+                            assert!(matches!(error, SaError::Busy | SaError::Full { .. }));
+                        }
                     }
                 }
             }
@@ -354,28 +447,44 @@ fn agree(ops: &[Op], capacity: (u32, u32, u32), seed: u64) {
                 if let Err(class) = found {
                     let deleted = matches!(class, SpiClass::RecentlyDeleted { .. });
                     let elsewhere = class == SpiClass::OtherDestination;
-                    assert!(deleted || elsewhere == twin.knows_spi(&packet));
+                    let larval = twin.larval.contains(&(*ipsec, Spi(*spi)));
+                    assert_eq!(class == SpiClass::Larval, larval);
+                    assert!(deleted || larval || elsewhere == twin.knows_spi(&packet));
                 }
-                assert!(buckets <= 6);
+                assert!(buckets <= 7);
             }
             Op::Settle => writer.settle(&epochs, |_| {}),
+        }
+    }
+    for (ipsec, spi) in &twin.larval {
+        let packet = outer(*ipsec, spi.0, v4(9, 9));
+        if twin.lookup(&packet).is_none() {
+            assert_eq!(ask(writer.sad(), &packet, &mut 0), Err(SpiClass::Larval));
         }
     }
     // Every SA is there, and nothing else.
     for (key, id) in &twin.sas {
         assert!(writer.sad().entry(*id).unwrap().get(*id).is_some(), "{key:?}");
-        assert_eq!(writer.by_key(&writer.sad().key_of(*id).unwrap()), Some(*id));
+        let key_of = writer.sad().key_of(*id).unwrap();
+        assert_eq!((twin_key(&key_of), writer.by_key(&key_of)), (*key, Some(*id)));
     }
+}
+
+fn ipsec_of(key: &TwinKey) -> Ipsec {
+    if key.0 { Ipsec::Ah } else { Ipsec::Esp }
 }
 
 proptest! {
     #[test]
     fn agrees_with_a_map(
         ops in proptest::collection::vec(ops(), 1..400),
-        capacity in (1u32..40, 0u32..40, 0u32..40),
+        sizes in (0u32..40, 0u32..40, 0u32..40, 0u32..20),
         seed in any::<u64>(),
     ) {
-        agree(&ops, capacity, seed);
+        let (sas, sas_dst, sas_dst_src, sas_allocated) = sizes;
+        if sas + sas_dst + sas_dst_src + sas_allocated > 0 {
+            agree(&ops, capacity(sas, sas_dst, sas_dst_src, sas_allocated), seed);
+        }
     }
 }
 
@@ -392,6 +501,161 @@ fn capacity_is_reached_for_any_seed() {
             writer.add(&key, &FIELDS, &START).unwrap();
             let key = SaKey::new(Ipsec::Ah, Spi(i), Some(dst), Some(dst)).unwrap();
             writer.add(&key, &FIELDS, &START).unwrap();
+        }
+    }
+}
+
+/// A gateway whose SPIs are half its own, half others': one line for the ones, three for the others.
+#[test]
+fn three_lines_where_allocated_spis_stand_beside_others() {
+    for n in [1, 30, 3000] {
+        let (mut writer, _) = sad_of(&capacity(n, 0, 0, n), 5);
+        let mut own = Vec::new();
+        for i in 0..n {
+            let spi = writer.reserve(Ipsec::Esp, 0).unwrap();
+            own.push((spi.0, writer.add(&spi_key(spi.0), &FIELDS, &START).unwrap()));
+            let _ = writer.add(&spi_key(hostile(5, i + 1)), &FIELDS, &START).unwrap();
+        }
+        for (spi, id) in own {
+            let mut lines = 0;
+            assert_eq!(writer.sad().find_plain::<true>(Ipsec::Esp, spi, &mut lines), Some(id));
+            assert_eq!(lines, 1);
+        }
+        for i in 1..2 * n {
+            let mut lines = 0;
+            let _ = ask(writer.sad(), &outer(Ipsec::Esp, hostile(5, i), v4(1, 2)), &mut lines);
+            assert!(lines <= 3, "{lines}");
+        }
+    }
+}
+
+#[test]
+fn spis_of_one_slot_differ_and_are_unpredictable_in_their_high_bits() {
+    let (mut writer, epochs) = sad_of(&capacity(0, 0, 0, 4), 1);
+    writer.set_quarantine(0);
+    let mut seen = std::collections::BTreeSet::new();
+    let mut ones = [0_u32; 32];
+    for now in 0..4000 {
+        let spi = writer.reserve(Ipsec::Esp, now).unwrap();
+        seen.insert(spi.0);
+        ones.iter_mut().enumerate().for_each(|(bit, ones)| *ones += spi.0 >> bit & 1);
+        writer.release(Ipsec::Esp, spi, now, &epochs).unwrap();
+        writer.settle(&epochs, |_| {});
+    }
+    assert!(seen.len() > 3990, "{} of 4000 differ", seen.len());
+    // Four slots with room to grow to 32: 27 free bits, each set in half of the SPIs.
+    assert!(ones.iter().skip(5).all(|ones| (1800..2200).contains(ones)), "{ones:?}");
+    // The same seed gives the same SPIs, another one others.
+    let first = |seed| sad_of(&capacity(0, 0, 0, 4), seed).0.reserve(Ipsec::Esp, 0).unwrap();
+    assert_eq!(first(1), first(1));
+    assert_ne!(first(1), first(2));
+}
+
+#[test]
+fn a_spi_is_quarantined_on_the_callers_clock() {
+    let (mut writer, epochs) = sad_of(&capacity(0, 0, 0, 1), 1);
+    writer.set_quarantine(1000);
+    let spi = writer.reserve(Ipsec::Esp, 0).unwrap();
+    assert_eq!(writer.reserve(Ipsec::Esp, 0), Err(SaError::Full { limit: 1 }));
+    let id = writer.add(&spi_key(spi.0), &FIELDS, &START).unwrap();
+    writer.delete(id, 500, &epochs).unwrap();
+    assert_eq!(writer.reserve(Ipsec::Esp, 500), Err(SaError::Busy));
+    writer.settle(&epochs, |_| {});
+    assert_eq!(writer.reserve(Ipsec::Esp, 1499), Err(SaError::Quarantine { left_ms: 1 }));
+    // A clock that lies behind the deletion does not end it.
+    assert_eq!(writer.reserve(Ipsec::Esp, 0), Err(SaError::Quarantine { left_ms: 1000 }));
+    let next = writer.reserve(Ipsec::Esp, 1500).unwrap();
+    let packet = outer(Ipsec::Esp, next.0, v4(1, 2));
+    assert_eq!(ask(writer.sad(), &packet, &mut 0), Err(SpiClass::Larval));
+    let packet = outer(Ipsec::Ah, next.0, v4(1, 2));
+    assert_eq!(ask(writer.sad(), &packet, &mut 0), Err(SpiClass::NeverSeen), "AH is apart");
+}
+
+#[test]
+fn a_spi_only_key_takes_at_most_12_octets_of_tables() {
+    for n in [1 << 10, 1 << 16, 1 << 20, 1 << 22] {
+        let buckets = Table::buckets_for(n);
+        let octets = buckets * (size_of::<table::Bucket>() as u64 + size_of::<u16>() as u64);
+        assert!(octets <= 12 * n + 66, "{octets} for {n}");
+        assert_eq!(size_of::<table::Word>(), 8);
+    }
+    assert_eq!(Table::buckets_for(0), 0);
+}
+
+#[test]
+fn growing_keeps_every_handle_and_stops_at_its_limits() {
+    let start = capacity(100, 50, 50, 20);
+    let (mut writer, epochs) = sad_of(&start, 3);
+    let mut keys = Vec::new();
+    for i in 0..100 {
+        keys.push(spi_key(0x0009_0000 + i));
+    }
+    for i in 0..50_u8 {
+        let dst = Some(IpAddr::from([10, 0, 0, i]));
+        keys.push(SaKey::new(Ipsec::Esp, Spi(0x0009_0000), dst, None).unwrap());
+        keys.push(SaKey::new(Ipsec::Ah, Spi(7), dst, dst).unwrap());
+    }
+    for _ in 0..19 {
+        keys.push(spi_key(writer.reserve(Ipsec::Esp, 0).unwrap().0));
+    }
+    let larval = writer.reserve(Ipsec::Esp, 0).unwrap();
+    let ids: Vec<_> = keys.iter().map(|key| writer.add(key, &FIELDS, &START).unwrap()).collect();
+    let old = writer.sad();
+    for factor in 2..=8 {
+        let larger = capacity(100 * factor, 50 * factor, 50 * factor, 20 * factor);
+        grow(&mut writer, &larger).unwrap();
+        for (key, id) in keys.iter().zip(&ids) {
+            assert_eq!(writer.by_key(key), Some(*id));
+            assert_eq!(writer.sad().key_of(*id), Some(*key));
+        }
+        let class = ask(writer.sad(), &outer(Ipsec::Esp, larval.0, v4(1, 2)), &mut 0);
+        assert_eq!(class, Err(SpiClass::Larval));
+    }
+    for refused in [
+        (capacity(1000, 500, 500, 160), "segments"),
+        (capacity(799, 400, 400, 160), "sas"),
+        (capacity(800, 400, 400, 600), "sas_allocated"),
+        (Capacity { replay_window: 64, ..capacity(800, 400, 400, 160) }, "replay_window"),
+    ] {
+        let field = refused.1;
+        assert_eq!(grow(&mut writer, &refused.0), Err(SetupError::CannotGrow { field }));
+    }
+    // There is room for all that was asked for.
+    for i in 100..800 {
+        writer.add(&spi_key(0x0009_0000 + i), &FIELDS, &START).unwrap();
+    }
+    for _ in 20..160 {
+        let spi = writer.reserve(Ipsec::Esp, 0).unwrap();
+        writer.add(&spi_key(spi.0), &FIELDS, &START).unwrap();
+    }
+    assert!(matches!(writer.reserve(Ipsec::Esp, 0), Err(SaError::Full { limit: 160 })));
+    // A reader that still looks at the first view finds what lives, and that the rest is gone.
+    writer.delete(ids[0], 0, &epochs).unwrap();
+    let packet = outer(Ipsec::Esp, 0x0009_0001, v4(1, 2));
+    assert_eq!(old.lookup(&packet, 0, || writer.sad()), Ok(ids[1]));
+    let packet = outer(Ipsec::Esp, 0x0009_0000, v4(1, 2));
+    assert!(old.lookup(&packet, 0, || writer.sad()).is_err());
+    let (new, _) = writer.replace(ids[2], &FIELDS, &START, 0, &epochs).unwrap();
+    let packet = outer(Ipsec::Esp, 0x0009_0002, v4(1, 2));
+    assert_eq!(old.lookup(&packet, 0, || writer.sad()), Ok(new));
+}
+
+/// The stated load is reached whatever SPIs there are and whatever the seed.
+#[test]
+fn hostile_spis_find_their_place_under_many_seeds() {
+    for pattern in 0..7 {
+        for seed in 0..60 {
+            let (mut writer, _) = sad(4096, 0, 0, seed * 0x9e37 + 1);
+            for i in 1.. {
+                match writer.add(&spi_key(hostile(pattern, i)), &FIELDS, &START) {
+                    Ok(_) | Err(SaError::Duplicate) => {}
+                    Err(SaError::Full { .. }) => break,
+                    Err(error) => panic!("{error}: pattern {pattern}, seed {seed}, {i}"),
+                }
+                if i > 1 << 17 {
+                    break;
+                }
+            }
         }
     }
 }

@@ -527,6 +527,11 @@ impl<'m> SadWriter<'m> {
             .chain((0..others).filter_map(move |number| segments.of_other(number)))
     }
 
+    #[cfg(test)]
+    pub(super) fn direct_number(&self, id: SaId) -> Option<u32> {
+        self.sad.segments.direct_number(id.index())
+    }
+
     fn mark(&self, parts: &Parts) -> Mark {
         Mark::of(&self.sad.keys, parts)
     }
