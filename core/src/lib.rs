@@ -81,7 +81,6 @@
 #[cfg(any(test, feature = "alloc"))]
 extern crate alloc;
 
-#[cfg(not(loom))]
 mod prefetch;
 #[cfg(not(loom))]
 mod storage;
@@ -92,11 +91,20 @@ pub mod control;
 pub mod counters;
 #[cfg(not(loom))]
 pub mod error;
+/// As much of it as keys ask for.
+#[cfg(loom)]
+mod error {
+    /// Why there is no such key.
+    #[derive(Debug)]
+    pub enum SaError {
+        SpiZero,
+        Key,
+    }
+}
 #[cfg(not(loom))]
 pub mod event;
 #[cfg(not(loom))]
 pub mod gateway;
-#[cfg(not(loom))]
 pub mod headers;
 #[cfg(not(loom))]
 pub mod inbound;
@@ -112,6 +120,29 @@ pub mod publish;
 pub mod replay;
 #[cfg(not(loom))]
 pub mod sad;
+/// The parts of it that a model needs.
+#[cfg(loom)]
+#[allow(dead_code, missing_docs, reason = "not all of the parts is modelled")]
+pub mod sad {
+    pub mod direct;
+    mod group;
+    mod key;
+    pub mod table;
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct SaId {
+        pub index: u32,
+        pub generation: u32,
+    }
+
+    impl SaId {
+        pub const NONE: Self = Self::from_raw(0, 0);
+
+        pub const fn from_raw(index: u32, generation: u32) -> Self {
+            Self { index, generation }
+        }
+    }
+}
 #[cfg(not(loom))]
 pub mod selector;
 #[cfg(not(loom))]

@@ -14,13 +14,26 @@
     target_arch = "x86_64",
     target_feature = "sse2",
     not(miri),
+    not(loom),
     not(espial_scalar)
 )))]
 pub(super) use scalar::matches;
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(espial_scalar)))]
+#[cfg(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(miri),
+    not(loom),
+    not(espial_scalar)
+))]
 pub(super) use sse2::matches;
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(espial_scalar)))]
+#[cfg(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(miri),
+    not(loom),
+    not(espial_scalar)
+))]
 mod sse2 {
     use core::arch::asm;
 
@@ -63,7 +76,13 @@ mod sse2 {
 
 #[cfg(any(
     test,
-    not(all(target_arch = "x86_64", target_feature = "sse2", not(miri), not(espial_scalar)))
+    not(all(
+        target_arch = "x86_64",
+        target_feature = "sse2",
+        not(miri),
+        not(loom),
+        not(espial_scalar)
+    ))
 ))]
 mod scalar {
     use crate::sad::table::Bucket;

@@ -127,6 +127,32 @@ const LARGE: usize = 1 << 20;
 /// Packets whose lines are fetched at once.
 const AHEAD: usize = 32;
 
+/// Places in a burst of up to 32: the first `count`, or of those the ones whose bit is set.
+#[derive(Clone, Copy)]
+struct Places<const SOME: bool> {
+    bits: u32,
+    next: usize,
+    count: usize,
+}
+
+impl<const SOME: bool> Places<SOME> {
+    fn new(bits: u32, count: usize) -> Self {
+        Self { bits, next: 0, count }
+    }
+}
+
+impl<const SOME: bool> Iterator for Places<SOME> {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let next = if SOME { self.bits.trailing_zeros() as usize } else { self.next };
+        self.bits &= self.bits.wrapping_sub(1);
+        self.next += 1;
+        (next < self.count).then_some(next)
+    }
+}
+
 /// What one look at the table found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Found {
@@ -240,14 +266,15 @@ impl<'m> Sad<'m> {
 
     #[inline(always)]
     fn find_direct(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<SaId> {
-        let slot = self.direct.find(ipsec, spi, probe)?;
-        let generation = slot.plain()?;
-        let index = self.segments.of_direct(self.direct.number(spi));
-        // Without 64-bit atomics a word may pair an SPI with another's generation: ask the SA.
-        if !cfg!(target_has_atomic = "64") && self.live(index)?.generation() != generation {
-            return None;
+        match self.direct.find_near(ipsec, spi, probe) {
+            // Without 64-bit atomics a word may pair an SPI with another's generation: ask the SA.
+            Some(found) if cfg!(target_has_atomic = "64") || self.is_live(found) => Some(found),
+            _ => None,
         }
-        Some(SaId::from_raw(index, generation))
+    }
+
+    fn is_live(&self, sa: SaId) -> bool {
+        self.live(sa.index()) == Some(sa)
     }
 
     /// The root word of an SPI.
@@ -326,9 +353,11 @@ impl<'m> Sad<'m> {
     /// [`Sad::find_burst`] of up to 32 packets in tables that the cache holds.
     #[inline(never)]
     fn find_near<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
+        let waiting = if DIRECT { self.find_all_direct(ipsec, spis, sas) } else { u32::MAX };
         let mut missing = 0;
-        for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
-            *sa = match self.find_plain::<DIRECT>(ipsec, spi.0, &mut ()) {
+        for i in Places::<DIRECT>::new(waiting, spis.len().min(sas.len())) {
+            let (Some(spi), Some(sa)) = (spis.get(i), sas.get_mut(i)) else { break };
+            *sa = match self.find_plain::<false>(ipsec, spi.0, &mut ()) {
                 Some(found) => found,
                 None => {
                     missing |= 1 << (i % AHEAD);
@@ -339,72 +368,77 @@ impl<'m> Sad<'m> {
         missing
     }
 
-    /// [`Sad::find_burst`] of up to 32 packets in large tables.
+    /// Looks up to 32 SPIs up in the direct slots; a bit for each that is not there.
+    #[inline(always)]
+    fn find_all_direct(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
+        let mut waiting = 0;
+        if self.table.is_empty() || !cfg!(target_has_atomic = "64") {
+            // Nearly all are found: branches that are foreseen.
+            for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
+                match self.find_direct(ipsec, spi.0, &mut ()) {
+                    Some(found) => *sa = found,
+                    None => waiting |= 1 << (i % AHEAD),
+                }
+            }
+        } else {
+            for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
+                *sa = self.direct.find_near_or_none(ipsec, spi.0);
+                waiting |= u32::from(*sa == SaId::NONE) << (i % AHEAD);
+            }
+        }
+        waiting
+    }
+
+    /// [`Sad::find_burst`] of up to 32 packets in large tables: four passes, each of which fetches what
+    /// the next one reads.
     #[inline(never)]
     fn find_ahead<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
-        let mut hashes = [Hash::default(); AHEAD];
-        // Bits of packets that wait for a line of the buckets.
         let mut waiting = u32::MAX;
         if DIRECT {
-            waiting = 0;
             for spi in spis {
                 self.direct.prefetch(spi.0);
             }
-            for (i, ((spi, sa), hash)) in spis.iter().zip(&mut *sas).zip(&mut hashes).enumerate() {
-                match self.find_direct(ipsec, spi.0, &mut ()) {
-                    Some(found) => *sa = found,
-                    None => {
-                        waiting |= 1 << (i % AHEAD);
-                        *hash = self.keys.root(ipsec, spi.0);
-                        self.table.prefetch(hash);
-                    }
-                }
-            }
-            if waiting == 0 {
-                return 0;
-            }
-        } else {
-            for (spi, hash) in spis.iter().zip(&mut hashes) {
-                *hash = self.keys.root(ipsec, spi.0);
-                self.table.prefetch(hash);
-            }
+            waiting = self.find_all_direct(ipsec, spis, sas);
         }
-        let mut missing = 0;
-        for (i, ((spi, sa), hash)) in spis.iter().zip(&mut *sas).zip(&hashes).enumerate() {
-            if DIRECT && waiting & 1 << (i % AHEAD) == 0 {
-                continue;
-            }
-            let pattern = Record::root(spi.0, ipsec == Ipsec::Ah);
-            match self.table.find_first(hash, pattern, &mut ()) {
-                First::Index(index) if self.is_of(index, spi.0) => {
+        let places = Places::<DIRECT>::new(waiting, spis.len().min(sas.len()));
+        let mut hashes = [Hash::default(); AHEAD];
+        for i in places {
+            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get_mut(i)) else { break };
+            *hash = self.keys.root(ipsec, spi.0);
+            self.table.prefetch(hash);
+        }
+        // Bits of those that the second bucket may have, and of those that nobody has.
+        let (mut elsewhere, mut missing) = (0_u32, 0_u32);
+        for i in places {
+            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
+            let Some(sa) = sas.get_mut(i) else { break };
+            match self.table.find_first(hash, Record::root(spi.0, ipsec == Ipsec::Ah), &mut ()) {
+                First::Index(index) => {
                     *sa = SaId::from_raw(index, 0);
                     if let Some(generation) = self.generation(index) {
                         crate::prefetch::read(generation);
                     }
-                    continue;
                 }
+                First::Nothing => missing |= 1 << (i % AHEAD),
                 First::Elsewhere => {
-                    if let Some(found) = self.find_second(hash, ipsec, spi.0, &mut ()) {
-                        *sa = found;
-                        continue;
-                    }
+                    elsewhere |= 1 << (i % AHEAD);
+                    self.table.prefetch_second(hash);
                 }
-                First::Index(_) | First::Nothing => {}
             }
-            missing |= 1 << (i % AHEAD);
-            *sa = SaId::NONE;
         }
-        for (i, sa) in sas.iter_mut().enumerate() {
+        for i in places {
             let bit = 1 << (i % AHEAD);
-            if waiting & !missing & bit != 0 {
-                match self.live(sa.index()) {
-                    Some(found) => *sa = found,
-                    None => {
-                        missing |= bit;
-                        *sa = SaId::NONE;
-                    }
-                }
-            }
+            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
+            let Some(sa) = sas.get_mut(i) else { break };
+            let found = if (elsewhere | missing) & bit == 0 {
+                self.live_of(sa.index(), spi.0)
+            } else if elsewhere & bit != 0 {
+                self.find_second(hash, ipsec, spi.0, &mut ())
+            } else {
+                None
+            };
+            *sa = found.unwrap_or(SaId::NONE);
+            missing |= if found.is_none() { bit } else { 0 };
         }
         missing
     }
@@ -417,7 +451,7 @@ impl<'m> Sad<'m> {
             if !slot.is_live() {
                 return Found::Larval;
             }
-            return self.find_direct(ipsec, spi, &mut ()).map_or(Found::Gone, Found::Sa);
+            return self.found(self.segments.of_direct(self.direct.number(spi)));
         }
         let root = self.find_root(ipsec, spi, probe).map_or(Record::EMPTY, |(_, root)| root);
         for (kind, flag) in [

@@ -184,14 +184,10 @@ impl<'m> Segments<'m> {
     }
 
     /// The index of the SA in a direct slot.
-    #[inline(always)]
+    ///
+    /// # Bound
+    /// As many steps as the gateway grew.
     pub(super) fn of_direct(&self, number: u32) -> u32 {
-        let [first, ..] = &self.list;
-        if number < first.direct.count { number } else { self.of_direct_behind(number) }
-    }
-
-    #[cold]
-    fn of_direct_behind(&self, number: u32) -> u32 {
         let found = self.iter().find_map(|segment| {
             let offset = number.checked_sub(segment.direct.first)?;
             (offset < segment.direct.count).then_some(segment.start + offset)
@@ -228,6 +224,12 @@ impl<'m> Segments<'m> {
     fn entry_behind(&self, index: u32) -> Option<&'m Entry> {
         let (segment, offset) = self.behind(index)?;
         segment.entries.get(offset)
+    }
+
+    /// Direct slots of the first segment.
+    pub(super) fn first_direct(&self) -> u32 {
+        let [first, ..] = &self.list;
+        first.direct.count
     }
 
     pub(super) fn first_generations(&self) -> &'m [AtomicU32] {

@@ -24,12 +24,22 @@
 //! - I2: one word is written with one atomic store (see [`Word`]).
 //! - I3: `Spills` counts for each filter bit the words that need it.
 
+#[cfg(all(not(loom), target_has_atomic = "64"))]
+use core::sync::atomic::AtomicU64;
+#[cfg(not(loom))]
 use core::sync::atomic::Ordering;
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(not(loom))]
 use bytemuck::Zeroable;
 
 use super::group;
 use super::key::Hash;
+#[cfg(loom)]
+use super::key::HashKeys;
+#[cfg(loom)]
+use crate::headers::Ipsec;
 
 /// Slots of a bucket.
 pub(super) const SLOTS: usize = 8;
@@ -37,12 +47,18 @@ pub(super) const SLOTS: usize = 8;
 /// A 64-bit cell that the one writer stores and readers load.
 #[cfg(target_has_atomic = "64")]
 #[repr(transparent)]
-pub(crate) struct Word(core::sync::atomic::AtomicU64);
+pub(crate) struct Word(AtomicU64);
 
 #[cfg(target_has_atomic = "64")]
 impl Word {
+    #[cfg(not(loom))]
     const fn empty() -> Self {
-        Self(core::sync::atomic::AtomicU64::new(0))
+        Self(AtomicU64::new(0))
+    }
+
+    #[cfg(loom)]
+    pub(super) fn empty() -> Self {
+        Self(AtomicU64::new(0))
     }
 
     #[inline(always)]
@@ -199,10 +215,12 @@ impl Record {
 #[repr(C, align(64))]
 pub(crate) struct Bucket(pub(super) [Word; SLOTS]);
 
+#[cfg(not(loom))]
 // SAFETY: integers in atomic cells; all zero is an empty bucket.
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Bucket {}
 
+#[cfg(not(loom))]
 // SAFETY: integers in atomic cells; all zero is an empty word.
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Word {}
@@ -247,13 +265,16 @@ pub(super) struct Table<'m> {
     buckets: &'m [Bucket],
 }
 
+#[cfg(not(loom))]
 static NO_BUCKET: [Bucket; 1] = [Bucket([const { Word::empty() }; SLOTS])];
 
 impl<'m> Table<'m> {
     /// A table that nothing can be put into.
+    #[cfg(not(loom))]
     pub(super) const EMPTY: Self = Self { buckets: &NO_BUCKET };
 
     /// A table of buckets; of none: [`Table::EMPTY`].
+    #[cfg(not(loom))]
     pub(super) fn new(buckets: &'m [Bucket]) -> Self {
         if buckets.is_empty() { Self::EMPTY } else { Self { buckets } }
     }
@@ -262,6 +283,12 @@ impl<'m> Table<'m> {
     /// [`Spills`]) a bucket are 12 octets a word.
     pub(super) fn buckets_for(words: u64) -> u64 {
         if words == 0 { 0 } else { (words * 2).div_ceil(11).max(2) }
+    }
+
+    /// True if nothing can be put into it.
+    #[cfg(not(loom))]
+    pub(super) fn is_empty(&self) -> bool {
+        core::ptr::eq(self.buckets, &raw const NO_BUCKET)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -292,6 +319,14 @@ impl<'m> Table<'m> {
     #[inline(always)]
     pub(super) fn prefetch(&self, hash: &Hash) {
         if let Some(bucket) = self.buckets.get(self.first(hash)) {
+            crate::prefetch::read(bucket);
+        }
+    }
+
+    /// Brings the second bucket of a hash closer.
+    #[inline(always)]
+    pub(super) fn prefetch_second(&self, hash: &Hash) {
+        if let Some(bucket) = self.buckets.get(self.second(hash)) {
             crate::prefetch::read(bucket);
         }
     }
@@ -516,5 +551,110 @@ impl<'m> TableWriter<'m> {
     pub(super) fn records(&self) -> impl Iterator<Item = Record> {
         let words = self.table.buckets.iter().flat_map(|bucket| &bucket.0);
         words.map(|word| Record(word.load())).filter(|record| !record.is_empty())
+    }
+}
+
+/// Buckets that threads share, for models: SPIs of ESP alone.
+#[cfg(loom)]
+pub struct Shared {
+    buckets: alloc::boxed::Box<[Bucket]>,
+    keys: HashKeys,
+}
+
+/// Where an SPI may sit.
+#[cfg(loom)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Places {
+    /// Its first bucket.
+    pub first: usize,
+    /// Its second bucket.
+    pub second: usize,
+    /// The slot of the first bucket that has its filter bit.
+    pub filter: usize,
+}
+
+#[cfg(loom)]
+impl Shared {
+    /// So many empty buckets.
+    pub fn new(buckets: usize) -> Self {
+        let bucket = || Bucket(core::array::from_fn(|_| Word::empty()));
+        Self { buckets: (0..buckets).map(|_| bucket()).collect(), keys: HashKeys::new([1, 2]) }
+    }
+
+    fn table(&self) -> Table<'_> {
+        Table { buckets: &self.buckets }
+    }
+
+    fn hash(&self, spi: u32) -> Hash {
+        self.keys.root(Ipsec::Esp, spi)
+    }
+
+    /// Where an SPI may sit.
+    pub fn places(&self, spi: u32) -> Places {
+        let (table, hash) = (self.table(), self.hash(spi));
+        let (first, second) = (table.first(&hash), table.second(&hash));
+        Places { first, second, filter: filter_slot(&hash) }
+    }
+
+    /// Reader: the index under an SPI, as `Sad` looks in a burst.
+    pub fn find_plain(&self, spi: u32, probe: &mut impl Probe) -> Option<u32> {
+        let (table, hash, pattern) = (self.table(), self.hash(spi), Record::root(spi, false));
+        match table.find_first(&hash, pattern, probe) {
+            First::Index(index) => Some(index),
+            First::Nothing => None,
+            First::Elsewhere => table.find_second(&hash, pattern, probe),
+        }
+    }
+
+    /// Reader: the index under an SPI, as `Sad` looks when that found nothing.
+    pub fn find(&self, spi: u32) -> Option<u32> {
+        let found = self.table().find(&self.hash(spi), Record::root(spi, false), |_| true, &mut ());
+        found.map(|(_, record)| record.index())
+    }
+
+    /// The one writer; a count for each bucket.
+    pub fn writer<'s>(&'s self, counts: &'s mut [u16]) -> Writer<'s> {
+        Writer { shared: self, table: TableWriter::new(self.table(), Spills::new(counts)) }
+    }
+}
+
+/// The writer of a model's buckets.
+#[cfg(loom)]
+pub struct Writer<'s> {
+    shared: &'s Shared,
+    table: TableWriter<'s>,
+}
+
+#[cfg(loom)]
+impl Writer<'_> {
+    /// Puts an SPI in. False if there is no place.
+    pub fn insert(&mut self, spi: u32, index: u32) -> bool {
+        let record = Record::root(spi, false).with_flags(Record::HAS_SA).with_index(index);
+        let shared = self.shared;
+        self.table.insert(&shared.hash(spi), record, |record| shared.hash(record.high()))
+    }
+
+    /// Where an SPI sits: bucket and slot.
+    pub fn place(&self, spi: u32) -> Option<(usize, usize)> {
+        self.at(spi).map(|(Place { bucket, slot }, _)| (bucket, slot))
+    }
+
+    fn at(&self, spi: u32) -> Option<(Place, Record)> {
+        let hash = self.shared.hash(spi);
+        self.table.table.find(&hash, Record::root(spi, false), |_| true, &mut ())
+    }
+
+    /// Gives an SPI another index.
+    pub fn replace(&mut self, spi: u32, index: u32) {
+        if let Some((place, record)) = self.at(spi) {
+            self.table.table.replace(place, record.with_index(index));
+        }
+    }
+
+    /// Takes an SPI out.
+    pub fn remove(&mut self, spi: u32) {
+        if let Some((place, _)) = self.at(spi) {
+            self.table.clear(place, &self.shared.hash(spi));
+        }
     }
 }

@@ -157,7 +157,7 @@ impl<'m> SadWriter<'m> {
         let keys = HashKeys::new(seed);
         let carved = Carved::carve(carver, capacity)?;
         let bits = Direct::bits_for(u64::from(capacity.sas_allocated));
-        let direct = Direct::new(carved.direct, bits);
+        let direct = Direct::new(carved.direct, bits, capacity.sas_allocated);
         let extent = |count: u64| Extent { first: 0, count: count as u32 };
         let segment = Segment::carve(
             carver,
@@ -231,7 +231,8 @@ impl<'m> SadWriter<'m> {
         }
         let others = (capacity.other_slots() as u32).max(others_now);
         let carved = Carved::carve(carver, capacity)?;
-        let direct = Direct::new(carved.direct, self.sad.direct.bits());
+        let near = self.sad.segments.first_direct();
+        let direct = Direct::new(carved.direct, self.sad.direct.bits(), near);
         let segment = Segment::carve(
             carver,
             &self.shape,
