@@ -353,17 +353,26 @@ impl<'m> Sad<'m> {
     /// [`Sad::find_burst`] of up to 32 packets in tables that the cache holds.
     #[inline(never)]
     fn find_near<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
-        let waiting = if DIRECT { self.find_all_direct(ipsec, spis, sas) } else { u32::MAX };
         let mut missing = 0;
-        for i in Places::<DIRECT>::new(waiting, spis.len().min(sas.len())) {
-            let (Some(spi), Some(sa)) = (spis.get(i), sas.get_mut(i)) else { break };
-            *sa = match self.find_plain::<false>(ipsec, spi.0, &mut ()) {
-                Some(found) => found,
-                None => {
-                    missing |= 1 << (i % AHEAD);
-                    SaId::NONE
-                }
-            };
+        let mut find = |i: usize, spi: &Spi, sa: &mut SaId| match self.find_plain::<false>(
+            ipsec,
+            spi.0,
+            &mut (),
+        ) {
+            Some(found) => *sa = found,
+            None => {
+                missing |= 1 << (i % AHEAD);
+                *sa = SaId::NONE;
+            }
+        };
+        if DIRECT {
+            let waiting = self.find_all_direct(ipsec, spis, sas);
+            for i in Places::<true>::new(waiting, spis.len().min(sas.len())) {
+                let (Some(spi), Some(sa)) = (spis.get(i), sas.get_mut(i)) else { break };
+                find(i, spi, sa);
+            }
+        } else {
+            spis.iter().zip(sas).enumerate().for_each(|(i, (spi, sa))| find(i, spi, sa));
         }
         missing
     }
