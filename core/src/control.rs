@@ -519,7 +519,7 @@ impl<'m> Control<'m> {
     ///
     /// Of `capacity` the numbers of SAs and `replay_window` (as it was) are read. `sas_allocated` can
     /// grow to eight times the number it was made with, as far as 2^22; `sas_dst` and `sas_dst_src`
-    /// only if there was one of them at the start. A gateway can grow seven times.
+    /// only if there was one of them at the start. A gateway can grow as often as it likes; an SA added after the nth time is found n steps later.
     ///
     /// # Bound
     /// Linear in the SAs: about 50 ns for each.

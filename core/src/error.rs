@@ -29,7 +29,8 @@ pub enum SetupError {
     /// The allocator refused.
     OutOfMemory,
     /// A gateway cannot grow like that: less of this field than there is, more than its first
-    /// capacity left room for, another value of what cannot grow, or grown too often (`segments`).
+    /// capacity left room for, another value of what cannot grow, or memory that is not the heap's
+    /// (`memory`).
     CannotGrow {
         /// Name of the field of [`Capacity`](crate::Capacity).
         field: &'static str,

@@ -93,6 +93,17 @@ impl<'m> Direct<'m> {
         self.words.len()
     }
 
+    /// True if the gateway grew and has slots in later segments.
+    #[inline(always)]
+    pub(super) fn has_far(&self) -> bool {
+        self.near.len() != self.words.len()
+    }
+
+    /// True if an SPI's slot, if it has one, is not in the first segment.
+    pub(super) fn is_far(&self, spi: u32) -> bool {
+        self.number(spi) as usize >= self.near.len()
+    }
+
     #[inline(always)]
     pub(super) fn number(&self, spi: u32) -> u32 {
         spi & self.mask

@@ -239,8 +239,15 @@ impl<'m> Sad<'m> {
         spi: u32,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
-        if DIRECT && let Some(sa) = self.find_direct(ipsec, spi, probe) {
-            return Some(sa);
+        if DIRECT {
+            if let Some(sa) = self.find_direct(ipsec, spi, probe) {
+                return Some(sa);
+            }
+            if self.direct.has_far()
+                && let Some(sa) = self.find_far(ipsec, spi, probe)
+            {
+                return Some(sa);
+            }
         }
         let hash = self.keys.root(ipsec, spi);
         match self.table.find_first(&hash, Record::root(spi, ipsec == Ipsec::Ah), probe) {
@@ -250,7 +257,7 @@ impl<'m> Sad<'m> {
         }
     }
 
-    /// [`Sad::find_plain`] where the first bucket has a word to spare for another look.
+    /// [`Sad::find_plain`] where the first look at the first bucket did not tell.
     #[cold]
     #[inline(never)]
     fn find_second(
@@ -260,7 +267,12 @@ impl<'m> Sad<'m> {
         spi: u32,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
-        let index = self.table.find_second(hash, Record::root(spi, ipsec == Ipsec::Ah), probe)?;
+        let pattern = Record::root(spi, ipsec == Ipsec::Ah);
+        let index = self.table.find_second(hash, pattern, probe).or_else(|| {
+            // Words that share the SPI's bits, of the other protocol or of longer keys, hide it.
+            let (_, root) = self.find_root(ipsec, spi, &mut ())?;
+            (root.flags() == Record::HAS_SA).then_some(root.index())
+        })?;
         self.live_of(index, spi)
     }
 
@@ -271,6 +283,19 @@ impl<'m> Sad<'m> {
             Some(found) if cfg!(target_has_atomic = "64") || self.is_live(found) => Some(found),
             _ => None,
         }
+    }
+
+    /// [`Sad::find_direct`] for slots that were added when the gateway grew.
+    #[cold]
+    fn find_far(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<SaId> {
+        if !self.direct.is_far(spi) {
+            return None;
+        }
+        let slot = self.direct.find(ipsec, spi, probe)?;
+        if slot.has_longer() || !slot.is_live() {
+            return None;
+        }
+        self.live(self.segments.of_direct(self.direct.number(spi)))
     }
 
     fn is_live(&self, sa: SaId) -> bool {
@@ -383,16 +408,29 @@ impl<'m> Sad<'m> {
         let mut waiting = 0;
         if self.table.is_empty() || !cfg!(target_has_atomic = "64") {
             // Nearly all are found: branches that are foreseen.
-            for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
+            for (i, (spi, sa)) in spis.iter().zip(&mut *sas).enumerate() {
                 match self.find_direct(ipsec, spi.0, &mut ()) {
                     Some(found) => *sa = found,
                     None => waiting |= 1 << (i % AHEAD),
                 }
             }
         } else {
-            for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
+            for (i, (spi, sa)) in spis.iter().zip(&mut *sas).enumerate() {
                 *sa = self.direct.find_near_or_none(ipsec, spi.0);
                 waiting |= u32::from(*sa == SaId::NONE) << (i % AHEAD);
+            }
+        }
+        if self.direct.has_far() { self.find_all_far(ipsec, spis, sas, waiting) } else { waiting }
+    }
+
+    /// [`Sad::find_all_direct`] for slots that were added when the gateway grew.
+    #[cold]
+    fn find_all_far(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId], mut waiting: u32) -> u32 {
+        for i in Places::<true>::new(waiting, spis.len().min(sas.len())) {
+            let (Some(spi), Some(sa)) = (spis.get(i), sas.get_mut(i)) else { break };
+            if let Some(found) = self.find_far(ipsec, spi.0, &mut ()) {
+                *sa = found;
+                waiting &= !(1 << (i % AHEAD));
             }
         }
         waiting

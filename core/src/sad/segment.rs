@@ -17,9 +17,6 @@ use crate::counters::{Accepted, SaCells};
 use crate::error::SetupError;
 use crate::storage::Carver;
 
-/// Segments of a gateway at most: it can grow seven times.
-pub(crate) const SEGMENTS: usize = 8;
-
 /// Slots in one segment.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Extent {
@@ -134,22 +131,43 @@ impl Generation {
 /// All segments of a gateway.
 #[derive(Clone, Copy)]
 pub(crate) struct Segments<'m> {
-    list: [Segment<'m>; SEGMENTS],
-    count: usize,
+    first: Segment<'m>,
+    /// Those that were added, the last one first.
+    added: Option<&'m Added<'m>>,
+}
+
+/// A segment that was added, and those before it.
+#[derive(Clone, Copy)]
+pub(super) struct Added<'m> {
+    segment: Segment<'m>,
+    before: Option<&'m Added<'m>>,
 }
 
 impl<'m> Segments<'m> {
-    pub(super) const NONE: Self = Self { list: [Segment::EMPTY; SEGMENTS], count: 0 };
+    pub(super) const NONE: Self = Self::new(Segment::EMPTY);
 
-    /// These segments and one more behind them, or `None` if there are too many.
-    pub(super) fn with(mut self, segment: Segment<'m>) -> Option<Self> {
-        *self.list.get_mut(self.count)? = segment;
-        self.count += 1;
-        Some(self)
+    pub(super) const fn new(first: Segment<'m>) -> Self {
+        Self { first, added: None }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Segment<'m>> {
-        self.list.iter().take(self.count)
+    /// These segments and one more behind them, or `None` when measuring.
+    pub(super) fn with(
+        &self,
+        segment: Segment<'m>,
+        carver: &mut Carver<'m>,
+    ) -> Result<Option<Self>, SetupError> {
+        let added = carver.place(Added { segment, before: self.added })?;
+        Ok(added.map(|added| Self { first: self.first, added: Some(added) }))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Segment<'m>> {
+        let mut next = self.added;
+        let added = core::iter::from_fn(move || {
+            let Added { segment, before } = next?;
+            next = *before;
+            Some(segment)
+        });
+        core::iter::once(&self.first).chain(added)
     }
 
     /// Slots in all: indexes of SAs are below this.
@@ -166,9 +184,8 @@ impl<'m> Segments<'m> {
 
     #[inline(always)]
     fn at(&self, index: u32) -> Option<(&Segment<'m>, usize)> {
-        let [first, ..] = &self.list;
-        if (index as usize) < first.entries.len() {
-            return Some((first, index as usize));
+        if (index as usize) < self.first.entries.len() {
+            return Some((&self.first, index as usize));
         }
         self.behind(index)
     }
@@ -213,8 +230,7 @@ impl<'m> Segments<'m> {
 
     #[inline(always)]
     pub(crate) fn entry(&self, index: u32) -> Option<&'m Entry> {
-        let [first, ..] = &self.list;
-        match first.entries.get(index as usize) {
+        match self.first.entries.get(index as usize) {
             Some(entry) => Some(entry),
             None => self.entry_behind(index),
         }
@@ -228,13 +244,11 @@ impl<'m> Segments<'m> {
 
     /// Direct slots of the first segment.
     pub(super) fn first_direct(&self) -> u32 {
-        let [first, ..] = &self.list;
-        first.direct.count
+        self.first.direct.count
     }
 
     pub(super) fn first_generations(&self) -> &'m [AtomicU32] {
-        let [first, ..] = &self.list;
-        first.generations
+        self.first.generations
     }
 
     #[cold]

@@ -166,7 +166,7 @@ impl<'m> SadWriter<'m> {
             extent(u64::from(capacity.sas_allocated)),
             extent(capacity.other_slots()),
         )?;
-        let segments = Segments::NONE.with(segment).unwrap_or(Segments::NONE);
+        let segments = Segments::new(segment);
         let slots = usize::try_from(capacity.sa_slots()).map_err(|_| SetupError::TooLarge)?;
         let recent = Recent::new(carver.take(Recent::sets_for(slots))?);
         let sad = Sad::new(direct, carved.table, segments, recent, keys);
@@ -240,7 +240,11 @@ impl<'m> SadWriter<'m> {
             Extent { first: direct_now, count: capacity.sas_allocated - direct_now },
             Extent { first: others_now, count: others - others_now },
         )?;
-        let Some(segments) = self.sad.segments.with(segment) else { return refused("segments") };
+        let Some(segments) = self.sad.segments.with(segment, carver)? else {
+            // Measured: what follows takes the view.
+            carver.place(*self.sad)?;
+            return Ok(());
+        };
         let sad = Sad::new(direct, carved.table, segments, self.sad.recent, self.sad.keys);
         let mut table = TableWriter::new(carved.table, carved.spills);
         let Some(view) = carver.place(sad)? else { return Ok(()) };
