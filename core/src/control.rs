@@ -577,7 +577,8 @@ impl<'m> Control<'m> {
     }
 
     /// Puts a new SA in the place of an old one. With the same key there is no moment in which
-    /// neither answers; with another the new one is added before the old one is deleted. For a
+    /// neither answers (an SPI that was chosen here then counts among `sas`); with another the new one
+    /// is added before the old one is deleted. For a
     /// rekey with overlap (RFC 7296 section 2.8) call [`Control::add_sa`] now and
     /// [`Control::delete_sa`] when the peer has moved.
     ///

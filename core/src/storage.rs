@@ -35,7 +35,7 @@ pub struct Capacity {
     pub sas_dst_src: u32,
     /// SAs whose SPIs this gateway chooses ([`Control::reserve_spi`](crate::Control::reserve_spi)):
     /// those that live, are larval, or were deleted so short a time ago that their SPIs are not
-    /// used again yet.
+    /// used again yet. To replace one under its own key takes room in `sas`.
     pub sas_allocated: u32,
     /// The largest replay window of an SA, in packets, up to
     /// [`MAX_WINDOW`](crate::sad::replay::MAX_WINDOW): each SA has room for one. 0 = none.

@@ -10,7 +10,7 @@ use espial::headers::{
     Encap, Endpoints, Fragment, InnerHeaders, Ipsec, NextLayer, OuterHeaders, Spi,
 };
 use espial::inbound::{Arrival, Ingress};
-use espial::sad::{SaKey, SaMode};
+use espial::sad::SaKey;
 use espial::selector::{AddrRange, TrafficSelector};
 use espial::verdict::{Mode, Modes, Reason, SpiClass};
 use espial::{Capacity, ChildId, Control, Gateway, SaId, SaParams, TunnelId, Worker};

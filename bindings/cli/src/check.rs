@@ -1,11 +1,11 @@
 //! `espial check`: every packet of a capture through the real pipeline.
 //!
 //! ```text
-//! capture ─▶ (TCP streams ─▶ frames) ─▶ Worker::arrive ─▶ replay ─▶ Opener ─▶ Worker::check ─▶ Row
+//! capture ─▶ (TCP streams ─▶ frames) ─▶ Worker::arrive ─▶ Opener ─▶ Worker::check ─▶ Row
 //! ```
 //!
-//! Owns the order of things around the core: which SAs exist at a packet's time, replay windows,
-//! decryption. Decides nothing: every verdict is the core's.
+//! Owns the order of things around the core: which SAs exist at a packet's time, decryption.
+//! Decides nothing: every verdict is the core's.
 
 mod judge;
 mod measure;

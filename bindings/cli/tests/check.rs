@@ -122,3 +122,50 @@ fn every_row_agrees_under_every_mode() {
     }
     assert!(total > 600);
 }
+
+/// The packets of a capture in little endian, each three times: with its last octet changed, as it
+/// is, and again.
+fn thrice(capture: &[u8]) -> Vec<u8> {
+    let (head, mut rest) = capture.split_at(24);
+    assert_eq!(head[0], 0xd4);
+    let mut out = head.to_vec();
+    while !rest.is_empty() {
+        let octets = u32::from_le_bytes(*rest[8..].first_chunk().unwrap()) as usize;
+        let (record, behind) = rest.split_at(16 + octets);
+        let (last, before) = record.split_last().unwrap();
+        out.extend([before, &[*last ^ 1], record, record].concat());
+        rest = behind;
+    }
+    out
+}
+
+/// RFC 4303 section 3.4.3: the window moves with authentic packets, and only with them.
+#[test]
+fn a_copy_is_a_replay_and_a_forgery_moves_no_window() {
+    let (mut forged, mut replays) = (0, 0);
+    for stem in stems(&Path::new(env!("CARGO_MANIFEST_DIR")).join("samples")) {
+        let text = fs::read_to_string(stem.with_extension("gateway.toml")).unwrap();
+        let text = text.replace("replay-window = 0", "replay-window = 64");
+        let config = GatewayConfig::parse("", &text).unwrap();
+        let capture = fs::read(stem.with_extension("pcap")).unwrap();
+        let (once, thrice) = (rows(&config, &capture), rows(&config, &thrice(&capture)));
+        for ((number, _), row) in &once {
+            let at = |nth| &thrice[&(number * 3 - nth, 0)];
+            let (changed, same, again) = (at(2), at(1), at(0));
+            let mut expected = row.clone();
+            expected["packet"] = (number * 3 - 1).into();
+            expected["time"] = same["time"].clone();
+            assert_eq!(*same, expected);
+            forged += usize::from(changed["reason"] == "auth_failed");
+            if row["inner"].is_object() {
+                assert_ne!(changed["verdict"], "accept", "{changed}");
+                assert_eq!(again["reason"], "replay", "{again}");
+                assert_eq!(again["child"], row["child"], "{again}");
+                replays += 1;
+            } else {
+                assert_eq!(again["reason"], row["reason"], "{again}");
+            }
+        }
+    }
+    assert!(forged > 200 && replays > 200, "{forged} {replays}");
+}

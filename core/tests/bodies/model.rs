@@ -9,7 +9,7 @@ use espial::headers::{
     Encap, Endpoints, Fragment, InnerHeaders, Ipsec, NextLayer, OuterHeaders, Spi,
 };
 use espial::inbound::{Arrival, Ingress};
-use espial::sad::{SaKey, SaMode};
+use espial::sad::SaKey;
 use espial::selector::{self, AddrRange, PortRange, Selector, TrafficSelector};
 use espial::verdict::{Decision, Field, Mode, Modes, Reason, SpiClass, Verdict};
 use espial::{Capacity, ChildId, Gateway, SaId, SaParams, TunnelId, Worker};

@@ -1,13 +1,13 @@
-//! One capture's gateway: the core's tables, a replay window and an opener for each SA.
+//! One capture's gateway: the core's tables, and an opener for each SA.
 
 use std::collections::HashMap;
 
 use espial::control::{Control, SaParams};
+use espial::error::SaError;
 use espial::headers::{Endpoints, Outer, OuterHeaders, protocol};
 use espial::inbound::{Arrival, Ingress};
 use espial::names::Names;
-use espial::sad::SaKey;
-use espial::sad::replay::ReplayWindow;
+use espial::sad::{Replay, ReplayStart, SaKey};
 use espial::verdict::{Decision, Malformed, Reason, Refusal, Verdict};
 use espial::wire::tcp_encap::{MAX_CONTENT_OCTETS, Prefix, Stream};
 use espial::{Capacity, ChildId, Gateway, Ipsec, Opened, SaId, SaMode, TunnelId, Worker, wire};
@@ -38,7 +38,7 @@ pub fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
         sas_dst: size(keys(|sa| sa.dst.is_some() && sa.src.is_none()))?,
         sas_dst_src: size(keys(|sa| sa.src.is_some()))?,
         sas_allocated: 0,
-        replay_window: 0,
+        replay_window: config.sas().map(|(_, _, sa)| sa.replay_window).max().unwrap_or(0),
         workers: 1,
     };
     // The seed keeps peers from choosing SPIs that collide; a recorded capture chooses nothing.
@@ -53,7 +53,6 @@ struct SaState<'c> {
     config: &'c SaConfig,
     id: Option<SaId>,
     opener: Option<Opener>,
-    window: ReplayWindow,
 }
 
 /// An SA is installed or deleted at a time.
@@ -118,7 +117,6 @@ impl<'g, 'c> Judge<'g, 'c> {
                 let name = format!("{}{SEPARATOR}{}", tunnel.name, child.name);
                 children.insert(&name, child_id).map_err(|e| at(&e))?;
                 for sa in &child.sas {
-                    let window = ReplayWindow::new(sa.replay_window, sa.esn).map_err(|e| at(&e))?;
                     sas.push(SaState {
                         tunnel: &tunnel.name,
                         child: &child.name,
@@ -126,7 +124,6 @@ impl<'g, 'c> Judge<'g, 'c> {
                         config: sa,
                         id: None,
                         opener: Opener::new(sa),
-                        window: window.with_high(sa.sequence_high),
                     });
                 }
             }
@@ -162,7 +159,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         Ok(judge)
     }
 
-    /// The worker, to judge packets without replay windows and openers.
+    /// The worker, to judge packets that were opened before.
     pub(super) fn worker(&mut self) -> &mut Worker<'g> {
         &mut self.worker
     }
@@ -184,15 +181,10 @@ impl<'g, 'c> Judge<'g, 'c> {
             self.worker.quiescent();
             let Some(state) = self.sas.get_mut(change.sa) else { continue };
             if change.install {
-                let SaConfig { ipsec, spi, dst, src, mode, encap, line, .. } = state.config;
-                let mut add = || {
-                    let key = SaKey::new(*ipsec, *spi, *dst, *src)?;
-                    self.control.add_sa(
-                        state.child_id,
-                        &SaParams { mode: *mode, encap: *encap, ..SaParams::new(key) },
-                    )
-                };
-                let id = add().map_err(|error| format!("line {line}: SA {spi}: {error}"))?;
+                let SaConfig { spi, line, .. } = state.config;
+                let params = params(state.config);
+                let id = params.and_then(|params| self.control.add_sa(state.child_id, &params));
+                let id = id.map_err(|error| format!("line {line}: SA {spi}: {error}"))?;
                 state.id = Some(id);
                 self.by_slot.insert(id.index(), change.sa);
             } else if let Some(id) = state.id.take() {
@@ -238,7 +230,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         let row = match self.worker.arrive(ip, ingress(time)) {
             Arrival::Pass(_) => row,
             Arrival::Drop(refusal) => {
-                // Known SPIs with another encapsulation have an SA to name.
+                // There may be an SA to name.
                 let outer = match wire::classify(ip) {
                     Ok(Outer::Ipsec(outer)) => Some(outer),
                     _ => None,
@@ -335,17 +327,14 @@ impl<'g, 'c> Judge<'g, 'c> {
         }
     }
 
-    /// A drop before any SA, or for its encapsulation.
+    /// A drop before the packet was opened: by its SA, if there is one.
     fn refused(&self, row: Row<'c>, refusal: &Refusal) -> Row<'c> {
-        let known = match (refusal.reason, row.outer) {
-            (Reason::WrongEncap, Some(outer)) => self.sa_of(&outer),
-            _ => None,
-        };
+        let sa = row.outer.and_then(|outer| self.sa_of(&outer));
         Row {
             word: Word::Drop,
             reason: Some(refusal.reason),
             spi_class: refusal.spi_class,
-            ..self.on_sa(row, known)
+            ..self.on_sa(row, sa)
         }
     }
 
@@ -364,7 +353,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         Row { sa, arrived: state.map(|state| (state.tunnel, state.child)), ..row }
     }
 
-    /// A packet on a known SA: replay, decryption, then the check. `octets` holds the IPsec
+    /// A packet on a known SA: decryption, then the check. `octets` holds the IPsec
     /// header at the offset that `outer` says.
     fn opened(
         &mut self,
@@ -377,7 +366,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         let sa = self.by_slot.get(&id.index()).copied();
         let row = self.on_sa(Row { outer: Some(*outer), ..row }, sa);
         let ingress = ingress(row.time);
-        let opened = match sa.and_then(|sa| self.sas.get_mut(sa)) {
+        let opened = match sa.and_then(|sa| self.sas.get(sa)) {
             Some(state) => open(state, outer, octets),
             None => Err(Reason::NotOpened),
         };
@@ -433,25 +422,29 @@ impl<'g, 'c> Judge<'g, 'c> {
     }
 }
 
-/// RFC 4303 section 3.4: replay pre-check, integrity and decryption, then the window moves.
+/// What the core must know of an SA.
+fn params(sa: &SaConfig) -> Result<SaParams, SaError> {
+    let key = SaKey::new(sa.ipsec, sa.spi, sa.dst, sa.src)?;
+    let start = ReplayStart::High(sa.sequence_high);
+    let replay = Replay { window: sa.replay_window, esn: sa.esn, start };
+    Ok(SaParams { mode: sa.mode, encap: sa.encap, replay, ..SaParams::new(key) })
+}
+
+/// RFC 4303 section 3.4.4: integrity and decryption.
 fn open(
-    state: &mut SaState<'_>,
+    state: &SaState<'_>,
     outer: &OuterHeaders,
     octets: &[u8],
 ) -> Result<crate::open::Opened, Reason> {
-    let full = state.window.precheck(outer.sequence).map_err(|_| Reason::Replay)?;
     let opener = state.opener.as_ref().ok_or(Reason::NotOpened)?;
-    let high = (full >> 32) as u32;
     let offset = outer.offset as usize;
-    let opened = match outer.ipsec {
+    match outer.ipsec {
         Ipsec::Esp => {
             let end = offset.saturating_add(outer.octets as usize);
-            opener.open_esp(octets.get(offset..end).unwrap_or(&[]), high)
+            opener.open_esp(octets.get(offset..end).unwrap_or(&[]), outer.sequence_high)
         }
-        Ipsec::Ah => opener.open_ah(octets, offset, high),
-    }?;
-    state.window.commit(full).map_err(|_| Reason::Replay)?;
-    Ok(opened)
+        Ipsec::Ah => opener.open_ah(octets, offset, outer.sequence_high),
+    }
 }
 
 fn ingress(time: i64) -> Ingress {
