@@ -28,15 +28,16 @@
 //! Each packet's SA is drawn anew, so nothing is known of it from the packet before. A trace has
 //! as many packets as there are SAs, 16 384 at least: the tables of all SAs are in use.
 
+pub mod arena;
 pub mod drive;
+pub mod mixed;
 pub mod naive;
 pub mod peers;
 mod plan;
-mod rng;
 mod trace;
 
+pub use espial_cli::lookup::Rng;
 pub use plan::{ChildPlan, Plan, SaPlan, Shape};
-pub use rng::Rng;
 pub use trace::{Drops, Trace};
 
 /// The seed of every generator, unless `ESPIAL_BENCH_SEED` names another.

@@ -5,4 +5,5 @@ pub mod check;
 pub mod config;
 pub mod conform;
 pub mod demo;
+pub mod lookup;
 pub mod open;

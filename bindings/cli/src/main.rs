@@ -1,13 +1,16 @@
 //! The `espial` binary: reads its arguments and calls the library.
 
 use std::io::{self, BufWriter, Write};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use espial_cli::check::{self, CheckError, Form};
 use espial_cli::config::GatewayConfig;
-use espial_cli::{conform, demo};
+use espial_cli::lookup::measure::{BURST_MAX, Effort};
+use espial_cli::lookup::scene::SpiKind;
+use espial_cli::{conform, demo, lookup};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
@@ -22,6 +25,7 @@ Examples:
   espial check --config gateway.toml capture.pcap
   espial check --config gateway.toml capture.pcapng --json | jq 'select(.verdict == \"drop\")'
   espial conform cases/*.jsonl
+  espial lookup --sas 65536
 
 Exit status: 0 nothing was dropped or all passed, 1 something was dropped or failed,
 2 the input is unusable."
@@ -64,6 +68,70 @@ Example:
         #[arg(long)]
         json: bool,
     },
+    /// Measure how long it takes to find the SA of an SPI
+    #[command(after_help = "\
+Nothing else should run beside it: compare figures of one run only. Rows with more threads, the
+writer included, than the machine has cores say how they share them.
+
+Examples:
+  espial lookup --sas 65536
+  espial lookup --sas 1000000 --spi allocated --burst 64
+  espial lookup --sas 65536 --spi random --threads 2 --churn 10000
+  espial lookup --sas 4096 --json | jq 'select(.measure == \"throughput\")'
+
+Exit status: 0 every SA was found, 1 a live SA was missed, 2 the arguments are unusable.")]
+    Lookup {
+        /// SAs; the gateway is made for exactly as many
+        #[arg(long, value_name = "N")]
+        sas: NonZeroUsize,
+        /// Who chose the SPIs: the gateway, or others at random, or half and half. Without it,
+        /// allocated and then random ones
+        #[arg(long)]
+        spi: Option<Spis>,
+        /// SPIs looked up with one call, 1 to 64
+        #[arg(long, value_name = "N", default_value = "32", value_parser = burst)]
+        burst: NonZeroUsize,
+        /// Also measure so many threads at once
+        #[arg(long, value_name = "N", value_parser = threads)]
+        threads: Option<NonZeroU32>,
+        /// Also replace SAs beside the threads, so many a second, then as many as it can
+        #[arg(long, value_name = "RATE")]
+        churn: Option<NonZeroU32>,
+        /// One JSON object a row
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `--spi` may be.
+#[derive(Clone, Copy, ValueEnum)]
+enum Spis {
+    Allocated,
+    Random,
+    Both,
+}
+
+impl From<Spis> for SpiKind {
+    fn from(spis: Spis) -> Self {
+        match spis {
+            Spis::Allocated => Self::Allocated,
+            Spis::Random => Self::Random,
+            Spis::Both => Self::Both,
+        }
+    }
+}
+
+fn burst(text: &str) -> Result<NonZeroUsize, String> {
+    let burst: NonZeroUsize = text.parse().map_err(|error| format!("{error}"))?;
+    if burst.get() > BURST_MAX { Err(format!("at most {BURST_MAX}")) } else { Ok(burst) }
+}
+
+/// Threads of a measurement, at most: each has counters for every SA.
+const THREADS_MAX: u32 = 256;
+
+fn threads(text: &str) -> Result<NonZeroU32, String> {
+    let threads: NonZeroU32 = text.parse().map_err(|error| format!("{error}"))?;
+    if threads.get() > THREADS_MAX { Err(format!("at most {THREADS_MAX}")) } else { Ok(threads) }
 }
 
 fn main() -> ExitCode {
@@ -82,6 +150,13 @@ fn main() -> ExitCode {
         Some(Command::Conform { files, json }) => {
             let format = if json { conform::Format::Json } else { conform::Format::Text };
             conform(&files, format, &mut out)
+        }
+        Some(Command::Lookup { sas, spi, burst, threads, churn, json }) => {
+            let spis = spi.map(SpiKind::from);
+            let effort = Effort::USUAL;
+            let options = lookup::Options { sas, spis, burst, threads, churn, effort };
+            let format = if json { lookup::Format::Json } else { lookup::Format::Text };
+            lookup::run(&options, format, &mut out)
         }
     };
     let status = status.and_then(|status| out.flush().map(|()| status).map_err(CheckError::Output));

@@ -175,3 +175,80 @@ fn the_command_line_says_what_the_c_data_plane_says() {
         }
     }
 }
+
+/// The rows of `espial lookup --json` with these arguments.
+fn lookup(arguments: &[&str]) -> Vec<Value> {
+    let output = espial(&[&["lookup", "--json"], arguments].concat());
+    let (out, err) = texts(&output);
+    assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "no live SA is missed");
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn lookups_are_measured_a_row_for_each_way_of_asking() {
+    let rows = lookup(&["--sas", "1000", "--spi", "random"]);
+    let measures: Vec<_> = rows.iter().map(|row| row["measure"].as_str().unwrap()).collect();
+    let (four, two) = (["throughput"; 4], ["latency"; 2]);
+    assert_eq!(measures, [&["memory"][..], &four, &two].concat());
+    for row in &rows {
+        assert_eq!((&row["spi"], &row["sas"]), (&Value::from("random"), &Value::from(1000)));
+    }
+    for row in &rows[1..5] {
+        assert_eq!(row["missed"], 0);
+        assert!(row["ns_min"].as_f64().unwrap() > 0.0);
+        assert!(row["ns_median"].as_f64() >= row["ns_min"].as_f64());
+    }
+    for row in &rows[5..] {
+        let ns = ["ns_p50", "ns_p99", "ns_max"].map(|key| row[key].as_f64().unwrap());
+        assert!(ns.is_sorted(), "{row}");
+    }
+}
+
+#[test]
+fn readers_beside_a_writer_miss_no_live_sa() {
+    let arguments = ["--sas", "500", "--spi", "both", "--threads", "2", "--churn", "2000"];
+    let rows = lookup(&arguments);
+    let of = |measure| rows.iter().filter(|row| row["measure"] == measure).collect::<Vec<_>>();
+    let threads: Vec<_> = of("threads").iter().map(|row| &row["threads"]).collect();
+    assert_eq!(threads, [1, 2]);
+    let churn = of("churn");
+    let asked: Vec<_> = churn.iter().map(|row| &row["updates_asked"]).collect();
+    assert_eq!(asked, [&Value::from(2000), &Value::Null], "paced, then as many as it can");
+    for row in churn {
+        assert_eq!(row["missed"], 0);
+        assert!(row["updates_per_second"].as_u64().unwrap() > 0, "{row}");
+    }
+}
+
+#[test]
+fn lookups_are_told_in_tables_of_both_kinds_of_spi() {
+    let (out, err) = texts(&espial(&["lookup", "--sas", "300", "--burst", "8"]));
+    assert_eq!(err, "");
+    for part in
+        ["SPIs allocated by the gateway", "SPIs chosen at random", "hit, bursts of 8", "p99"]
+    {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+}
+
+#[test]
+fn arguments_of_lookup_that_cannot_be_are_unusable() {
+    for (arguments, why) in [
+        (&[][..], "--sas"),
+        (&["--sas", "0"], "--sas"),
+        (&["--sas", "many"], "--sas"),
+        (&["--sas", "4000000000"], "--sas 4000000000: capacity `sas"),
+        (&["--sas", "9", "--spi", "lucky"], "allocated, random, both"),
+        (&["--sas", "9", "--burst", "65"], "at most 64"),
+        (&["--sas", "9", "--threads", "0"], "--threads"),
+        (&["--sas", "9", "--threads", "257"], "at most 256"),
+        (&["--sas", "9", "--churn", "0"], "--churn"),
+        (&["--sas", "1", "--churn", "5"], "2 SAs at least"),
+    ] {
+        let output = espial(&[&["lookup"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let (out, err) = texts(&output);
+        assert_eq!(out, "");
+        assert!(err.contains(why), "{arguments:?}: {err}");
+    }
+}

@@ -1,0 +1,284 @@
+//! SPI to SA beside known peers, in one run: `lookup [--rounds N] [--json FILE] [SIZE...]`.
+//!
+//! SIZE is `1k`, `64k`, `1M`, `4M` or a number of SAs; without one, the four. Prints Markdown, and
+//! writes one JSON object for each figure to FILE.
+//!
+//! Contenders take turns within short rounds, and the least time of each counts: on a machine that
+//! does other things too, what they have in common is then the same for all. Before a timed pass
+//! the same contender makes one that is not timed, since the others have had the cache. Up to 64k SAs
+//! both take the whole trace, 128k lookups. Above, they take different parts of it, 512k and 128k
+//! lookups: what the first leaves in the cache is what any traffic would.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::time::Instant;
+
+use espial_benches::arena::{Arena, Ask, Contender, Load, Way};
+use espial_benches::mixed::{Mixed, MixedContender};
+use espial_cli::lookup::scene::SpiKind;
+
+/// Lookups of a trace, at least, and of a pass in small tables.
+const LEAST: usize = 1 << 17;
+/// Lookups of a timed pass in large tables.
+const PART: usize = 1 << 17;
+/// Lookups of the pass before it.
+const WARM: usize = 1 << 19;
+/// SAs of a large table.
+const LARGE: usize = 1 << 18;
+
+/// Who takes longer than this for a lookup takes part in one round of eight.
+const SLOW_NS: f64 = 40.0;
+
+const CONTENDERS: [(&str, Contender); 15] = [
+    ("espial, bursts of 32", Contender::Espial(Load::Full, Way::Burst(32))),
+    ("espial, one at a time", Contender::Espial(Load::Full, Way::Single)),
+    ("hashbrown", Contender::Hashbrown),
+    ("espial half full, bursts of 32", Contender::Espial(Load::Half, Way::Burst(32))),
+    ("espial half full, one at a time", Contender::Espial(Load::Half, Way::Single)),
+    ("std", Contender::Std),
+    ("heapless", Contender::Heapless),
+    ("rte_ipsec_sad, bursts of 32", Contender::Sad(Way::Burst(32))),
+    ("rte_ipsec_sad, one at a time", Contender::Sad(Way::Single)),
+    ("rte_hash, bursts of 32", Contender::Hash(Way::Burst(32))),
+    ("rte_hash, one at a time", Contender::Hash(Way::Single)),
+    ("roofline, bursts of 32", Contender::Roofline(Way::Burst(32))),
+    ("roofline, one at a time", Contender::Roofline(Way::Single)),
+    ("espial, each waits for the last", Contender::Espial(Load::Full, Way::Chain)),
+    ("hashbrown, each waits for the last", Contender::HashbrownChain),
+];
+
+const MIXED: [(&str, MixedContender); 3] = [
+    ("espial, bursts of 32", MixedContender::Espial),
+    ("hashbrown", MixedContender::Hashbrown),
+    ("rte_ipsec_sad, bursts of 32", MixedContender::Sad),
+];
+
+struct Options {
+    sizes: Vec<(String, usize)>,
+    rounds: Option<usize>,
+    json: Option<BufWriter<File>>,
+}
+
+fn options() -> Options {
+    let mut options = Options { sizes: Vec::new(), rounds: None, json: None };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().expect("a value behind the option");
+        match argument.as_str() {
+            "--rounds" => options.rounds = Some(value().parse().expect("a number of rounds")),
+            "--json" => {
+                let file = File::create(value()).expect("a file that can be written");
+                options.json = Some(BufWriter::new(file));
+            }
+            size => options.sizes.push((size.to_owned(), sas(size))),
+        }
+    }
+    if options.sizes.is_empty() {
+        options.sizes = ["1k", "64k", "1M", "4M"].map(|size| (size.to_owned(), sas(size))).to_vec();
+    }
+    options
+}
+
+fn sas(size: &str) -> usize {
+    let (digits, unit) = match size.split_at(size.len() - 1) {
+        (digits, "k") => (digits, 1 << 10),
+        (digits, "M") => (digits, 1 << 20),
+        _ => (size, 1),
+    };
+    unit * digits.parse::<usize>().expect("1k, 64k, 1M, 4M or a number")
+}
+
+/// Least ns a lookup of each contender, over rounds in which they take turns. `pass` gets the
+/// contender's place and a part of `items` lookups.
+fn compete(
+    contenders: usize,
+    items: usize,
+    rounds: usize,
+    mut pass: impl FnMut(usize, std::ops::Range<usize>),
+) -> Vec<f64> {
+    let large = items > LEAST;
+    let parts = if large { items / PART } else { 1 };
+    let timed = |round: usize| match large {
+        true => round * 5 % parts * PART..(round * 5 % parts + 1) * PART,
+        false => 0..items,
+    };
+    // What lies behind the timed part, or at the other end.
+    let before = |round: usize| match timed(round).end {
+        _ if !large => 0..items,
+        end if end + WARM <= items => end..end + WARM,
+        _ => 0..WARM,
+    };
+    let mut least = vec![f64::INFINITY; contenders];
+    for round in 0..rounds {
+        for (at, least) in least.iter_mut().enumerate() {
+            if round % 8 != 0 && *least > SLOW_NS && *least < f64::INFINITY {
+                continue;
+            }
+            pass(at, before(round));
+            let part = timed(round);
+            let items = part.len() as f64;
+            let start = Instant::now();
+            pass(at, part);
+            *least = least.min(start.elapsed().as_nanos() as f64 / items);
+        }
+    }
+    least
+}
+
+fn figure(ns: f64) -> String {
+    if ns < 10.0 { format!("{ns:.2}") } else { format!("{ns:.1}") }
+}
+
+/// Lines of a Markdown table, contenders down and sizes across.
+struct Sheet {
+    title: String,
+    sizes: Vec<String>,
+    rows: Vec<(String, Vec<String>)>,
+}
+
+impl Sheet {
+    fn new(title: String, names: &[&str]) -> Self {
+        let rows = names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        Self { title, sizes: Vec::new(), rows }
+    }
+
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "\n{}\n\n| | {} |", self.title, self.sizes.join(" | "))?;
+        writeln!(out, "|---|{}", "---|".repeat(self.sizes.len()))?;
+        for (name, cells) in &self.rows {
+            if cells.iter().any(|cell| cell != "-") {
+                writeln!(out, "| {name} | {} |", cells.join(" | "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One kind of SPI, one question, all sizes.
+struct Question {
+    kind: SpiKind,
+    ask: Ask,
+    sheet: Sheet,
+}
+
+fn main() -> io::Result<()> {
+    let seed = espial_benches::seed();
+    let mut options = options();
+    let mut questions: Vec<Question> = [SpiKind::Allocated, SpiKind::Random, SpiKind::Both]
+        .into_iter()
+        .flat_map(|kind| [Ask::Hit, Ask::Miss, Ask::NearMiss].map(|ask| (kind, ask)))
+        .filter(|(kind, ask)| *ask != Ask::NearMiss || *kind == SpiKind::Allocated)
+        .map(|(kind, ask)| {
+            let title = format!("SPIs {}, {}: ns a lookup", kind.name(), ask.name());
+            let mut names: Vec<_> = CONTENDERS.iter().map(|(name, _)| *name).collect();
+            names.extend(["hashbrown / espial bursts", "hashbrown / espial one at a time"]);
+            Question { kind, ask, sheet: Sheet::new(title, &names) }
+        })
+        .collect();
+    let mut octets: Vec<(SpiKind, Sheet)> = [SpiKind::Allocated, SpiKind::Random, SpiKind::Both]
+        .map(|kind| {
+            let title = format!("SPIs {}: octets of table an SA", kind.name());
+            let names: Vec<_> = CONTENDERS.iter().map(|(name, _)| *name).collect();
+            (kind, Sheet::new(title, &names))
+        })
+        .into();
+    let mut mixed: Vec<(bool, Sheet)> = [true, false]
+        .map(|hit| {
+            let title = format!(
+                "Keys of three types (SPI, SPI and destination, both addresses), {}: ns a lookup",
+                if hit { "hit" } else { "miss" }
+            );
+            (hit, Sheet::new(title, &MIXED.map(|(name, _)| name)))
+        })
+        .into();
+
+    for (size, sas) in &options.sizes {
+        let rounds = options.rounds.unwrap_or(if *sas < LARGE { 120 } else { 16 });
+        let mut tell = |object: String| match &mut options.json {
+            Some(json) => writeln!(json, "{object}"),
+            None => Ok(()),
+        };
+        for (kind, octets) in &mut octets {
+            let arena = Arena::new(*sas, *kind, Load::Full, LEAST, seed);
+            for question in questions.iter_mut().filter(|question| question.kind == *kind) {
+                let (ask, keys) = (question.ask, kind.name());
+                eprintln!("{size}: {keys}, {}", ask.name());
+                let list: Vec<_> =
+                    CONTENDERS.iter().filter(|(_, contender)| arena.has(*contender)).collect();
+                list.iter().for_each(|(_, contender)| arena.prepare(*contender, ask));
+                let least = compete(list.len(), arena.items(), rounds, |at, part| {
+                    std::hint::black_box(arena.pass(list[at].1, ask, part));
+                });
+                let of = |name: &str| {
+                    let at = list.iter().position(|(listed, _)| *listed == name)?;
+                    Some(least[at])
+                };
+                question.sheet.sizes.push(size.clone());
+                for (name, cells) in &mut question.sheet.rows {
+                    let ratio =
+                        |name| Some(format!("{:.2}", of("hashbrown")? / of(name).unwrap_or(0.0)));
+                    let cell = match name.as_str() {
+                        "hashbrown / espial bursts" => ratio("espial, bursts of 32"),
+                        "hashbrown / espial one at a time" => ratio("espial, one at a time"),
+                        name => of(name).map(figure),
+                    };
+                    cells.push(cell.unwrap_or_else(|| "-".to_owned()));
+                }
+                for (at, (name, contender)) in list.iter().enumerate() {
+                    let each = arena.octets_per_sa(*contender);
+                    let each = each.map_or("null".to_owned(), |octets| format!("{octets:.2}"));
+                    tell(format!(
+                        "{{\"sas\":{sas},\"spi\":\"{keys}\",\"lookup\":\"{}\",\"contender\":\"{name}\",\
+                         \"ns_min\":{:.3},\"rounds\":{rounds},\"octets_per_sa\":{each}}}",
+                        ask.name(),
+                        least[at],
+                    ))?;
+                }
+            }
+            octets.sizes.push(size.clone());
+            for ((name, contender), (_, cells)) in CONTENDERS.iter().zip(&mut octets.rows) {
+                // One row for each table.
+                let shown = !name.contains("one at a time") && !name.contains("waits");
+                let has = shown && arena.has(*contender);
+                let each = has.then(|| arena.octets_per_sa(*contender)).flatten();
+                cells.push(each.map_or("-".to_owned(), |octets| format!("{octets:.1}")));
+            }
+        }
+        let arena = Mixed::new(*sas, LEAST, seed);
+        let list: Vec<_> = MIXED.iter().filter(|(_, contender)| arena.has(*contender)).collect();
+        for (hit, sheet) in &mut mixed {
+            let lookup = if *hit { "hit" } else { "miss" };
+            eprintln!("{size}: keys of three types, {lookup}");
+            let least = compete(list.len(), arena.items(), rounds, |at, part| {
+                std::hint::black_box(arena.pass(list[at].1, *hit, part));
+            });
+            sheet.sizes.push(size.clone());
+            for (at, (_, cells)) in sheet.rows.iter_mut().enumerate() {
+                cells.push(least.get(at).map_or("-".to_owned(), |ns| figure(*ns)));
+            }
+            for (at, (name, contender)) in list.iter().enumerate() {
+                tell(format!(
+                    "{{\"sas\":{sas},\"spi\":\"three key types\",\"lookup\":\"{lookup}\",\
+                     \"contender\":\"{name}\",\"ns_min\":{:.3},\"rounds\":{rounds},\
+                     \"octets_per_sa\":{:.2}}}",
+                    least[at],
+                    arena.octets(*contender) as f64 / *sas as f64,
+                ))?;
+            }
+        }
+    }
+    let mut out = io::stdout().lock();
+    for question in &questions {
+        question.sheet.print(&mut out)?;
+    }
+    for (_, sheet) in &mixed {
+        sheet.print(&mut out)?;
+    }
+    for (_, sheet) in &octets {
+        sheet.print(&mut out)?;
+    }
+    match &mut options.json {
+        Some(json) => json.flush(),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The instruction gate: how many instructions a lookup of an SPI takes, counted under valgrind, for the
+# SSE2 and the scalar backend. Fails if a stated maximum is exceeded, or if 65 536 SAs take 3 % more or
+# less than 1024. The count of one run with some passes, less that of a run with none, is the passes'.
+#
+#   benches/instructions.sh              # 1024, 65536 and 140000 SAs, about a minute
+#   benches/instructions.sh 1048576     # others
+#
+# Maxima are what Rust 1.95 makes and about 5 %. A lookup in tables above 1 MiB takes more instructions
+# (it fetches lines ahead) and waits less.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+sizes=("$@")
+[ ${#sizes[@]} -gt 0 ] || sizes=(1024 65536 140000)
+if ! command -v valgrind >/dev/null; then
+  echo "SKIPPED: instruction gate: valgrind is not installed"
+  exit 0
+fi
+
+# backend case: the most instructions a lookup in tables of up to 1 MiB, and in larger ones.
+maxima="
+sse2 allocated-hit 26 33
+sse2 random-hit 60.5 101
+sse2 random-miss 46.5 79.5
+scalar allocated-hit 26 33
+scalar random-hit 104 149
+scalar random-miss 91.5 126
+"
+passes=4
+flat=3 # per cent
+
+target=${CARGO_TARGET_DIR:-target}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+# Gives a flag to this workspace's crates alone, so that the others are not compiled anew.
+wrapper=$target/rustc-espial-scalar
+printf '#!/bin/sh\nexec "$@" --cfg espial_scalar\n' >"$wrapper"
+chmod +x "$wrapper"
+build() { # name [ENVIRONMENT...]
+  env "${@:2}" cargo build --quiet --release --locked -p espial-benches --example instructions
+  cp "$target/release/examples/instructions" "$work/$1"
+}
+build scalar RUSTC_WORKSPACE_WRAPPER="$wrapper"
+build sse2 RUSTC_WORKSPACE_WRAPPER=
+
+count() { # backend case sas passes
+  local name=$1.$2.$3.$4
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null "$work/$1" "$3" "$2" "$4" \
+    >"$work/$name.out" 2>"$work/$name.err" || { cat "$work/$name.err" >&2; return 1; }
+  sed -n 's/.*Collected : //p' "$work/$name.err" >"$work/$name.count"
+}
+export -f count
+export work
+for sas in "${sizes[@]}"; do
+  while read -r backend case _; do
+    [ -z "$backend" ] || printf '%s\n' "$backend $case $sas 0" "$backend $case $sas $passes"
+  done <<<"$maxima"
+done | xargs -P 2 -I{} bash -c 'count {}'
+
+verdict=0
+printf '| %-7s | %-13s | %9s | %12s | %7s | %s\n' backend case SAs instructions maximum ""
+echo "|---------|---------------|-----------|--------------|---------|"
+while read -r backend case small large; do
+  [ -n "$backend" ] || continue
+  octets=8
+  [ "$case" = allocated-hit ] || octets=12
+  declare -A got=()
+  for sas in "${sizes[@]}"; do
+    name=$work/$backend.$case.$sas
+    lookups=$(cat "$name.$passes.out")
+    each=$(awk -v a="$(cat "$name.0.count")" -v b="$(cat "$name.$passes.count")" -v n="$lookups" \
+      'BEGIN { printf "%.2f", (b - a) / n }')
+    got[$sas]=$each
+    most=$small
+    [ $((sas * octets)) -le $((1 << 20)) ] || most=$large
+    said=
+    if awk -v a="$each" -v b="$most" 'BEGIN { exit !(a > b) }'; then
+      said="TOO MANY"
+      verdict=1
+    fi
+    printf '| %-7s | %-13s | %9s | %12s | %7s | %s\n' "$backend" "$case" "$sas" "$each" "$most" "$said"
+  done
+  if [ -n "${got[1024]:-}" ] && [ -n "${got[65536]:-}" ] &&
+    awk -v a="${got[1024]}" -v b="${got[65536]}" -v p=$flat \
+      'BEGIN { d = (b - a) / a * 100; exit !(d >= p || d <= -p) }'; then
+    echo "NOT FLAT: $backend $case: ${got[1024]} at 1024 SAs, ${got[65536]} at 65536"
+    verdict=1
+  fi
+done <<<"$maxima"
+exit $verdict
