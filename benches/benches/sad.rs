@@ -88,6 +88,7 @@ fn lookup(criterion: &mut Criterion, size: &str, sas: usize, seed: u64) {
 
 fn keys_of_three_types(criterion: &mut Criterion, size: &str, sas: usize, seed: u64) {
     let mut group = criterion.benchmark_group(format!("sad/keys/{size}"));
+    group.throughput(Throughput::Elements(LEAST.max(sas) as u64));
     let mixed = LazyCell::new(|| Mixed::new(sas, LEAST, seed));
     for (ask, hit) in [("hit", true), ("miss", false)] {
         for (id, contender) in [

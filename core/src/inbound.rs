@@ -418,6 +418,15 @@ impl<'g> Worker<'g> {
         }
     }
 
+    /// [`Worker::find`] for a packet that the first look at the table did not tell.
+    fn find_rest(&mut self, outer: OuterHeaders, ingress: Ingress) -> Arrival {
+        let tables = self.tables;
+        match self.sad.lookup_rest(&outer, ingress.now_ms, || tables.sad()) {
+            Ok(sa) => self.admit(sa, outer, ingress),
+            Err(class) => Arrival::Drop(self.refuse_spi(&outer, class, ingress)),
+        }
+    }
+
     /// [`Worker::find`] for up to [`STRIDE`] arrivals that are not looked up yet.
     #[inline]
     fn find_arrivals(&mut self, arrivals: &mut [Arrival], ingress: Ingress) {
@@ -436,14 +445,31 @@ impl<'g> Worker<'g> {
             for entry in sas.iter().filter_map(|sa| self.sad.entry(*sa)) {
                 prefetch::read(entry);
             }
+            self.warm::<0>(arrivals, missing);
+            self.warm::<1>(arrivals, missing);
         }
         for (i, (arrival, sa)) in arrivals.iter_mut().zip(&sas).enumerate() {
             let Arrival::Sa(_, outer) = *arrival else { continue };
             *arrival = if missing & 1 << i == 0 {
                 self.admit(*sa, outer, ingress)
+            } else if outer.is_esp() {
+                self.find_rest(outer, ingress)
             } else {
                 self.find(outer, ingress)
             };
+        }
+    }
+
+    /// Brings closer what the packets whose bit is set will read.
+    #[inline]
+    fn warm<const STAGE: u8>(&self, arrivals: &[Arrival], missing: u64) {
+        if missing == 0 {
+            return;
+        }
+        for (_, arrival) in arrivals.iter().enumerate().filter(|(i, _)| missing & 1 << i != 0) {
+            if let Arrival::Sa(_, outer) = arrival {
+                self.sad.warm::<STAGE>(outer);
+            }
         }
     }
 

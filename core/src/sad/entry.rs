@@ -17,6 +17,7 @@ use super::key::{Addresses, Kind, Parts};
 use super::lifetime::{self, Lifetime, Usage};
 use super::replay::{self, Cell64, Replayed, Window};
 use crate::headers::{Encap, Family, Ipsec};
+use crate::prefetch;
 
 /// How the SA treats the packet's own IP header (RFC 4301 section 3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -219,6 +220,17 @@ impl<'m> SaRef<'m> {
             top: &self.hot.top,
             synchronised: &self.hot.synchronised,
             words: self.window.get(..replay::words_for(size)).unwrap_or(&[]),
+        }
+    }
+
+    /// Brings all that a lookup by a longer key reads of it closer.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch::read(self.hot);
+        prefetch::read(self.cold);
+        prefetch::read(self.generation);
+        if let Some(addresses) = self.addresses {
+            prefetch::read(addresses);
         }
     }
 

@@ -265,10 +265,15 @@ impl Multilinear {
         if parts.kind == Kind::Root {
             return sum;
         }
-        self.words
-            .iter()
-            .zip(parts.addresses.words)
-            .fold(sum, |sum, (key, word)| sum.wrapping_add(key.wrapping_mul(u64::from(word))))
+        let add = |sum: u64, (key, word): (&u64, &u32)| {
+            sum.wrapping_add(key.wrapping_mul(u64::from(*word)))
+        };
+        let (keys, words) = (&self.words, &parts.addresses.words);
+        // Of IPv4 addresses all words but the last of each are zero.
+        match parts.addresses.family {
+            Family::V4 => [(&keys[3], &words[3]), (&keys[7], &words[7])].into_iter().fold(sum, add),
+            Family::V6 => keys.iter().zip(words).fold(sum, add),
+        }
     }
 }
 

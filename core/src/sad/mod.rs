@@ -121,6 +121,12 @@ pub(crate) struct Sad<'m> {
     many: bool,
 }
 
+/// Kinds of longer keys, the longest first, and what a root says of them.
+const LONG_KINDS: [(Kind, u64); 2] = [
+    (Kind::DestinationSource, Record::HAS_DESTINATION_SOURCE),
+    (Kind::Destination, Record::HAS_DESTINATION),
+];
+
 /// Octets of tables above which lines are fetched ahead.
 const LARGE: usize = 1 << 20;
 
@@ -490,6 +496,28 @@ impl<'m> Sad<'m> {
         missing
     }
 
+    /// Brings closer what [`Sad::lookup_rest`] will read for a packet whose SPI has longer keys: in
+    /// stage 0 their buckets, in stage 1 the SAs of the words that fit.
+    pub(crate) fn warm<const STAGE: u8>(&self, outer: &OuterHeaders) {
+        let Some((_, root)) = self.find_root(outer.ipsec, outer.spi.0, &mut ()) else { return };
+        for (kind, flag) in LONG_KINDS {
+            if !root.has(flag) {
+                continue;
+            }
+            let parts = Parts::long(kind, outer);
+            let hash = self.keys.hash(&parts);
+            if STAGE == 0 {
+                self.table.prefetch(&hash);
+            } else if let Some((_, found)) =
+                self.table.find(&hash, long_record(&self.keys, &parts), |_| true, &mut ())
+                && let Some(sa) = self.segments.sa(found.index())
+            {
+                sa.prefetch();
+                break;
+            }
+        }
+    }
+
     /// All that the table says of a packet.
     fn find(&self, outer: &OuterHeaders, probe: &mut impl Probe) -> Found {
         let (ipsec, spi) = (outer.ipsec, outer.spi.0);
@@ -501,10 +529,7 @@ impl<'m> Sad<'m> {
             return self.found(self.segments.of_direct(self.direct.number(spi)));
         }
         let root = self.find_root(ipsec, spi, probe).map_or(Record::EMPTY, |(_, root)| root);
-        for (kind, flag) in [
-            (Kind::DestinationSource, Record::HAS_DESTINATION_SOURCE),
-            (Kind::Destination, Record::HAS_DESTINATION),
-        ] {
+        for (kind, flag) in LONG_KINDS {
             if !root.has(flag) {
                 continue;
             }
