@@ -1,6 +1,6 @@
 //! The words of the SPI table and the direct slots, beside readers, under every interleaving that loom
 //! finds. Run it with `RUSTFLAGS="--cfg loom" cargo test --release -p espial --test loom_slots`;
-//! `LOOM_MAX_PREEMPTIONS` says how far the larger models go.
+//! `ESPIAL_LOOM_LOOKS` makes readers look more than once.
 //!
 //! Readers are spawned threads, and the writer is the first one: see `loom_replay.rs`. The writer
 //! loads a word before it stores it, which hides a reader's load of that word from loom; that a reader
@@ -28,17 +28,9 @@ const OTHER: u32 = 1000;
 
 fn check(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    if builder.preemption_bound.is_none() {
-        builder.preemption_bound = preemptions;
-    }
+    builder.preemption_bound = preemptions;
     builder.max_branches = 10_000;
-    let n = std::sync::atomic::AtomicUsize::new(0);
-    let n: &'static std::sync::atomic::AtomicUsize = Box::leak(Box::new(n));
-    builder.check(move || {
-        n.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        model()
-    });
-    println!("ITER iterations {}", n.load(std::sync::atomic::Ordering::Relaxed));
+    builder.check(model);
 }
 
 /// The nth SPI that belongs there.
@@ -81,16 +73,16 @@ impl Full {
     }
 }
 
-/// Looks for an SPI in both ways of a reader, `times` each, and tells what was found.
+/// Looks for an SPI in both ways of a reader and tells what was found.
 fn looks(
     table: &Arc<Shared>,
     spi: u32,
-    times: usize,
     expect: impl Fn(Option<u32>) + Send + 'static,
 ) -> JoinHandle<()> {
     let table = table.clone();
+    let times = std::env::var("ESPIAL_LOOM_LOOKS").ok().and_then(|times| times.parse().ok());
     thread::spawn(move || {
-        for _ in 0..times {
+        for _ in 0..times.unwrap_or(1) {
             expect(table.find_plain(spi, &mut ()));
             expect(table.find(spi));
         }
@@ -110,7 +102,7 @@ fn a_key_is_found_while_its_word_moves() {
             let table = full.table.clone();
             let mut counts = [0; BUCKETS];
             let mut writer = full.writer(&table, &mut counts);
-            let reader = looks(&table, full.first[0], 1, is_own);
+            let reader = looks(&table, full.first[0], is_own);
             assert!(writer.insert(full.more(1, 0), OTHER));
             assert_eq!(writer.place(full.first[0]), Some((2, 0)));
             reader.join().unwrap();
@@ -121,15 +113,15 @@ fn a_key_is_found_while_its_word_moves() {
 /// Two readers of the moving key, and one of them looks for others too.
 #[test]
 fn two_readers_while_a_word_moves() {
-    check(Some(2), || {
+    check(Some(3), || {
         let full = Full::new(3);
         let table = full.table.clone();
         let mut counts = [0; BUCKETS];
         let mut writer = full.writer(&table, &mut counts);
-        let own = looks(&table, full.first[0], 1, is_own);
+        let own = looks(&table, full.first[0], is_own);
         // The newcomer is found late or early, but never as another's.
         let new = full.more(3, 0);
-        let newcomer = looks(&table, new, 1, |found| assert!(matches!(found, None | Some(OTHER))));
+        let newcomer = looks(&table, new, |found| assert!(matches!(found, None | Some(OTHER))));
         assert!(writer.insert(new, OTHER));
         own.join().unwrap();
         newcomer.join().unwrap();
@@ -144,7 +136,7 @@ fn a_key_is_found_while_others_take_its_old_slot() {
         let table = full.table.clone();
         let mut counts = [0; BUCKETS];
         let mut writer = full.writer(&table, &mut counts);
-        let reader = looks(&table, full.first[0], 2, is_own);
+        let reader = looks(&table, full.first[0], is_own);
         let (new, next) = (full.more(0, 0), full.more(0, 1));
         assert!(writer.insert(new, OTHER));
         writer.remove(new);
@@ -171,7 +163,7 @@ fn a_filter_bit_outlives_its_word_and_its_other_keys() {
         let own = full.first[0];
         assert_eq!(writer.place(own), Some((2, 0)));
         assert_eq!(writer.place(holder), Some((0, FILTER)));
-        let reader = looks(&table, own, 1, is_own);
+        let reader = looks(&table, own, is_own);
         // Room in bucket 1: the third one goes there with the same bit, and then to its first bucket.
         let third = full.more(FILTER, 2);
         writer.remove(full.second[6]);
@@ -213,7 +205,7 @@ fn a_filter_bit_goes_and_comes_again() {
         assert!(writer.insert(third, OTHER));
         assert_eq!(writer.place(third), Some((1, 0)));
         let own = full.first[0];
-        let reader = looks(&table, own, 1, is_own);
+        let reader = looks(&table, own, is_own);
         writer.remove(third);
         assert!(writer.insert(full.second[0], OTHER));
         assert!(writer.insert(full.more(FILTER, 1), OTHER));
@@ -250,25 +242,29 @@ fn a_replaced_key_never_goes_back() {
     });
 }
 
-/// One slot under two keys in turn.
+/// One slot under two keys in turn, and a reader of either.
 #[test]
 fn a_key_is_never_found_under_anothers_word() {
-    check(Some(2), || {
-        let table = Arc::new(Shared::new(BUCKETS));
-        let (one, two) = (spi(&table, 0, 1, 0, 0), spi(&table, 0, 1, 0, 1));
-        let mut counts = [0; BUCKETS];
-        let mut writer = table.writer(&mut counts);
-        assert!(writer.insert(one, 1));
-        let ones = looks(&table, one, 1, |found| assert!(matches!(found, None | Some(1 | 3))));
-        let twos = looks(&table, two, 1, |found| assert!(matches!(found, None | Some(2))));
-        writer.remove(one);
-        assert!(writer.insert(two, 2));
-        assert_eq!(writer.place(two), Some((0, 0)));
-        writer.remove(two);
-        assert!(writer.insert(one, 3));
-        ones.join().unwrap();
-        twos.join().unwrap();
-    });
+    for second in [false, true] {
+        check(None, move || {
+            let table = Arc::new(Shared::new(BUCKETS));
+            let (one, two) = (spi(&table, 0, 1, 0, 0), spi(&table, 0, 1, 0, 1));
+            let mut counts = [0; BUCKETS];
+            let mut writer = table.writer(&mut counts);
+            assert!(writer.insert(one, 1));
+            let reader = if second {
+                looks(&table, two, |found| assert!(matches!(found, None | Some(2))))
+            } else {
+                looks(&table, one, |found| assert!(matches!(found, None | Some(1 | 3))))
+            };
+            writer.remove(one);
+            assert!(writer.insert(two, 2));
+            assert_eq!(writer.place(two), Some((0, 0)));
+            writer.remove(two);
+            assert!(writer.insert(one, 3));
+            reader.join().unwrap();
+        });
+    }
 }
 
 /// What `Sad::lookup` rests on: who finds the SA of a word dead finds another one at the second look.
