@@ -100,7 +100,7 @@ impl SaParams {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SaState {
     /// The highest sequence number seen in an authentic packet; for
-    /// [`ReplayStart::Top`](crate::sad::ReplayStart::Top).
+    /// [`ReplayStart::Top`].
     pub top: u64,
     /// Packets counted against limits; 0 without limits in packets or octets.
     pub packets: u64,

@@ -9,7 +9,7 @@
 //!                        └─ has destination+source ─hash──▶ word ▶ entry  SPI + destination + source
 //! ```
 //!
-//! SPIs that this gateway chose lie in [direct slots](direct): one load, one compare. Others have one
+//! SPIs that this gateway chose lie in direct slots: one load, one compare. Others have one
 //! root word for each SPI in use, so that one look says which longer keys to try and whether an SPI
 //! is known at another destination. Longest match wins.
 //!
