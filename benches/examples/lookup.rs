@@ -5,9 +5,9 @@
 //!
 //! Contenders take turns within short rounds, and the least time of each counts: on a machine that
 //! does other things too, what they have in common is then the same for all. Before a timed pass
-//! the same contender makes one that is not timed, since the others have had the cache. Up to 64k SAs
-//! both take the whole trace, 128k lookups. Above, they take different parts of it, 512k and 128k
-//! lookups: what the first leaves in the cache is what any traffic would.
+//! the same contender makes one that is not timed, since the others have had the cache. Up to 512k SAs
+//! both take the whole trace, 128k lookups or more. Above, they take different parts of it, 512k and
+//! 128k lookups: what the first leaves in the cache is what any traffic would.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -23,11 +23,12 @@ const LEAST: usize = 1 << 17;
 const PART: usize = 1 << 17;
 /// Lookups of the pass before it.
 const WARM: usize = 1 << 19;
-/// SAs of a large table.
-const LARGE: usize = 1 << 18;
+/// Tables of more SAs are large.
+const LARGE: usize = WARM;
 
-/// Who takes longer than this for a lookup takes part in one round of eight.
-const SLOW_NS: f64 = 40.0;
+/// Who takes longer than this for a lookup in small tables, in large ones, takes part in one round of
+/// eight.
+const SLOW_NS: [f64; 2] = [40.0, 150.0];
 
 const CONTENDERS: [(&str, Contender); 15] = [
     ("espial, bursts of 32", Contender::Espial(Load::Full, Way::Burst(32))),
@@ -96,7 +97,8 @@ fn compete(
     rounds: usize,
     mut pass: impl FnMut(usize, std::ops::Range<usize>),
 ) -> Vec<f64> {
-    let large = items > LEAST;
+    let large = items > WARM;
+    let slow_ns = SLOW_NS[usize::from(large)];
     let parts = if large { items / PART } else { 1 };
     let timed = |round: usize| match large {
         true => round * 5 % parts * PART..(round * 5 % parts + 1) * PART,
@@ -111,7 +113,7 @@ fn compete(
     let mut least = vec![f64::INFINITY; contenders];
     for round in 0..rounds {
         for (at, least) in least.iter_mut().enumerate() {
-            if round % 8 != 0 && *least > SLOW_NS && *least < f64::INFINITY {
+            if round % 8 != 0 && *least > slow_ns && *least < f64::INFINITY {
                 continue;
             }
             pass(at, before(round));
@@ -193,7 +195,7 @@ fn main() -> io::Result<()> {
         .into();
 
     for (size, sas) in &options.sizes {
-        let rounds = options.rounds.unwrap_or(if *sas < LARGE { 120 } else { 16 });
+        let rounds = options.rounds.unwrap_or(if *sas <= LARGE { 120 } else { 16 });
         let mut tell = |object: String| match &mut options.json {
             Some(json) => writeln!(json, "{object}"),
             None => Ok(()),
