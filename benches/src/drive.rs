@@ -102,7 +102,7 @@ impl Answers {
         let outer =
             espial::wire::esp(espial::headers::Endpoints::V4 { src: 0, dst: 0 }, &[0; 8], 0);
         let outer = outer.expect("8 octets are enough for ESP");
-        let stale = SaId::from_raw(0, 0);
+        let stale = SaId::from_raw(0);
         let opened = Opened { sa: stale, outer: &outer, next_header: 0, payload: &[] };
         Self { arrivals: [arrival; TURN], verdicts: [worker.check(&opened, INGRESS); TURN] }
     }

@@ -411,8 +411,7 @@ impl<'g> Worker<'g> {
     /// RFC 4301 section 5.2 step 3a.
     #[inline]
     fn find(&mut self, outer: OuterHeaders, ingress: Ingress) -> Arrival {
-        let tables = self.tables;
-        match self.sad.lookup(&outer, ingress.now_ms, || tables.sad()) {
+        match self.sad.lookup(&outer, ingress.now_ms) {
             Ok(sa) => self.admit(sa, outer, ingress),
             Err(class) => Arrival::Drop(self.refuse_spi(&outer, class, ingress)),
         }
@@ -420,8 +419,7 @@ impl<'g> Worker<'g> {
 
     /// [`Worker::find`] for a packet that the first look at the table did not tell.
     fn find_rest(&mut self, outer: OuterHeaders, ingress: Ingress) -> Arrival {
-        let tables = self.tables;
-        match self.sad.lookup_rest(&outer, ingress.now_ms, || tables.sad()) {
+        match self.sad.lookup_rest(&outer, ingress.now_ms) {
             Ok(sa) => self.admit(sa, outer, ingress),
             Err(class) => Arrival::Drop(self.refuse_spi(&outer, class, ingress)),
         }

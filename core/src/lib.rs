@@ -126,22 +126,11 @@ pub mod sad;
 pub mod sad {
     pub mod direct;
     mod group;
+    pub mod id;
     mod key;
     pub mod table;
 
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct SaId {
-        pub index: u32,
-        pub generation: u32,
-    }
-
-    impl SaId {
-        pub const NONE: Self = Self::from_raw(0, 0);
-
-        pub const fn from_raw(index: u32, generation: u32) -> Self {
-            Self { index, generation }
-        }
-    }
+    pub use id::SaId;
 }
 #[cfg(not(loom))]
 pub mod selector;

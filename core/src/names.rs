@@ -27,10 +27,10 @@ impl core::error::Error for NameTaken {}
 /// use espial::names::Names;
 ///
 /// let mut names = Names::new();
-/// let sa = SaId::from_raw(3, 1);
+/// let sa = SaId::from_raw(3);
 /// names.insert("paris", sa).unwrap();
 /// assert_eq!((names.id("paris"), names.name(sa)), (Some(sa), Some("paris")));
-/// assert!(names.insert("paris", SaId::from_raw(4, 1)).is_err());
+/// assert!(names.insert("paris", SaId::from_raw(4)).is_err());
 /// assert_eq!(names.remove(sa).as_deref(), Some("paris"));
 /// assert_eq!(names.id("paris"), None);
 /// ```

@@ -533,19 +533,24 @@ fn a_handle_that_was_never_given_out_is_stale() {
         let child = scene.child(&[any("0.0.0.0/0")], &[any("0.0.0.0/0")]);
         let sa = scene.sa(child, 0x300);
         let Arrival::Sa(_, outer) = scene.worker.arrive(&esp(0x300), HERE) else { panic!() };
-        for raw in [(0, 0), (1, 0), (1, 1), (sa.index(), sa.generation() + 1), (u32::MAX, 1)] {
-            let wrong = SaId::from_raw(raw.0, raw.1);
-            assert_eq!(scene.control.delete_sa(wrong, 0), Err(SaError::NotFound), "{raw:?}");
+        let own = sa.to_raw();
+        assert_eq!((sa.spi().0, sa.ipsec(), own >> 32), (0x300, Ipsec::Esp, 0x300));
+        // Any other number: one bit off in SPI, protocol, flags, generation or index, or nothing at all.
+        let off = (0..64).map(|bit| own ^ 1 << bit);
+        for raw in off.chain([0, 1, 1 << 30, u64::MAX]) {
+            let wrong = SaId::from_raw(raw);
+            assert_eq!(scene.control.delete_sa(wrong, 0), Err(SaError::NotFound), "{raw:x}");
             assert!(scene.control.sa_counts(wrong).is_err());
             let inner = v4(PEER, OURS, 17, 0, &udp(1, 2));
             let opened = Opened { sa: wrong, outer: &outer, next_header: 4, payload: &inner };
             let verdict = scene.worker.check(&opened, HERE);
             assert_eq!(reason(&verdict), Some(Reason::UnknownSpi));
         }
-        // Deleted: the even generation of the dead slot names nothing either.
+        // Deleted: what is left in the dead slot names nothing either.
         scene.control.delete_sa(sa, 0).unwrap();
-        let dead = SaId::from_raw(sa.index(), sa.generation() + 1);
-        assert_eq!(scene.control.delete_sa(dead, 0), Err(SaError::NotFound));
+        for dead in [sa, SaId::from_raw(own & !(1 << 30))] {
+            assert_eq!(scene.control.delete_sa(dead, 0), Err(SaError::NotFound));
+        }
     });
 }
 

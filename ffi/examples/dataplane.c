@@ -121,7 +121,7 @@ static void configure(espial_gateway *gateway, FILE *file, int sas) {
             params.key.ipsec = ESPIAL_IPSEC_ESP;
             params.key.scope = ESPIAL_SCOPE_SPI;
             if (sas) {
-                /* REAL: keys[sa.index] = the keys of this SA. */
+                /* REAL: keys[sa.slot & ESPIAL_SA_INDEX] = the keys of this SA. */
                 must(espial_sa_add(gateway, children[next - 1], &params, &sa), line);
             }
         } else if (line[0] != '#' && line[0] != '\n') {

@@ -98,7 +98,7 @@ static void *look_up(void *worker_of_this_thread) {
         must(espial_worker_lookup_burst(worker, outers, BURST, now, 0, arrivals), "look up");
         for (i = 0; i < BURST; i++) {
             claim(arrivals[i].verdict == ESPIAL_VERDICT_OPEN, "a packet on a live SA was dropped");
-            claim(arrivals[i].sa.index == sas[i].index && arrivals[i].sa.generation == sas[i].generation,
+            claim(arrivals[i].sa.slot == sas[i].slot && arrivals[i].sa.spi == sas[i].spi,
                   "both ways lead to the same SA");
         }
         /* A packet on each, opened by the host's crypto: the SA is the right one for it. */
@@ -178,8 +178,9 @@ static espial_sa activate(uint32_t number, uint32_t spi) {
     uint64_t now = atomic_load(&now_ms);
     espial_sa sa;
     must(espial_sa_add(gateway, children[number % CHILDREN], &params, &sa), "activate");
-    claim(sa.index < sizeof deleted_at / sizeof *deleted_at, "an index");
-    claim(deleted_at[sa.index] == 0 || now - deleted_at[sa.index] >= QUARANTINE_MS, "the quarantine");
+    const uint32_t index = sa.slot & ESPIAL_SA_INDEX;
+    claim(index < sizeof deleted_at / sizeof *deleted_at, "an index");
+    claim(deleted_at[index] == 0 || now - deleted_at[index] >= QUARANTINE_MS, "the quarantine");
     return sa;
 }
 
@@ -196,7 +197,7 @@ static void rekey(espial_worker *own, uint32_t first, uint32_t end) {
             must(espial_spi_release(gateway, ESPIAL_IPSEC_ESP, spi, atomic_load(&now_ms)), "give back");
             claim(espial_spi_release(gateway, ESPIAL_IPSEC_ESP, spi, 0) == ESPIAL_ESTALE, "given back once");
             must(espial_worker_find_spi(own, ESPIAL_IPSEC_ESP, spi, &none), "find");
-            claim(none.generation == 0, "an SPI that was given back");
+            claim(none.spi == 0, "an SPI that was given back");
             must(espial_worker_idle(own), "idle"); /* or its slot would stay busy */
             writer_did.failed++;
             atomic_store(&spi_to_come[number], reserve());
@@ -218,7 +219,7 @@ static void rekey(espial_worker *own, uint32_t first, uint32_t end) {
         espial_outer late = headers(old_spi[number - first], 1);
         espial_arrival arrival;
         must(espial_sa_delete(gateway, handle[number], now), "delete");
-        deleted_at[handle[number].index] = now;
+        deleted_at[handle[number].slot & ESPIAL_SA_INDEX] = now;
         handle[number] = new_handle[number];
         must(espial_worker_lookup(own, &late, now, 0, &arrival), "look up a late packet");
         claim(arrival.reason == ESPIAL_DROP_UNKNOWN_SPI, "a deleted SA");
@@ -298,7 +299,7 @@ int main(int argc, char **argv) {
     for (number = 0; number < atomic_load(&peers); number++) {
         espial_sa found;
         must(espial_worker_find_spi(own, ESPIAL_IPSEC_ESP, atomic_load(&spi_in_use[number]), &found), "find");
-        claim(found.index == handle[number].index && found.generation == handle[number].generation, "an SA at the end");
+        claim(found.slot == handle[number].slot && found.spi == handle[number].spi, "an SA at the end");
         sas++;
     }
     must(espial_gateway_sa_limits(gateway, &limits[0], &limits[1], &limits[2], &limits[3]), "limits");

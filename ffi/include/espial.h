@@ -646,6 +646,12 @@
 #define ESPIAL_TS_MAX 255
 
 /**
+ * The bits of espial_sa.slot that are the index of the SA. It is good for an array of your own, such as
+ * keys: sa.slot & ESPIAL_SA_INDEX.
+ */
+#define ESPIAL_SA_INDEX 16777215
+
+/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
@@ -919,19 +925,23 @@ typedef struct {
 
 /**
  * A handle to an SA. All zero is none; a stale one is found out.
+ *
+ * A stale one is taken for another SA only if that one has the same index, SPI and protocol and is the
+ * seventh (or fourteenth, ...) since that had the index; each of these takes a quiescent state of
+ * every worker.
  */
 typedef struct {
     /**
-     * Good for an array of your own, such as keys. Below S + A, where A is espial_capacity.sas_allocated
+     * Index in the low 24 bits (ESPIAL_SA_INDEX); what the other bits are may change. The index is below S + A, where A is espial_capacity.sas_allocated
      * and S the sum of the other SA capacities and an eighth of it, that eighth being at least 1 and at
      * most 64 (if the sum is not 0). It stays the same when the gateway grows; new SAs may then have
      * indexes up to the S + A of the new capacity.
      */
-    uint32_t index;
+    uint32_t slot;
     /**
-     * Odd for every handle that was ever given out.
+     * The SPI of the SA, host byte order; 0 is none.
      */
-    uint32_t generation;
+    uint32_t spi;
 } espial_sa;
 
 /**

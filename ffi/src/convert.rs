@@ -84,18 +84,18 @@ impl From<ChildId> for espial_child {
 }
 impl From<espial_sa> for SaId {
     fn from(handle: espial_sa) -> Self {
-        Self::from_raw(handle.index, handle.generation)
+        Self::from_raw(u64::from(handle.spi) << 32 | u64::from(handle.slot))
     }
 }
 impl From<SaId> for espial_sa {
     fn from(id: SaId) -> Self {
-        Self { index: id.index(), generation: id.generation() }
+        Self { slot: id.to_raw() as u32, spi: id.spi().0 }
     }
 }
 
 const NO_TUNNEL: espial_tunnel = espial_tunnel { index: 0, generation: 0 };
 const NO_CHILD: espial_child = espial_child { index: 0, generation: 0 };
-const NO_SA: espial_sa = espial_sa { index: 0, generation: 0 };
+const NO_SA: espial_sa = espial_sa { slot: 0, spi: 0 };
 
 pub fn mode(code: u32) -> Result<Mode, Status> {
     match code {

@@ -334,7 +334,7 @@ pub(crate) fn calls(input: &[u8]) {
                     espial_sa_next_due(gateway, slots, now_ms, &mut from, &mut found, &mut due)
                 };
                 assert_eq!(status, ESPIAL_OK);
-                assert_eq!(due == ESPIAL_DUE_NONE, found.generation == 0);
+                assert_eq!(due == ESPIAL_DUE_NONE, found.spi == 0);
             }
             18 => {
                 let mut larger = plausible;
@@ -369,7 +369,7 @@ pub(crate) fn calls(input: &[u8]) {
                     None => any.wrapping_add(i as u32),
                 });
                 let ipsec = choices.spoil(u32::from(ESPIAL_IPSEC_ESP));
-                let mut sas = [espial_sa { index: 0, generation: 0 }; 80];
+                let mut sas = [espial_sa { slot: 0, spi: 0 }; 80];
                 let mut found = 0;
                 let done = call(&mut found, |out| unsafe {
                     espial_worker_find_spis(
@@ -383,13 +383,13 @@ pub(crate) fn calls(input: &[u8]) {
                 });
                 assert!(!done || count <= ESPIAL_BURST_MAX);
                 let count = if done { count } else { 0 };
-                assert_eq!(sas.iter().filter(|sa| sa.generation != 0).count(), found);
+                assert_eq!(sas.iter().filter(|sa| sa.spi != 0).count(), found);
                 for (spi, answer) in spis.iter().zip(&sas).take(count) {
                     let mut one = *answer;
                     assert!(call(&mut one, |out| unsafe {
                         espial_worker_find_spi(worker, ipsec, *spi, out)
                     }));
-                    assert!((one.index, one.generation) == (answer.index, answer.generation));
+                    assert!((one.slot, one.spi) == (answer.slot, answer.spi));
                 }
             }
             _ => {
@@ -412,7 +412,7 @@ pub(crate) fn calls(input: &[u8]) {
                         espial_worker_lookup(worker, outer, now_ms, 0, out)
                     }));
                     assert_eq!((one.verdict, one.reason), (arrival.verdict, arrival.reason));
-                    assert_eq!(one.sa.index, arrival.sa.index);
+                    assert_eq!(one.sa.slot, arrival.sa.slot);
                     assert_eq!(one.outer.sequence_high, arrival.outer.sequence_high);
                 }
             }

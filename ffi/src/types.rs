@@ -287,17 +287,26 @@ pub struct espial_child {
     pub generation: u32,
 }
 
+/// The bits of espial_sa.slot that are the index of the SA. It is good for an array of your own, such as
+/// keys: sa.slot & ESPIAL_SA_INDEX.
+pub const ESPIAL_SA_INDEX: u32 = 0x00ff_ffff;
+const _: () = assert!(ESPIAL_SA_INDEX == (1 << espial::SaId::INDEX_BITS) - 1);
+
 /// A handle to an SA. All zero is none; a stale one is found out.
+///
+/// A stale one is taken for another SA only if that one has the same index, SPI and protocol and is the
+/// seventh (or fourteenth, ...) since that had the index; each of these takes a quiescent state of
+/// every worker.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct espial_sa {
-    /// Good for an array of your own, such as keys. Below S + A, where A is espial_capacity.sas_allocated
+    /// Index in the low 24 bits (ESPIAL_SA_INDEX); what the other bits are may change. The index is below S + A, where A is espial_capacity.sas_allocated
     /// and S the sum of the other SA capacities and an eighth of it, that eighth being at least 1 and at
     /// most 64 (if the sum is not 0). It stays the same when the gateway grows; new SAs may then have
     /// indexes up to the S + A of the new capacity.
-    pub index: u32,
-    /// Odd for every handle that was ever given out.
-    pub generation: u32,
+    pub slot: u32,
+    /// The SPI of the SA, host byte order; 0 is none.
+    pub spi: u32,
 }
 
 /// How much a gateway can hold. Fixed when it is made, but for SAs: espial_gateway_grow().

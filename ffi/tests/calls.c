@@ -111,7 +111,7 @@ static void chosen(void) {
     DONE(espial_worker_lookup(worker, &outer, now, 3, &arrival));
     CLAIM(arrival.reason == ESPIAL_DROP_UNKNOWN_SPI && arrival.spi_class == ESPIAL_SPI_CLASS_LARVAL);
     DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, spi, &found));
-    CLAIM(found.generation == 0);
+    CLAIM(found.spi == 0);
     params = esp(spi);
     params.replay_window = 128;
     params.esn = 1;
@@ -121,9 +121,9 @@ static void chosen(void) {
     params.hard_packets = 3;
     DONE(espial_sa_add(gateway, child, &params, &sa));
     DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, spi, &found));
-    CLAIM(found.index == sa.index && found.generation == sa.generation);
+    CLAIM(found.slot == sa.slot && found.spi == sa.spi);
     DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_AH, spi, &found));
-    CLAIM(found.generation == 0);
+    CLAIM(found.spi == 0);
     state.size = sizeof state;
     DONE(espial_sa_state_of(gateway, sa, &state));
     CLAIM(state.size == sizeof state && state.reserved == 0 && state.top == 0x7fffffff0 && state.packets == 0);
@@ -160,7 +160,7 @@ static void chosen(void) {
     events[0].size = sizeof events[0];
     DONE(espial_worker_events(worker, events, 4, &count));
     CLAIM(count == 2 && events[0].notice == ESPIAL_NOTICE_SOFT_PACKETS && events[0].reason == ESPIAL_DROP_NONE);
-    CLAIM(events[0].sa.index == sa.index && events[0].child.index == child.index && events[0].field == 0);
+    CLAIM(events[0].sa.slot == sa.slot && events[0].child.index == child.index && events[0].field == 0);
     CLAIM(events[0].outer.spi == spi && events[0].outer.sequence_high == 8 && events[0].inner.family == 0);
     CLAIM(events[0].time_ms == now && events[0].interface == 3 && events[0].nearest.family == 0);
     CLAIM(events[1].notice == ESPIAL_NOTICE_NONE && events[1].reason == ESPIAL_DROP_SA_EXPIRED);
@@ -173,18 +173,18 @@ static void chosen(void) {
     params.soft_ms = 2000;
     params.hard_ms = 3000;
     DONE(espial_sa_add(gateway, child, &params, &second));
-    CLAIM(second.index != sa.index);
+    CLAIM(second.slot != sa.slot);
     for (now = 1999; now <= 3000; now += now == 1999 ? 1 : 1000) {
         uint32_t soft = 0, hard = 0;
         for (from = 0; from != UINT32_MAX;) {
             DONE(espial_sa_next_due(gateway, 1, now, &from, &found, &due));
-            CLAIM((due == ESPIAL_DUE_NONE) == (found.generation == 0));
-            if (due != ESPIAL_DUE_NONE && found.index == second.index) {
-                CLAIM(found.generation == second.generation);
+            CLAIM((due == ESPIAL_DUE_NONE) == (found.spi == 0));
+            if (due != ESPIAL_DUE_NONE && found.slot == second.slot) {
+                CLAIM(found.spi == second.spi);
                 soft += due == ESPIAL_DUE_SOFT;
                 hard += due == ESPIAL_DUE_HARD;
             } else if (due != ESPIAL_DUE_NONE) { /* the one that has had its packets */
-                CLAIM(found.index == sa.index && due == ESPIAL_DUE_HARD);
+                CLAIM(found.slot == sa.slot && due == ESPIAL_DUE_HARD);
             }
         }
         CLAIM(soft == (now == 2000) && hard == (now == 3000));
@@ -194,7 +194,7 @@ static void chosen(void) {
     CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.outer.sequence_high == 0);
     events[0].size = sizeof events[0];
     DONE(espial_worker_events(worker, events, 4, &count));
-    CLAIM(count == 1 && events[0].notice == ESPIAL_NOTICE_SOFT_TIME && events[0].sa.index == second.index);
+    CLAIM(count == 1 && events[0].notice == ESPIAL_NOTICE_SOFT_TIME && events[0].sa.slot == second.slot);
     DONE(espial_worker_lookup(worker, &outer, 3000, 3, &arrival));
     CLAIM(arrival.reason == ESPIAL_DROP_SA_EXPIRED);
 
@@ -218,9 +218,9 @@ static void chosen(void) {
     spis[2] = spi;
     spis[3] = none;
     DONE(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 4, sas, &count));
-    CLAIM(count == 2 && sas[0].index == plain.index && sas[0].generation == plain.generation);
-    CLAIM(sas[1].generation == 0 && sas[2].index == sa.index && sas[2].generation == sa.generation);
-    CLAIM(sas[3].generation == 0);
+    CLAIM(count == 2 && sas[0].slot == plain.slot && sas[0].spi == plain.spi);
+    CLAIM(sas[1].spi == 0 && sas[2].slot == sa.slot && sas[2].spi == sa.spi);
+    CLAIM(sas[3].spi == 0);
     DONE(espial_sa_state_of(gateway, sa, &state));
     CLAIM(state.top == 0x800000002 && state.packets == 3);
     outers[0] = headers(0x1111, 5);
@@ -313,7 +313,7 @@ int main(void) {
     memcpy(params.key.src, PEER, 4);
     DONE(espial_sa_add(gateway, mixed, &params, &sa_far));
     DONE(espial_sa_find(gateway, &key, &found));
-    CLAIM(found.index == sa_dst.index && found.generation == sa_dst.generation);
+    CLAIM(found.slot == sa_dst.slot && found.spi == sa_dst.spi);
     memset(&key, 0xff, sizeof key);
     DONE(espial_sa_key_of(gateway, sa_far, &key));
     CLAIM(memcmp(&key, &params.key, sizeof key) == 0);
@@ -327,7 +327,7 @@ int main(void) {
     len = ipv4(packet, 50, body, 16);
     DONE(espial_worker_arrive(worker, packet, len, 1000, 3, &arrival));
     CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.traffic == ESPIAL_TRAFFIC_IPSEC);
-    CLAIM(arrival.sa.index == sa_dst.index && arrival.sa.generation == sa_dst.generation);
+    CLAIM(arrival.sa.slot == sa_dst.slot && arrival.sa.spi == sa_dst.spi);
     outer = arrival.outer;
     CLAIM(outer.family == ESPIAL_FAMILY_V4 && outer.ipsec == ESPIAL_IPSEC_ESP && outer.encap == ESPIAL_ENCAP_NONE);
     CLAIM(outer.spi == 0x1111 && outer.sequence == 5 && outer.offset == 20 && outer.octets == 16);
@@ -336,17 +336,17 @@ int main(void) {
     DONE(espial_classify(packet, len, &class));
     CLAIM(class.traffic == ESPIAL_TRAFFIC_IPSEC && class.reason == 0 && memcmp(&class.outer, &outer, sizeof outer) == 0);
     DONE(espial_worker_lookup(worker, &outer, 1000, 3, &arrival));
-    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.sa.index == sa_dst.index);
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.sa.slot == sa_dst.slot);
     outer.dst[3] = 98;
     DONE(espial_worker_lookup(worker, &outer, 1000, 3, &arrival));
-    CLAIM(arrival.sa.index == sa_a.index);
+    CLAIM(arrival.sa.slot == sa_a.slot);
     outer.dst[3] = 99;
     DONE(espial_worker_lookup(worker, &outer, 1000, 3, &arrival));
-    CLAIM(arrival.sa.index == sa_far.index);
+    CLAIM(arrival.sa.slot == sa_far.slot);
     outer.spi = 0x1112;
     DONE(espial_worker_lookup(worker, &outer, 1000, 3, &arrival));
     CLAIM(arrival.verdict == ESPIAL_VERDICT_DROP && arrival.reason == ESPIAL_DROP_UNKNOWN_SPI);
-    CLAIM(arrival.spi_class == ESPIAL_SPI_CLASS_NEVER_SEEN && arrival.sa.generation == 0);
+    CLAIM(arrival.spi_class == ESPIAL_SPI_CLASS_NEVER_SEEN && arrival.sa.spi == 0);
     memcpy(outer.dst, HERE, 4);
     outer.spi = 0x1111;
 
@@ -380,7 +380,7 @@ int main(void) {
     events[0].size = sizeof events[0];
     DONE(espial_worker_events(worker, events, 4, &count));
     CLAIM(count == 1 && events[0].reason == ESPIAL_DROP_WRONG_SA && events[0].field == ESPIAL_FIELD_SRC);
-    CLAIM(events[0].time_ms == 2000 && events[0].interface == 3 && events[0].sa.index == sa_dst.index);
+    CLAIM(events[0].time_ms == 2000 && events[0].interface == 3 && events[0].sa.slot == sa_dst.slot);
     CLAIM(events[0].tunnel.index == office.index && events[0].child.index == b.index);
     CLAIM(events[0].belongs_to.index == a.index && events[0].suppressed == 0 && events[0].spi_class == 0);
     CLAIM(memcmp(&events[0].outer, &outer, sizeof outer) == 0);

@@ -162,7 +162,7 @@ static void replays(void) {
         GIVES(ESPIAL_EDUPLICATE, espial_sa_add(gateway, child, (const void *)words, &s));
         GIVES(ESPIAL_EALIGN, espial_sa_add(gateway, child, ODD(espial_sa_params, words), &s));
     }
-    CLAIM(s.index == 9 && s.generation == 9);
+    CLAIM(s.slot == 9 && s.spi == 9);
 }
 
 /* SPIs that the gateway chooses, what an SA has seen, and what is due. */
@@ -208,7 +208,7 @@ static void reservations(void) {
     GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, first, 0));
     GIVES(ESPIAL_ESTALE, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, second, 0)); /* it is AH's */
     GIVES(ESPIAL_OK, espial_worker_arrive(worker, packet, sizeof packet, 0, 0, &arrival));
-    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.sa.index == s.index);
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.sa.slot == s.slot);
 
     for (i = 0; i < 4 * sizeof state; i++) {
         memset(&state, 0x55, sizeof state);
@@ -227,7 +227,7 @@ static void reservations(void) {
     CLAIM(from == 0 && due == 9);
     from = UINT32_MAX;
     GIVES(ESPIAL_OK, espial_sa_next_due(gateway, UINT32_MAX, UINT64_MAX, &from, &s, &due));
-    CLAIM(from == UINT32_MAX && s.generation == 0 && due == ESPIAL_DUE_NONE);
+    CLAIM(from == UINT32_MAX && s.spi == 0 && due == ESPIAL_DUE_NONE);
     from = UINT32_MAX - 1;
     GIVES(ESPIAL_OK, espial_sa_next_due(gateway, UINT32_MAX, UINT64_MAX, &from, &s, &due));
     CLAIM(from == UINT32_MAX && due == ESPIAL_DUE_NONE);
@@ -446,7 +446,7 @@ static void configuration(void) {
     NULLS(espial_sa_key_of(NULL, sa, &key));
     NULLS(espial_sa_key_of(gateway, sa, NULL));
     GIVES(ESPIAL_ESTALE, espial_sa_key_of(gateway, no_sa, &key));
-    CLAIM(key.spi == 0x2222 && s.index == 9 && s.generation == 9);
+    CLAIM(key.spi == 0x2222 && s.slot == 9 && s.spi == 9);
 
     for (i = 0; i < 2 * sizeof counts; i++) {
         memset(&counts, 0x55, sizeof counts);
@@ -479,12 +479,12 @@ static void packets(void) {
     size_t made = 77;
     uint64_t before;
     uint32_t i;
-    const espial_sa stale = {sa.index, sa.generation + 2}, far_sa = {UINT32_MAX, 1};
+    const espial_sa stale = {sa.slot ^ 1 << 24, sa.spi}, far_sa = {UINT32_MAX, 1};
 
     memset(&zero, 0, sizeof zero);
     CLAIM(zero.verdict == ESPIAL_VERDICT_DROP);
     GIVES(ESPIAL_OK, espial_worker_arrive(worker, ESP, sizeof ESP, 0, 0, &arrival));
-    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.sa.index == sa.index);
+    CLAIM(arrival.verdict == ESPIAL_VERDICT_OPEN && arrival.sa.slot == sa.slot);
     for (i = 0; i < 65; i++) {
         burst[i].octets = ESP;
         burst[i].len = sizeof ESP;
@@ -548,7 +548,7 @@ static void packets(void) {
         GIVES(ESPIAL_EVALUE, espial_worker_lookup_burst(worker, outers, 64, 0, 0, arrivals));
         outers[i].family = ESPIAL_FAMILY_V4;
     }
-    CLAIM(made == 77 && sas[0].index == 0x55555555);
+    CLAIM(made == 77 && sas[0].slot == 0x55555555);
     GIVES(ESPIAL_OK, espial_worker_lookup_burst(worker, NULL, 0, 0, 0, NULL));
     GIVES(ESPIAL_OK, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, NULL, 0, NULL, &made));
     CLAIM(made == 0);
@@ -581,10 +581,10 @@ static void packets(void) {
     memset(arrivals, 0x55, sizeof arrivals);
     GIVES(ESPIAL_OK, espial_worker_lookup_burst(worker, outers, 64, 0, 0, arrivals));
     GIVES(ESPIAL_OK, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 64, sas, &made));
-    CLAIM(made == 32 && arrivals[64].verdict == 0x55 && sas[64].index == 0x55555555);
+    CLAIM(made == 32 && arrivals[64].verdict == 0x55 && sas[64].slot == 0x55555555);
     for (i = 0; i < 64; i++) {
-        CLAIM(arrivals[i].verdict == ESPIAL_VERDICT_OPEN && arrivals[i].sa.index == sa.index);
-        CLAIM(i % 2 == 0 ? sas[i].generation == sa.generation : sas[i].generation == 0);
+        CLAIM(arrivals[i].verdict == ESPIAL_VERDICT_OPEN && arrivals[i].sa.slot == sa.slot);
+        CLAIM(i % 2 == 0 ? sas[i].spi == sa.spi : sas[i].spi == 0);
     }
     made = 77;
 

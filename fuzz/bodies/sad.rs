@@ -380,7 +380,7 @@ fn find(worker: &mut Worker<'_>, twin: &Twin, choices: &mut Choices<'_>) {
     let (ah, count, from) = (choices.below(2) == 1, choices.below(140), choices.below(8));
     let spis: Vec<_> = twin.spis.iter().cycle().skip(from).take(count).map(|n| Spi(*n)).collect();
     let expected: Vec<_> = spis.iter().map(|spi| twin.alone(ah, spi.0)).collect();
-    let mut sas = vec![SaId::from_raw(7, 7); count];
+    let mut sas = vec![SaId::from_raw(7); count];
     let found = worker.find_spis(ipsec(ah), &spis, &mut sas);
     assert_eq!(sas, expected);
     assert_eq!(found, sas.iter().filter(|sa| **sa != SaId::NONE).count());

@@ -2,8 +2,8 @@
 //! rarely asked.
 //!
 //! Word atomics, so that readers may look while the one writer prepares a slot. Fields are written
-//! while no table word points to the slot and before `generation` is stored with release; a reader
-//! loads `generation` (or the table word) with acquire first. A slot is filled again only after
+//! while no table word points to the slot and before `name` is stored with release; a reader
+//! loads `name` (or the table word) with acquire first. A slot is filled again only after
 //! every worker's quiescent state (`publish`, I3); one whose SA found no place in the table was
 //! never pointed to.
 
@@ -11,11 +11,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
 
-use super::SaId;
-use super::direct::GENERATION;
 use super::key::{Addresses, Kind, Parts};
 use super::lifetime::{self, Lifetime, Usage};
 use super::replay::{self, Cell64, Replayed, Window};
+use super::{SaId, id};
 use crate::headers::{Encap, Family, Ipsec};
 use crate::prefetch;
 
@@ -32,8 +31,9 @@ pub enum SaMode {
 /// window.
 #[repr(C, align(64))]
 pub(crate) struct Entry {
-    /// Odd while the SA lives; grows by one at each birth and death, in 30 bits.
-    generation: AtomicU32,
+    /// The half of the SA's handle without the SPI; once the SA is dead, without the live bit.
+    name: AtomicU32,
+    spi: AtomicU32,
     flags: AtomicU32,
     tunnel: AtomicU32,
     child: AtomicU32,
@@ -53,7 +53,6 @@ unsafe impl Zeroable for Entry {}
 /// What is asked of an SA off the packet path, or once a limit of its is near.
 #[repr(C)]
 pub(crate) struct Cold {
-    spi: AtomicU32,
     /// Writer only: the next SA with the same SPI and protocol, plus 1.
     next: AtomicU32,
     limits: lifetime::Limits,
@@ -78,6 +77,8 @@ const KIND_SHIFT: u32 = 4;
 const V6: u32 = 1 << 6;
 const ESN: u32 = 1 << 7;
 const LIMITED: u32 = 1 << 8;
+/// The soft limit was told.
+const TOLD: u32 = 1 << 9;
 /// 13 bits: the size of the replay window.
 const WINDOW_SHIFT: u32 = 16;
 
@@ -139,8 +140,6 @@ pub(crate) struct SaStart {
 pub(crate) struct SaRef<'m> {
     pub(crate) hot: &'m Entry,
     pub(super) cold: &'m Cold,
-    /// The generation again, close to those of other SAs: what a lookup alone reads.
-    pub(super) generation: &'m AtomicU32,
     /// None where no key of the gateway is longer than an SPI.
     pub(super) addresses: Option<&'m AddressCells>,
     /// Room for the largest window of the gateway.
@@ -150,18 +149,28 @@ pub(crate) struct SaRef<'m> {
 }
 
 impl Entry {
-    /// The SA's fields if `id` still names it. An even generation, as all-zero memory has, never
-    /// names one.
+    /// The SA's fields if `id` still names it. All-zero memory has no name.
     #[inline]
     pub(crate) fn get(&self, id: SaId) -> Option<SaFields> {
-        (self.alive() == Some(id.generation())).then(|| self.fields())
+        // In this order: the SPI stays from before the name is stored till the slot is filled again.
+        let named = id.low() == self.name.load(Ordering::Acquire)
+            && id.spi().0 == self.spi()
+            && u64::from(id.low()) & id::LIVE != 0;
+        named.then(|| self.fields())
     }
 
-    /// The generation of the SA in this slot, if one lives here.
+    /// The handle of the SA in this slot, if one lives here.
     #[inline]
-    pub(super) fn alive(&self) -> Option<u32> {
-        let generation = self.generation.load(Ordering::Acquire);
-        (generation & 1 == 1).then_some(generation)
+    pub(super) fn alive(&self) -> Option<SaId> {
+        let name = u64::from(self.name.load(Ordering::Acquire));
+        let id = SaId::from_raw(u64::from(self.spi()) << 32 | name);
+        (name & id::LIVE != 0).then_some(id)
+    }
+
+    /// The SPI of the SA in this slot, or of the last one that was.
+    #[inline]
+    pub(super) fn spi(&self) -> u32 {
+        self.spi.load(Ordering::Relaxed)
     }
 
     /// The encapsulation of the SA that was found alive.
@@ -203,8 +212,10 @@ impl Entry {
             != 0
     }
 
-    fn set_generation(&self, generation: u32) {
-        self.generation.store(generation, Ordering::Release);
+    /// The soft limit was told.
+    #[inline]
+    fn was_told(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & TOLD != 0
     }
 }
 
@@ -228,7 +239,6 @@ impl<'m> SaRef<'m> {
     pub(super) fn prefetch(&self) {
         prefetch::read(self.hot);
         prefetch::read(self.cold);
-        prefetch::read(self.generation);
         if let Some(addresses) = self.addresses {
             prefetch::read(addresses);
         }
@@ -258,13 +268,13 @@ impl<'m> SaRef<'m> {
         if self.hot.flags.load(Ordering::Relaxed) & LIMITED == 0 {
             return lifetime::Outcome::Within;
         }
-        self.hot.usage.count(&self.cold.limits, octets, self.shared)
+        self.hot.usage.count(&self.cold.limits, octets, self.shared, self.hot.was_told())
     }
 
     /// What the limits in time say now.
     #[cold]
     pub(crate) fn due(&self, now_ms: u64) -> lifetime::Outcome {
-        self.hot.usage.due(&self.cold.limits, now_ms)
+        self.hot.usage.due(&self.cold.limits, now_ms, self.hot.was_told())
     }
 
     /// What is due now.
@@ -274,6 +284,8 @@ impl<'m> SaRef<'m> {
 
     /// Notes that the soft limit was told.
     pub(crate) fn told(&self) {
+        // Nobody else changes them while the SA lives, but for another worker that does the same.
+        self.hot.flags.store(self.hot.flags.load(Ordering::Relaxed) | TOLD, Ordering::Relaxed);
         self.hot.usage.told(&self.cold.limits);
     }
 
@@ -293,7 +305,7 @@ impl<'m> SaRef<'m> {
                 _ => Kind::Root,
             },
             ipsec: if flags & AH == 0 { Ipsec::Esp } else { Ipsec::Ah },
-            spi: self.cold.spi.load(Ordering::Relaxed),
+            spi: self.hot.spi(),
             addresses: Addresses {
                 family: if flags & V6 == 0 { Family::V4 } else { Family::V6 },
                 words: cells.0.each_ref().map(|word| word.load(Ordering::Relaxed)),
@@ -301,12 +313,14 @@ impl<'m> SaRef<'m> {
         }
     }
 
-    pub(super) fn spi(&self) -> u32 {
-        self.cold.spi.load(Ordering::Relaxed)
-    }
-
     /// Writer: fills a slot that no reader looks at and brings it to life.
-    pub(super) fn birth(&self, parts: &Parts, fields: &SaFields, start: &SaStart) -> u32 {
+    pub(super) fn birth(
+        &self,
+        index: u32,
+        parts: &Parts,
+        fields: &SaFields,
+        start: &SaStart,
+    ) -> SaId {
         let SaStart { replay, lifetime } = start;
         let flags = if parts.ipsec == Ipsec::Ah { AH } else { 0 }
             | if fields.mode == SaMode::Transport { TRANSPORT } else { 0 }
@@ -320,8 +334,8 @@ impl<'m> SaRef<'m> {
             | if replay.esn { ESN } else { 0 }
             | if lifetime.counts() { LIMITED } else { 0 }
             | replay.window << WINDOW_SHIFT;
-        let Entry { tunnel, child, child_generation, usage, .. } = self.hot;
-        self.cold.spi.store(parts.spi, Ordering::Relaxed);
+        let Entry { name, spi, tunnel, child, child_generation, usage, .. } = self.hot;
+        spi.store(parts.spi, Ordering::Relaxed);
         tunnel.store(fields.tunnel, Ordering::Relaxed);
         child.store(fields.child, Ordering::Relaxed);
         child_generation.store(fields.child_generation, Ordering::Relaxed);
@@ -337,25 +351,16 @@ impl<'m> SaRef<'m> {
         }
         self.cold.limits.set(lifetime);
         usage.start(lifetime);
-        let generation = ((self.hot.generation.load(Ordering::Relaxed) + 1) | 1) & GENERATION;
-        self.set_generation(generation);
-        generation
+        let before = SaId::from_raw(u64::from(name.load(Ordering::Relaxed))).generation();
+        let id = SaId::new(parts.ipsec, parts.spi, id::next_generation(before), index);
+        name.store(id.low(), Ordering::Release);
+        id
     }
 
     /// Writer: from now on no handle names this SA.
     pub(super) fn death(&self) {
-        let generation = self.hot.generation.load(Ordering::Relaxed);
-        self.set_generation(generation.wrapping_add(1) & !1 & GENERATION);
-    }
-
-    /// The even generation of a slot in which no SA lives.
-    pub(super) fn dead_generation(&self) -> u32 {
-        self.hot.generation.load(Ordering::Relaxed) & !1
-    }
-
-    fn set_generation(&self, generation: u32) {
-        self.generation.store(generation, Ordering::Release);
-        self.hot.set_generation(generation);
+        let name = self.hot.name.load(Ordering::Relaxed);
+        self.hot.name.store(name & !(id::LIVE as u32), Ordering::Release);
     }
 
     pub(super) fn next(&self) -> Option<u32> {

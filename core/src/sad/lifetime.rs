@@ -13,8 +13,6 @@
 //! - I2: a hard limit once reached stays reached: counts never fall, and the caller's clock is
 //!   monotonic.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
 use super::replay::Cell64;
 
 /// One set of limits; whichever is reached first counts. `None` = no limit.
@@ -103,8 +101,6 @@ pub(super) struct Usage {
     octets: Cell64,
     /// The nearest time at which something is due; 0 once a hard limit is reached (I1).
     next_ms: Cell64,
-    told: AtomicU32,
-    _reserved: AtomicU32,
 }
 
 impl Usage {
@@ -114,7 +110,6 @@ impl Usage {
         self.octets.store(0);
         let next = [lifetime.soft.at_ms, lifetime.hard.at_ms].into_iter().flatten().min();
         self.next_ms.store(next.unwrap_or(NONE));
-        self.told.store(0, Ordering::Relaxed);
     }
 
     #[inline]
@@ -127,8 +122,8 @@ impl Usage {
         (self.packets.load(), self.octets.load())
     }
 
-    /// Counts one authentic packet.
-    pub(super) fn count(&self, limits: &Limits, octets: u64, shared: bool) -> Outcome {
+    /// Counts one authentic packet. `told`: the soft limit was.
+    pub(super) fn count(&self, limits: &Limits, octets: u64, shared: bool, told: bool) -> Outcome {
         let packets = self.packets.add(1, shared);
         let octets = self.octets.add(octets, shared);
         let [hard_packets, hard_octets, _] = limits.hard.each_ref().map(Cell64::load);
@@ -140,7 +135,7 @@ impl Usage {
             return Outcome::Expired;
         }
         let [soft_packets, soft_octets, _] = limits.soft.each_ref().map(Cell64::load);
-        if self.told.load(Ordering::Relaxed) != 0 {
+        if told {
             return Outcome::Within;
         }
         if packets >= soft_packets {
@@ -153,23 +148,18 @@ impl Usage {
     }
 
     /// What is due at a time that [`Usage::is_due`] said yes to.
-    pub(super) fn due(&self, limits: &Limits, now_ms: u64) -> Outcome {
+    pub(super) fn due(&self, limits: &Limits, now_ms: u64, told: bool) -> Outcome {
         let [packets, octets, at_ms] = limits.hard.each_ref().map(Cell64::load);
         let (used_packets, used_octets) = self.used();
         if at_ms <= now_ms || used_packets >= packets || used_octets >= octets {
             return Outcome::Expired;
         }
         let [.., soft_ms] = limits.soft.each_ref().map(Cell64::load);
-        if soft_ms <= now_ms && self.told.load(Ordering::Relaxed) == 0 {
-            Outcome::Soft(LimitKind::Time)
-        } else {
-            Outcome::Within
-        }
+        if soft_ms <= now_ms && !told { Outcome::Soft(LimitKind::Time) } else { Outcome::Within }
     }
 
     /// The soft limit was told: only the hard one is left. Two workers may both tell.
     pub(super) fn told(&self, limits: &Limits) {
-        self.told.store(1, Ordering::Relaxed);
         let [.., hard_ms] = limits.hard.each_ref().map(Cell64::load);
         if self.next_ms.load() != 0 {
             self.next_ms.store(hard_ms);

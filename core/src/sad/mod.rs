@@ -17,12 +17,12 @@
 //! Cache lines of the table read by a lookup, hit or miss, at any load, for any keys: 1 for a direct
 //! slot; 2 for SPIs that others chose; 3 where the gateway has direct slots too (the slot, then the
 //! buckets). 2 more where there are longer keys of one type with the SPI, 4 more where there are both.
-//! Beside them the generation of the SA, and for a longer key the addresses of each word in its two
-//! buckets whose 32-bit tag is equal (16 at most; more than one by chance of 2^-28). A lookup that
-//! the writer overtakes between table and SA looks once more: twice the lines. One that is
-//! overtaken twice by replacements of its own key calls the SA deleted.
+//! Beside them, for a longer key, the key of the SA of each word in its two buckets whose 32-bit tag
+//! is equal (16 at most; more than one by chance of 2^-28).
 //!
-//! Growing does not add to this: the writer fills a larger table and publishes it with one store.
+//! The answer is that of one moment during the call: of the load of the word. An SA that is deleted
+//! after it is found out when its handle is used. Growing does not add to this: the writer fills a
+//! larger table and publishes it with one store.
 //!
 //! Invariants:
 //! - I1: each SPI and protocol in use has one direct slot, or one root word, or both if longer keys
@@ -34,6 +34,7 @@
 mod direct;
 mod entry;
 mod group;
+mod id;
 mod key;
 pub mod lifetime;
 mod recent;
@@ -45,6 +46,7 @@ mod tests;
 mod writer;
 
 pub use entry::{Replay, ReplayStart, SaMode};
+pub use id::SaId;
 pub use key::{SaKey, Scope};
 pub use lifetime::{Lifetime, Limit, LimitKind};
 pub use table::Probe;
@@ -54,10 +56,9 @@ pub(crate) use lifetime::Outcome;
 pub(crate) use segment::Segments;
 pub(crate) use writer::SadWriter;
 
-use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::headers::{Ipsec, OuterHeaders, Spi};
 use crate::verdict::SpiClass;
@@ -66,44 +67,6 @@ use key::{Hash, HashKeys, Kind, Parts};
 use recent::{Mark, Recent};
 use table::{First, Place, Record, Table};
 
-/// A handle to an SA: a dense index and a generation, so that a stale handle is found out.
-///
-/// The index is below [`Capacity::sa_slots`](crate::Capacity::sa_slots); callers may use it for
-/// arrays of their own.
-// One number, so that a handle stays in one register and is stored at once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SaId(u64);
-
-impl fmt::Debug for SaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (index, generation) = (self.index(), self.generation());
-        f.debug_struct("SaId").field("index", &index).field("generation", &generation).finish()
-    }
-}
-
-impl SaId {
-    /// No SA: no SA has an even generation.
-    pub const NONE: Self = Self(0);
-
-    /// Index below the slots of the capacity. Given to another SA some time after a deletion.
-    #[inline(always)]
-    pub const fn index(self) -> u32 {
-        self.0 as u32
-    }
-
-    /// Generation; odd for every SA that ever lived.
-    #[inline(always)]
-    pub const fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-
-    /// A handle from its two numbers, for bindings. A wrong one is only ever stale.
-    #[inline(always)]
-    pub const fn from_raw(index: u32, generation: u32) -> Self {
-        Self((generation as u64) << 32 | index as u64)
-    }
-}
-
 /// The readers' view of the SAD. Made anew when it grows; then both lead to the same SAs.
 // What a lookup by SPI needs comes first, in two cache lines.
 #[derive(Clone, Copy)]
@@ -111,8 +74,6 @@ impl SaId {
 pub(crate) struct Sad<'m> {
     direct: Direct<'m>,
     table: Table<'m>,
-    /// The generations of the first segment.
-    generations: &'m [AtomicU32],
     keys: HashKeys,
     pub(crate) segments: Segments<'m>,
     recent: Recent<'m>,
@@ -162,14 +123,12 @@ impl<const SOME: bool> Iterator for Places<SOME> {
 /// What one look at the table found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Found {
-    /// A live SA; its entry stays as it is until the caller's next quiescent state.
+    /// An SA; its entry stays as it is until the caller's next quiescent state.
     Sa(SaId),
     /// No key fits; `spi_in_use` if others have the SPI.
     Nothing { spi_in_use: bool },
     /// The SPI is reserved.
     Larval,
-    /// The SA died after its word was read.
-    Gone,
 }
 
 impl<'m> Sad<'m> {
@@ -177,7 +136,6 @@ impl<'m> Sad<'m> {
     const MEASURING: Self = Self {
         direct: Direct::EMPTY,
         table: Table::EMPTY,
-        generations: &[],
         segments: Segments::NONE,
         recent: Recent::EMPTY,
         keys: HashKeys::ZERO,
@@ -195,45 +153,25 @@ impl<'m> Sad<'m> {
         let octets =
             table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<table::Word>();
         let many = segments.slots() as usize * size_of::<entry::Entry>() > LARGE;
-        let generations = segments.first_generations();
-        Self { direct, table, generations, segments, recent, keys, large: octets > LARGE, many }
+        Self { direct, table, segments, recent, keys, large: octets > LARGE, many }
     }
 
-    /// The SA that a packet's SPI and addresses name, or what is known of its SPI. `newer` gives the
-    /// view that is in force now.
+    /// The SA that a packet's SPI and addresses name, or what is known of its SPI.
     #[inline]
-    pub(crate) fn lookup(
-        &self,
-        outer: &OuterHeaders,
-        now_ms: u64,
-        newer: impl FnOnce() -> &'m Self,
-    ) -> Result<SaId, SpiClass> {
+    pub(crate) fn lookup(&self, outer: &OuterHeaders, now_ms: u64) -> Result<SaId, SpiClass> {
         match self.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ()) {
             Some(sa) => Ok(sa),
-            None => self.lookup_rest(outer, now_ms, newer),
+            None => self.lookup_rest(outer, now_ms),
         }
     }
 
     /// [`Sad::lookup`] once it is known that no SA is found by the SPI alone, without more ado.
     #[cold]
-    pub(crate) fn lookup_rest(
-        &self,
-        outer: &OuterHeaders,
-        now_ms: u64,
-        newer: impl FnOnce() -> &'m Self,
-    ) -> Result<SaId, SpiClass> {
-        let found = match self.find(outer, &mut ()) {
-            // The writer deleted or replaced the SA between our look at the table and the one at
-            // its generation. What took its place was in the table before the old one died, so
-            // looking once more finds it.
-            Found::Gone => newer().find(outer, &mut ()),
-            found => found,
-        };
-        match found {
+    pub(crate) fn lookup_rest(&self, outer: &OuterHeaders, now_ms: u64) -> Result<SaId, SpiClass> {
+        match self.find(outer, &mut ()) {
             Found::Sa(sa) => Ok(sa),
             Found::Larval => Err(SpiClass::Larval),
             Found::Nothing { spi_in_use } => Err(self.miss(outer, spi_in_use, now_ms)),
-            Found::Gone => Err(SpiClass::RecentlyDeleted { ago_ms: 0 }),
         }
     }
 
@@ -245,19 +183,12 @@ impl<'m> Sad<'m> {
         spi: u32,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
-        if DIRECT {
-            if let Some(sa) = self.find_direct(ipsec, spi, probe) {
-                return Some(sa);
-            }
-            if self.direct.has_far()
-                && let Some(sa) = self.find_far(ipsec, spi, probe)
-            {
-                return Some(sa);
-            }
+        if DIRECT && let Some(sa) = self.find_direct(ipsec, spi, probe) {
+            return Some(sa);
         }
         let hash = self.keys.root(ipsec, spi);
-        match self.table.find_first(&hash, Record::root(spi, ipsec == Ipsec::Ah), probe) {
-            First::Index(index) => self.live_of(index, spi),
+        match self.table.find_first(&hash, Record::plain(ipsec, spi), probe) {
+            First::Sa(sa) => self.confirmed(sa),
             First::Nothing => None,
             First::Elsewhere => self.find_second(&hash, ipsec, spi, probe),
         }
@@ -273,78 +204,38 @@ impl<'m> Sad<'m> {
         spi: u32,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
-        let pattern = Record::root(spi, ipsec == Ipsec::Ah);
-        let index = self.table.find_second(hash, pattern, probe).or_else(|| {
+        let found = self.table.find_second(hash, Record::plain(ipsec, spi), probe);
+        let found = found.and_then(|sa| self.confirmed(sa));
+        found.or_else(|| {
             // Words that share the SPI's bits, of the other protocol or of longer keys, hide it.
             let (_, root) = self.find_root(ipsec, spi, &mut ())?;
-            (root.flags() == Record::HAS_SA).then_some(root.index())
-        })?;
-        self.live_of(index, spi)
+            (root.flags() == Record::HAS_SA).then_some(root.sa(spi))
+        })
     }
 
     #[inline(always)]
     fn find_direct(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<SaId> {
-        match self.direct.find_near(ipsec, spi, probe) {
-            // Without 64-bit atomics a word may pair an SPI with another's generation: ask the SA.
-            Some(found) if cfg!(target_has_atomic = "64") || self.is_live(found) => Some(found),
-            _ => None,
-        }
-    }
-
-    /// [`Sad::find_direct`] for slots that were added when the gateway grew.
-    #[cold]
-    fn find_far(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<SaId> {
-        if !self.direct.is_far(spi) {
-            return None;
-        }
-        let slot = self.direct.find(ipsec, spi, probe)?;
-        if slot.has_longer() || !slot.is_live() {
-            return None;
-        }
-        self.live(self.segments.of_direct(self.direct.number(spi)))
-    }
-
-    fn is_live(&self, sa: SaId) -> bool {
-        self.live(sa.index()) == Some(sa)
+        self.direct.find_plain(ipsec, spi, probe).and_then(|sa| self.confirmed(sa))
     }
 
     /// The root word of an SPI.
     fn find_root(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<(Place, Record)> {
-        let pattern = Record::root(spi, ipsec == Ipsec::Ah);
-        let accept = |record: Record| self.is_of(record.index(), spi);
-        self.table.find(&self.keys.root(ipsec, spi), pattern, accept, probe)
+        let accept = |record: Record| self.confirmed(record.sa(spi)).is_some();
+        let root = Record::root(ipsec, spi);
+        self.table.find::<false>(&self.keys.root(ipsec, spi), root, accept, probe)
     }
 
-    /// Without 64-bit atomics a word may pair an SPI with another's index: ask the SA.
+    /// Without 64-bit atomics a word may pair an SPI with another's SA: ask the SA.
     #[inline(always)]
-    fn is_of(&self, index: u32, spi: u32) -> bool {
-        cfg!(target_has_atomic = "64") || self.segments.sa(index).is_some_and(|sa| sa.spi() == spi)
-    }
-
-    #[inline(always)]
-    fn generation(&self, index: u32) -> Option<&'m AtomicU32> {
-        match self.generations.get(index as usize) {
-            Some(generation) => Some(generation),
-            None => self.segments.generation(index),
-        }
-    }
-
-    /// The handle of the SA at an index that a word with this SPI holds, if it still lives.
-    #[inline(always)]
-    fn live_of(&self, index: u32, spi: u32) -> Option<SaId> {
-        if self.is_of(index, spi) { self.live(index) } else { None }
+    fn confirmed(&self, sa: SaId) -> Option<SaId> {
+        let certain = cfg!(target_has_atomic = "64")
+            || self.entry(sa).is_some_and(|entry| entry.spi() == sa.spi().0);
+        certain.then_some(sa)
     }
 
     /// The handle of the SA at an index, if one lives there.
     pub(crate) fn live_at(&self, index: u32) -> Option<SaId> {
-        self.live(index)
-    }
-
-    /// The handle of the SA at an index that a table word holds, if it still lives.
-    #[inline(always)]
-    fn live(&self, index: u32) -> Option<SaId> {
-        let generation = self.generation(index)?.load(Ordering::Acquire);
-        (generation & 1 == 1).then_some(SaId::from_raw(index, generation))
+        self.segments.entry(index)?.alive()
     }
 
     /// The SA found by an SPI alone that no longer key shares.
@@ -422,28 +313,15 @@ impl<'m> Sad<'m> {
             }
         } else {
             for (i, (spi, sa)) in spis.iter().zip(&mut *sas).enumerate() {
-                *sa = self.direct.find_near_or_none(ipsec, spi.0);
+                *sa = self.direct.find_plain_or_none(ipsec, spi.0);
                 waiting |= u32::from(*sa == SaId::NONE) << (i % AHEAD);
-            }
-        }
-        if self.direct.has_far() { self.find_all_far(ipsec, spis, sas, waiting) } else { waiting }
-    }
-
-    /// [`Sad::find_all_direct`] for slots that were added when the gateway grew.
-    #[cold]
-    fn find_all_far(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId], mut waiting: u32) -> u32 {
-        for i in Places::<true>::new(waiting, spis.len().min(sas.len())) {
-            let (Some(spi), Some(sa)) = (spis.get(i), sas.get_mut(i)) else { break };
-            if let Some(found) = self.find_far(ipsec, spi.0, &mut ()) {
-                *sa = found;
-                waiting &= !(1 << (i % AHEAD));
             }
         }
         waiting
     }
 
-    /// [`Sad::find_burst`] of up to 32 packets in large tables: four passes, each of which fetches what
-    /// the next one reads.
+    /// [`Sad::find_burst`] of up to 32 packets in large tables: passes that each fetch what the next one
+    /// reads.
     #[inline(never)]
     fn find_ahead<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
         let mut waiting = u32::MAX;
@@ -465,33 +343,24 @@ impl<'m> Sad<'m> {
         for i in places {
             let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
             let Some(sa) = sas.get_mut(i) else { break };
-            match self.table.find_first(hash, Record::root(spi.0, ipsec == Ipsec::Ah), &mut ()) {
-                First::Index(index) => {
-                    *sa = SaId::from_raw(index, 0);
-                    if let Some(generation) = self.generation(index) {
-                        crate::prefetch::read(generation);
-                    }
-                }
-                First::Nothing => missing |= 1 << (i % AHEAD),
+            let found = match self.table.find_first(hash, Record::plain(ipsec, spi.0), &mut ()) {
+                First::Sa(sa) => self.confirmed(sa),
+                First::Nothing => None,
                 First::Elsewhere => {
                     elsewhere |= 1 << (i % AHEAD);
                     self.table.prefetch_second(hash);
+                    continue;
                 }
-            }
-        }
-        for i in places {
-            let bit = 1 << (i % AHEAD);
-            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
-            let Some(sa) = sas.get_mut(i) else { break };
-            let found = if (elsewhere | missing) & bit == 0 {
-                self.live_of(sa.index(), spi.0)
-            } else if elsewhere & bit != 0 {
-                self.find_second(hash, ipsec, spi.0, &mut ())
-            } else {
-                None
             };
             *sa = found.unwrap_or(SaId::NONE);
-            missing |= if found.is_none() { bit } else { 0 };
+            missing |= u32::from(found.is_none()) << (i % AHEAD);
+        }
+        for i in Places::<true>::new(elsewhere, AHEAD) {
+            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
+            let Some(sa) = sas.get_mut(i) else { break };
+            let found = self.find_second(hash, ipsec, spi.0, &mut ());
+            *sa = found.unwrap_or(SaId::NONE);
+            missing |= u32::from(found.is_none()) << (i % AHEAD);
         }
         missing
     }
@@ -509,7 +378,7 @@ impl<'m> Sad<'m> {
             if STAGE == 0 {
                 self.table.prefetch(&hash);
             } else if let Some((_, found)) =
-                self.table.find(&hash, long_record(&self.keys, &parts), |_| true, &mut ())
+                self.table.find::<true>(&hash, long_record(&self.keys, &parts), |_| true, &mut ())
                 && let Some(sa) = self.segments.sa(found.index())
             {
                 sa.prefetch();
@@ -522,11 +391,12 @@ impl<'m> Sad<'m> {
     fn find(&self, outer: &OuterHeaders, probe: &mut impl Probe) -> Found {
         let (ipsec, spi) = (outer.ipsec, outer.spi.0);
         let direct = self.direct.find(ipsec, spi, probe);
+        let direct = direct.filter(|slot| !slot.is_live() || self.confirmed(slot.sa()).is_some());
         if let Some(slot) = direct.filter(|slot| !slot.has_longer()) {
             if !slot.is_live() {
                 return Found::Larval;
             }
-            return self.found(self.segments.of_direct(self.direct.number(spi)));
+            return Found::Sa(slot.sa());
         }
         let root = self.find_root(ipsec, spi, probe).map_or(Record::EMPTY, |(_, root)| root);
         for (kind, flag) in LONG_KINDS {
@@ -534,24 +404,16 @@ impl<'m> Sad<'m> {
                 continue;
             }
             if let Some((_, found)) = self.find_long(&Parts::long(kind, outer), probe) {
-                return self.found(found.index());
+                return Found::Sa(found.sa(spi));
             }
         }
         if let Some(slot) = direct {
-            let number = self.direct.number(spi);
-            return match slot.is_live() {
-                true => self.found(self.segments.of_direct(number)),
-                false => Found::Larval,
-            };
+            return if slot.is_live() { Found::Sa(slot.sa()) } else { Found::Larval };
         }
         if root.has(Record::HAS_SA) {
-            return self.found(root.index());
+            return Found::Sa(root.sa(spi));
         }
         Found::Nothing { spi_in_use: !root.is_empty() }
-    }
-
-    fn found(&self, index: u32) -> Found {
-        self.live(index).map_or(Found::Gone, Found::Sa)
     }
 
     fn find_long(&self, parts: &Parts, probe: &mut impl Probe) -> Option<(Place, Record)> {
@@ -559,7 +421,7 @@ impl<'m> Sad<'m> {
         let accept = |record: Record| {
             self.segments.sa(record.index()).is_some_and(|sa| sa.parts() == *parts)
         };
-        self.table.find(&self.keys.hash(parts), pattern, accept, probe)
+        self.table.find::<true>(&self.keys.hash(parts), pattern, accept, probe)
     }
 
     /// What is known of an SPI that no SA answers to. Reads at most three cache lines.
@@ -582,8 +444,8 @@ impl<'m> Sad<'m> {
     #[cold]
     pub(crate) fn class_of(&self, outer: &OuterHeaders, now_ms: u64) -> SpiClass {
         match self.find(outer, &mut ()) {
-            // The key answers again, to a younger SA, or is about to.
-            Found::Sa(_) | Found::Gone => SpiClass::RecentlyDeleted { ago_ms: 0 },
+            // The key answers again, to a younger SA.
+            Found::Sa(_) => SpiClass::RecentlyDeleted { ago_ms: 0 },
             Found::Larval => SpiClass::Larval,
             Found::Nothing { spi_in_use } => self.miss(outer, spi_in_use, now_ms),
         }
@@ -614,8 +476,7 @@ impl<'m> Sad<'m> {
             let parts = self.segments.sa(record.index()).map(|sa| sa.parts());
             return parts.map_or_else(Hash::default, |parts| self.keys.hash(&parts));
         }
-        let ipsec = if record.is_ah() { Ipsec::Ah } else { Ipsec::Esp };
-        self.keys.root(ipsec, record.high())
+        self.keys.root(record.ipsec(), record.high())
     }
 }
 
@@ -659,7 +520,7 @@ static MEASURING: Sad<'static> = Sad::MEASURING;
 
 /// The word that a longer key fits.
 fn long_record(keys: &HashKeys, parts: &Parts) -> Record {
-    Record::long(keys.tag(parts), parts.ipsec == Ipsec::Ah, flag(parts.kind))
+    Record::long(parts.ipsec, keys.tag(parts))
 }
 
 /// The root flag that says that a key of this kind exists.

@@ -9,8 +9,6 @@
 //!          segment 0                   segment 1
 //! ```
 
-use core::sync::atomic::AtomicU32;
-
 use super::entry::{AddressCells, Cold, Entry, SaRef};
 use super::replay::{self, Cell64};
 use crate::counters::{Accepted, SaCells};
@@ -45,7 +43,6 @@ pub(crate) struct Segment<'m> {
     pub(super) others: Extent,
     entries: &'m [Entry],
     cold: &'m [Cold],
-    pub(super) generations: &'m [AtomicU32],
     addresses: &'m [AddressCells],
     windows: &'m [Cell64],
     stride: usize,
@@ -61,7 +58,6 @@ impl<'m> Segment<'m> {
         others: Extent { first: 0, count: 0 },
         entries: &[],
         cold: &[],
-        generations: &[],
         addresses: &[],
         windows: &[],
         stride: 0,
@@ -87,7 +83,6 @@ impl<'m> Segment<'m> {
             others,
             entries: carver.take(slots)?,
             cold: carver.take(slots)?,
-            generations: carver.take::<Generation>(slots).map(Generation::cells)?,
             addresses: carver.take(if shape.long_keys { slots } else { 0 })?,
             windows: carver.take(times(stride)?)?,
             stride,
@@ -102,29 +97,10 @@ impl<'m> Segment<'m> {
         Some(SaRef {
             hot: self.entries.get(offset)?,
             cold: self.cold.get(offset)?,
-            generation: self.generations.get(offset)?,
             addresses: self.addresses.get(offset),
             window: self.windows.get(window..window + self.stride).unwrap_or(&[]),
             shared: self.shared,
         })
-    }
-}
-
-/// A generation as carved memory has it.
-#[repr(transparent)]
-struct Generation(AtomicU32);
-
-// SAFETY: an integer in an atomic cell; zero is the generation of a slot never used.
-#[allow(unsafe_code)]
-unsafe impl bytemuck::Zeroable for Generation {}
-
-// SAFETY: `repr(transparent)`.
-#[allow(unsafe_code)]
-unsafe impl bytemuck::TransparentWrapper<AtomicU32> for Generation {}
-
-impl Generation {
-    fn cells(slice: &mut [Self]) -> &[AtomicU32] {
-        bytemuck::TransparentWrapper::peel_slice(slice)
     }
 }
 
@@ -240,21 +216,6 @@ impl<'m> Segments<'m> {
     fn entry_behind(&self, index: u32) -> Option<&'m Entry> {
         let (segment, offset) = self.behind(index)?;
         segment.entries.get(offset)
-    }
-
-    /// Direct slots of the first segment.
-    pub(super) fn first_direct(&self) -> u32 {
-        self.first.direct.count
-    }
-
-    pub(super) fn first_generations(&self) -> &'m [AtomicU32] {
-        self.first.generations
-    }
-
-    #[cold]
-    pub(super) fn generation(&self, index: u32) -> Option<&'m AtomicU32> {
-        let (segment, offset) = self.at(index)?;
-        segment.generations.get(offset)
     }
 
     #[inline]

@@ -6,9 +6,10 @@
 //! insert(key):  a free slot in bucket[first]; else in bucket[second]; else move a word of either
 //!               that sits in its own first bucket to a free slot of its second, and take its place
 //!
-//! word   63            32  31   30   29   27  26    25         0
-//!        | SPI or tag    |long| AH | flags |filter| SA index  |     0 but for the filter = empty
+//! word   63            32   31   30 28   27   26      24   23     0
+//!        | SPI or tag    | AH | flags |filter| generation | index |   0 but for the filter = empty
 //! ```
+//! A word whose flags are 0 is that of a longer key; all others are roots ([`id`](super::id)).
 //!
 //! Source: two-choice bucketized hashing (Azar, Broder, Karlin, Upfal 1999), with at most one
 //! displacement instead of a cuckoo walk. Departures: the first bucket is preferred, not the emptier
@@ -34,11 +35,10 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
 
-use super::group;
 use super::key::Hash;
 #[cfg(loom)]
 use super::key::HashKeys;
-#[cfg(loom)]
+use super::{SaId, group, id};
 use crate::headers::Ipsec;
 
 /// Slots of a bucket.
@@ -124,42 +124,58 @@ impl Word {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Record(pub(super) u64);
 
-const INDEX: u64 = (1 << 26) - 1;
-
-/// The largest number of SAs that a word's index can tell apart.
-pub(crate) const MAX_SAS: u32 = INDEX as u32;
-
 impl Record {
-    const LONG: u64 = 1 << 31;
-    const AH: u64 = 1 << 30;
     /// Of the bucket, not of the word: keys with this filter bit went on to their second bucket.
-    const FILTER: u64 = 1 << 26;
+    const FILTER: u64 = 1 << 27;
     /// Root: an SA is found by this SPI alone; without it the index is any SA with the SPI.
-    pub(super) const HAS_SA: u64 = 1 << 29;
-    /// Root: an SA with this SPI and a destination exists. Long: this is one.
-    pub(super) const HAS_DESTINATION: u64 = 1 << 28;
-    /// Root: an SA with this SPI, a destination and a source exists. Long: this is one.
-    pub(super) const HAS_DESTINATION_SOURCE: u64 = 1 << 27;
-    /// All three; a word that is not empty has one.
+    pub(super) const HAS_SA: u64 = id::LIVE;
+    /// Root: an SA with this SPI and a destination exists.
+    pub(super) const HAS_DESTINATION: u64 = 1 << 29;
+    /// Root: an SA with this SPI, a destination and a source exists.
+    pub(super) const HAS_DESTINATION_SOURCE: u64 = 1 << 28;
+    /// All three; a root has one.
     pub(super) const FLAGS: u64 =
         Self::HAS_SA | Self::HAS_DESTINATION | Self::HAS_DESTINATION_SOURCE;
+    /// Which SA a word leads to.
+    const SA: u64 = id::GENERATION | id::INDEX;
 
     pub(super) const EMPTY: Self = Self(0);
 
-    /// The word that all roots of an SPI fit: one for each SPI in use.
+    /// What all roots of an SPI have in common: one for each SPI in use.
     #[inline(always)]
-    pub(super) fn root(spi: u32, ah: bool) -> Self {
-        Self(u64::from(spi) << 32 | if ah { Self::AH } else { 0 })
+    pub(super) fn root(ipsec: Ipsec, spi: u32) -> Self {
+        Self(u64::from(spi) << 32 | if ipsec == Ipsec::Ah { id::AH } else { 0 })
     }
 
-    /// The word that longer keys with this tag fit.
-    pub(super) fn long(tag: u32, ah: bool, flag: u64) -> Self {
-        Self(Self::root(tag, ah).0 | Self::LONG | flag)
+    /// The root, but for its SA, of an SPI that leads to one SA only.
+    #[inline(always)]
+    pub(super) fn plain(ipsec: Ipsec, spi: u32) -> Self {
+        Self(Self::root(ipsec, spi).0 | Self::HAS_SA)
+    }
+
+    /// What words of longer keys with this tag have in common.
+    pub(super) fn long(ipsec: Ipsec, tag: u32) -> Self {
+        Self::root(ipsec, tag)
     }
 
     #[inline(always)]
     pub(super) fn index(self) -> u32 {
-        (self.0 & INDEX) as u32
+        (self.0 & id::INDEX) as u32
+    }
+
+    /// The handle of the SA with this SPI that the word leads to.
+    #[inline(always)]
+    pub(super) fn sa(self, spi: u32) -> SaId {
+        let low = self.0 & (id::AH | Self::SA) | id::LIVE;
+        SaId::from_raw(u64::from(spi) << 32 | low)
+    }
+
+    /// The handle that this plain root is, if it fits the pattern of one.
+    #[inline(always)]
+    pub(super) fn plain_sa(self, pattern: Self) -> Option<SaId> {
+        // Nothing but the SA and the filter bit may differ.
+        let fits = (self.0 ^ pattern.0) >> 28 == 0;
+        fits.then_some(SaId::from_raw(self.0 & !Self::FILTER))
     }
 
     #[inline(always)]
@@ -167,27 +183,30 @@ impl Record {
         self.0 & flag != 0
     }
 
-    /// True if `found` is a root with the SPI and protocol of this pattern, or empty.
+    /// True if `found` is a root with the SPI and protocol of this pattern.
+    #[inline(always)]
     fn fits_root(self, found: Self) -> bool {
-        (self.0 ^ found.0) >> 30 == 0
+        (self.0 ^ found.0) >> 31 == 0 && found.flags() != 0
     }
 
-    /// True if `found` is this pattern but for its index and the filter bit.
+    /// True if `found` is the word of a longer key with the tag and protocol of this pattern.
     #[inline(always)]
-    fn fits_all_of(self, found: Self) -> bool {
-        (self.0 ^ found.0) >> 27 == 0
+    fn fits_long(self, found: Self) -> bool {
+        (self.0 ^ found.0) >> 28 == 0 && !found.is_empty()
     }
 
     pub(super) fn is_empty(self) -> bool {
-        self.0 & Self::FLAGS == 0
+        // The generation of an SA is not 0.
+        self.0 & (Self::FLAGS | id::GENERATION) == 0
     }
 
+    /// True of the word of a longer key.
     pub(super) fn is_long(self) -> bool {
-        self.has(Self::LONG)
+        self.flags() == 0
     }
 
-    pub(super) fn is_ah(self) -> bool {
-        self.has(Self::AH)
+    pub(super) fn ipsec(self) -> Ipsec {
+        if self.has(id::AH) { Ipsec::Ah } else { Ipsec::Esp }
     }
 
     /// SPI or tag.
@@ -195,17 +214,18 @@ impl Record {
         (self.0 >> 32) as u32
     }
 
-    /// The same word pointing to another SA.
-    pub(super) fn with_index(self, index: u32) -> Self {
-        Self((self.0 & !INDEX) | (u64::from(index) & INDEX))
+    /// The same word leading to another SA.
+    pub(super) fn with_sa(self, sa: SaId) -> Self {
+        Self(self.0 & !Self::SA | sa.to_raw() & Self::SA)
     }
 
     /// The same word with other flags.
     #[inline(always)]
     pub(super) fn with_flags(self, flags: u64) -> Self {
-        Self((self.0 & !Self::FLAGS) | (flags & Self::FLAGS))
+        Self(self.0 & !Self::FLAGS | flags & Self::FLAGS)
     }
 
+    #[inline(always)]
     pub(super) fn flags(self) -> u64 {
         self.0 & Self::FLAGS
     }
@@ -251,8 +271,8 @@ pub(super) struct Place {
 
 /// What the first bucket of a key says.
 pub(super) enum First {
-    /// The index in a root word that leads to one SA only.
-    Index(u32),
+    /// The SA of a root word that leads to one only.
+    Sa(SaId),
     /// The key is not in the table.
     Nothing,
     /// It may be in its second bucket; or there are longer keys.
@@ -345,7 +365,7 @@ impl<'m> Table<'m> {
         probe.line();
         let hint = group::matches(bucket, pattern.high());
         if hint != 0 {
-            return bucket.plain(hint, pattern).map_or(First::Elsewhere, First::Index);
+            return bucket.plain(hint, pattern).map_or(First::Elsewhere, First::Sa);
         }
         if bucket.spilled(hash) { First::Elsewhere } else { First::Nothing }
     }
@@ -359,17 +379,18 @@ impl<'m> Table<'m> {
         hash: &Hash,
         pattern: Record,
         probe: &mut impl Probe,
-    ) -> Option<u32> {
+    ) -> Option<SaId> {
         let bucket = self.buckets.get(self.second(hash))?;
         probe.line();
         bucket.plain(group::matches(bucket, pattern.high()), pattern)
     }
 
-    /// The word of any kind that fits `pattern` and that `accept` takes, and where it sits.
+    /// The root that fits `pattern`, or with `LONG` the word of a longer key, that `accept` takes, and
+    /// where it sits.
     ///
     /// # Bound
     /// Two buckets, 16 words.
-    pub(super) fn find(
+    pub(super) fn find<const LONG: bool>(
         &self,
         hash: &Hash,
         pattern: Record,
@@ -379,7 +400,7 @@ impl<'m> Table<'m> {
         let mut look = |at: usize| {
             let bucket = self.buckets.get(at)?;
             probe.line();
-            let (slot, record) = bucket.find(pattern, &accept)?;
+            let (slot, record) = bucket.find::<LONG>(pattern, &accept)?;
             Some((Place { bucket: at, slot }, record))
         };
         let first = self.first(hash);
@@ -409,26 +430,24 @@ impl<'m> Table<'m> {
 }
 
 impl Bucket {
-    /// The index in the first word of `hint` if that is a root and leads to one SA only.
+    /// The SA of the first word of `hint` if that is a root and leads to one SA only.
     #[inline(always)]
-    fn plain(&self, hint: u32, pattern: Record) -> Option<u32> {
-        let found = Record(self.0.get(hint.trailing_zeros() as usize)?.load());
-        // The pattern has no index and no filter bit: nothing else may differ.
-        let differs = Record(found.0 ^ pattern.with_flags(Record::HAS_SA).0);
-        (differs.0 >> 27 == 0).then_some(differs.index())
+    fn plain(&self, hint: u32, pattern: Record) -> Option<SaId> {
+        Record(self.0.get(hint.trailing_zeros() as usize)?.load()).plain_sa(pattern)
     }
 
-    fn find(&self, pattern: Record, accept: impl Fn(Record) -> bool) -> Option<(usize, Record)> {
+    /// The word that fits a root pattern, or with `LONG` that of longer keys, and that `accept` takes.
+    fn find<const LONG: bool>(
+        &self,
+        pattern: Record,
+        accept: impl Fn(Record) -> bool,
+    ) -> Option<(usize, Record)> {
         let mut hint = group::matches(self, pattern.high());
         while hint != 0 {
             let slot = hint.trailing_zeros() as usize;
             hint &= hint - 1;
             let record = Record(self.0.get(slot)?.load());
-            let fits = if pattern.is_long() {
-                pattern.fits_all_of(record)
-            } else {
-                pattern.fits_root(record) && !record.is_empty()
-            };
+            let fits = if LONG { pattern.fits_long(record) } else { pattern.fits_root(record) };
             if fits && accept(record) {
                 return Some((slot, record));
             }
@@ -598,17 +617,18 @@ impl Shared {
 
     /// Reader: the index under an SPI, as `Sad` looks in a burst.
     pub fn find_plain(&self, spi: u32, probe: &mut impl Probe) -> Option<u32> {
-        let (table, hash, pattern) = (self.table(), self.hash(spi), Record::root(spi, false));
+        let (table, hash, pattern) = (self.table(), self.hash(spi), Record::plain(Ipsec::Esp, spi));
         match table.find_first(&hash, pattern, probe) {
-            First::Index(index) => Some(index),
+            First::Sa(sa) => Some(sa.index()),
             First::Nothing => None,
-            First::Elsewhere => table.find_second(&hash, pattern, probe),
+            First::Elsewhere => table.find_second(&hash, pattern, probe).map(SaId::index),
         }
     }
 
     /// Reader: the index under an SPI, as `Sad` looks when that found nothing.
     pub fn find(&self, spi: u32) -> Option<u32> {
-        let found = self.table().find(&self.hash(spi), Record::root(spi, false), |_| true, &mut ());
+        let root = Record::root(Ipsec::Esp, spi);
+        let found = self.table().find::<false>(&self.hash(spi), root, |_| true, &mut ());
         found.map(|(_, record)| record.index())
     }
 
@@ -629,7 +649,7 @@ pub struct Writer<'s> {
 impl Writer<'_> {
     /// Puts an SPI in. False if there is no place.
     pub fn insert(&mut self, spi: u32, index: u32) -> bool {
-        let record = Record::root(spi, false).with_flags(Record::HAS_SA).with_index(index);
+        let record = Record(SaId::new(Ipsec::Esp, spi, 1, index).to_raw());
         let shared = self.shared;
         self.table.insert(&shared.hash(spi), record, |record| shared.hash(record.high()))
     }
@@ -641,13 +661,14 @@ impl Writer<'_> {
 
     fn at(&self, spi: u32) -> Option<(Place, Record)> {
         let hash = self.shared.hash(spi);
-        self.table.table.find(&hash, Record::root(spi, false), |_| true, &mut ())
+        self.table.table.find::<false>(&hash, Record::root(Ipsec::Esp, spi), |_| true, &mut ())
     }
 
     /// Gives an SPI another index.
     pub fn replace(&mut self, spi: u32, index: u32) {
         if let Some((place, record)) = self.at(spi) {
-            self.table.table.replace(place, record.with_index(index));
+            let sa = SaId::new(Ipsec::Esp, spi, 1, index);
+            self.table.table.replace(place, record.with_sa(sa));
         }
     }
 

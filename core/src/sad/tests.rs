@@ -92,7 +92,7 @@ fn ask(
     outer: &OuterHeaders,
     lines: &mut u32,
 ) -> Result<SaId, SpiClass> {
-    let answer = sad.lookup(outer, 0, || sad);
+    let answer = sad.lookup(outer, 0);
     let found = sad.find(outer, lines);
     assert_eq!(answer.ok(), if let Found::Sa(sa) = found { Some(sa) } else { None });
     let mut plain_lines = 0;
@@ -102,7 +102,7 @@ fn ask(
     *lines = (*lines).max(plain_lines);
     for large in [false, true] {
         let sad = Sad { large, ..*sad };
-        let mut burst = [SaId::from_raw(7, 7)];
+        let mut burst = [SaId::from_raw(7)];
         let missing = sad.find_burst(outer.ipsec, &[outer.spi], &mut burst);
         let plain = sad.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ());
         assert_eq!((burst[0], missing), (plain.unwrap_or(SaId::NONE), u64::from(plain.is_none())));
@@ -205,7 +205,9 @@ fn t22_a_failed_addition_leaves_the_table_as_before() {
     let keys = HashKeys::new([1, 2]);
     let mut table = table::TableWriter::new(Table::new(&[]), table::Spills::new(&mut []));
     let hash = keys.root(Ipsec::Esp, 1);
-    assert!(!table.insert(&hash, Record::root(1, false), |_| unreachable!("there is no word")));
+    assert!(
+        !table.insert(&hash, Record::root(Ipsec::Esp, 1), |_| unreachable!("there is no word"))
+    );
     let (mut writer, _) = sad(1, 0, 0, 5);
     writer.add(&spi_key(300), &FIELDS, &START).unwrap();
     assert_eq!(writer.add(&spi_key(300), &FIELDS, &START), Err(SaError::Duplicate));
@@ -230,10 +232,10 @@ fn t26_a_deleted_sa_is_stale_and_its_slot_waits_for_the_epoch() {
     assert_eq!(writer.delete(second, 1000, &epochs), Err(SaError::NotFound));
     assert_eq!(writer.add(&spi_key(300), &FIELDS, &START), Err(SaError::Busy));
     let packet = outer(Ipsec::Esp, 300, v4(1, 2));
-    let late = writer.sad().lookup(&packet, 3500, || writer.sad());
+    let late = writer.sad().lookup(&packet, 3500);
     assert_eq!(late.map(|_| ()), Err(SpiClass::RecentlyDeleted { ago_ms: 2500 }));
     // A burst whose time was taken before the deletion.
-    let early = writer.sad().lookup(&packet, 900, || writer.sad());
+    let early = writer.sad().lookup(&packet, 900);
     assert_eq!(early.map(|_| ()), Err(SpiClass::RecentlyDeleted { ago_ms: 0 }));
     let mut folded = Vec::new();
     writer.settle(&epochs, |index| folded.push(index));
@@ -242,6 +244,30 @@ fn t26_a_deleted_sa_is_stale_and_its_slot_waits_for_the_epoch() {
     assert_ne!(first, third);
     assert!(writer.sad().entry(first).unwrap().get(first).is_none());
     assert_eq!(ask(writer.sad(), &packet, &mut 0), Ok(third));
+}
+
+/// The bound that [`SaId`] states: the one SPI of a table with two slots, replaced again and again.
+#[test]
+fn a_handle_is_stale_until_the_seventh_sa_after_it_with_its_index_and_spi() {
+    let (mut writer, epochs) = sad(1, 0, 0, 5);
+    let mut ids = vec![writer.add(&spi_key(300), &FIELDS, &START).unwrap()];
+    for turn in 1..=14 {
+        let (id, _) = writer.replace(ids[turn - 1], &FIELDS, &START, 0, &epochs).unwrap();
+        writer.settle(&epochs, |_| ());
+        let same: Vec<_> = (0..turn).filter(|before| ids[*before] == id).collect();
+        assert_eq!(same, if turn == 14 { vec![0] } else { vec![] });
+        ids.push(id);
+    }
+    // Another SPI at that index: stale, and the one before it too.
+    writer.delete(ids[14], 0, &epochs).unwrap();
+    writer.settle(&epochs, |_| ());
+    for spi in 301..400 {
+        let id = writer.add(&spi_key(spi), &FIELDS, &START).unwrap();
+        let entry = writer.sad().entry(id).unwrap();
+        assert!(ids.iter().all(|id| entry.get(*id).is_none()) && entry.get(id).is_some());
+        writer.delete(id, 0, &epochs).unwrap();
+        writer.settle(&epochs, |_| ());
+    }
 }
 
 /// AH, SPI, key type, destination, source.
@@ -638,15 +664,20 @@ fn growing_keeps_every_handle_and_stops_at_its_limits() {
         writer.add(&spi_key(spi.0), &FIELDS, &START).unwrap();
     }
     assert!(matches!(writer.reserve(Ipsec::Esp, 0), Err(SaError::Full { limit: 160 })));
-    // A reader that still looks at the first view finds what lives, and that the rest is gone.
+    // A reader that still looks at the first view finds what lived then. What died is found out.
+    let alive = |id| old.entry(id).is_some_and(|entry| entry.get(id).is_some());
     writer.delete(ids[0], 0, &epochs).unwrap();
     let packet = outer(Ipsec::Esp, 0x0009_0001, v4(1, 2));
-    assert_eq!(old.lookup(&packet, 0, || writer.sad()), Ok(ids[1]));
+    assert_eq!(old.lookup(&packet, 0), Ok(ids[1]));
+    assert!(alive(ids[1]));
     let packet = outer(Ipsec::Esp, 0x0009_0000, v4(1, 2));
-    assert!(old.lookup(&packet, 0, || writer.sad()).is_err());
+    assert_eq!(old.lookup(&packet, 0), Ok(ids[0]));
+    assert!(!alive(ids[0]) && writer.sad().lookup(&packet, 0).is_err());
     let (new, _) = writer.replace(ids[2], &FIELDS, &START, 0, &epochs).unwrap();
     let packet = outer(Ipsec::Esp, 0x0009_0002, v4(1, 2));
-    assert_eq!(old.lookup(&packet, 0, || writer.sad()), Ok(new));
+    assert_eq!(old.lookup(&packet, 0), Ok(ids[2]));
+    assert_eq!(writer.sad().lookup(&packet, 0), Ok(new));
+    assert!(!alive(ids[2]) && writer.sad().live_at(new.index()) == Some(new));
 }
 
 /// The stated load is reached whatever SPIs there are and whatever the seed.

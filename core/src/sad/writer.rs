@@ -4,10 +4,11 @@ use bytemuck::Zeroable;
 
 use super::direct::{Allocator, Direct};
 use super::entry::{SaFields, SaRef, SaStart};
+use super::id::MAX_SAS;
 use super::key::{HashKeys, Kind, Parts, SaKey};
 use super::recent::{Mark, Recent};
 use super::segment::{Extent, Segment, Segments, Shape};
-use super::table::{MAX_SAS, Place, Record, Spills, Table, TableWriter, Word};
+use super::table::{Place, Record, Spills, Table, TableWriter, Word};
 use super::{MEASURING, SaId, Sad, flag, long_record, replay};
 use crate::error::{SaError, SetupError};
 use crate::headers::{Ipsec, Spi};
@@ -157,7 +158,7 @@ impl<'m> SadWriter<'m> {
         let keys = HashKeys::new(seed);
         let carved = Carved::carve(carver, capacity)?;
         let bits = Direct::bits_for(u64::from(capacity.sas_allocated));
-        let direct = Direct::new(carved.direct, bits, capacity.sas_allocated);
+        let direct = Direct::new(carved.direct, bits);
         let extent = |count: u64| Extent { first: 0, count: count as u32 };
         let segment = Segment::carve(
             carver,
@@ -231,8 +232,7 @@ impl<'m> SadWriter<'m> {
         }
         let others = (capacity.other_slots() as u32).max(others_now);
         let carved = Carved::carve(carver, capacity)?;
-        let near = self.sad.segments.first_direct();
-        let direct = Direct::new(carved.direct, self.sad.direct.bits(), near);
+        let direct = Direct::new(carved.direct, self.sad.direct.bits());
         let segment = Segment::carve(
             carver,
             &self.shape,
@@ -315,8 +315,6 @@ impl<'m> SadWriter<'m> {
             let number = self.sad.segments.direct_number(retired.index);
             (number.ok_or(SaError::NotFound)?, true)
         };
-        let index = self.sad.segments.of_direct(number);
-        let sa = self.sad.segments.sa(index).ok_or(SaError::NotFound)?;
         let sad = self.sad;
         let taken = |spi| sad.find_root(ipsec, spi, &mut ()).is_some();
         let spi = self.allocator.choose(&sad.direct, number, taken);
@@ -326,7 +324,7 @@ impl<'m> SadWriter<'m> {
         } else {
             self.direct.fresh += 1;
         }
-        sad.direct.set(ipsec, spi, sa.dead_generation(), false);
+        sad.direct.reserve(ipsec, spi);
         sad.recent.forget(Mark::of(&sad.keys, &Parts::root(ipsec, Spi(spi))));
         Ok(Spi(spi))
     }
@@ -402,8 +400,8 @@ impl<'m> SadWriter<'m> {
             return self.activate(&parts, fields, start);
         }
         let (index, sa) = self.free_slot().ok_or(SaError::Busy)?;
-        let generation = sa.birth(&parts, fields, start);
-        if !self.link(&parts, index, &sa) {
+        let id = sa.birth(index, &parts, fields, start);
+        if !self.link(&parts, id, &sa) {
             sa.death();
             return Err(SaError::Bucket);
         }
@@ -412,7 +410,7 @@ impl<'m> SadWriter<'m> {
             *count += 1;
         }
         self.sad.recent.forget(self.mark(&parts));
-        Ok(SaId::from_raw(index, generation))
+        Ok(id)
     }
 
     /// Brings the SA of a reserved SPI to life.
@@ -427,9 +425,9 @@ impl<'m> SadWriter<'m> {
         let sa = self.sad.segments.sa(index).ok_or(SaError::NotFound)?;
         let longer =
             direct.find(parts.ipsec, parts.spi, &mut ()).is_some_and(|slot| slot.has_longer());
-        let generation = sa.birth(parts, fields, start);
-        direct.set(parts.ipsec, parts.spi, generation, longer);
-        Ok(SaId::from_raw(index, generation))
+        let id = sa.birth(index, parts, fields, start);
+        direct.activate(id, longer);
+        Ok(id)
     }
 
     /// Deletes an SA: packets that arrive from now on find its SPI unknown, recently deleted.
@@ -479,8 +477,8 @@ impl<'m> SadWriter<'m> {
         let parts = old_sa.parts();
         let (index, sa) = self.free_slot().ok_or(SaError::Busy)?;
         if let Some(number) = self.sad.segments.direct_number(old.index()) {
-            let generation = sa.birth(&parts, fields, start);
-            if !self.link(&parts, index, &sa) {
+            let id = sa.birth(index, &parts, fields, start);
+            if !self.link(&parts, id, &sa) {
                 sa.death();
                 return Err(SaError::Bucket);
             }
@@ -488,26 +486,26 @@ impl<'m> SadWriter<'m> {
             self.counts[0] += 1;
             self.bury_direct(number, now_ms, epochs);
             old_sa.death();
-            return Ok((SaId::from_raw(index, generation), old_fields));
+            return Ok((id, old_fields));
         }
         let (root_place, root) = self.root(&parts).ok_or(SaError::NotFound)?;
         let long = match parts.kind {
             Kind::Root => None,
             _ => Some(self.find(&parts).ok_or(SaError::NotFound)?),
         };
-        let generation = sa.birth(&parts, fields, start);
+        let id = sa.birth(index, &parts, fields, start);
         sa.set_next(old_sa.next());
         match self.previous(root, old.index()) {
             Some(previous) => previous.set_next(Some(index)),
-            None => self.table.table.replace(root_place, root.with_index(index)),
+            None => self.table.table.replace(root_place, root.with_sa(id)),
         }
         if let Some((place, record)) = long {
-            self.table.table.replace(place, record.with_index(index));
+            self.table.table.replace(place, record.with_sa(id));
         }
         self.use_slot(index);
         old_sa.death();
         self.bury(old.index(), now_ms, epochs);
-        Ok((SaId::from_raw(index, generation), old_fields))
+        Ok((id, old_fields))
     }
 
     /// The SA with exactly this key.
@@ -516,11 +514,10 @@ impl<'m> SadWriter<'m> {
         if parts.kind == Kind::Root
             && let Some(slot) = self.sad.direct.find(parts.ipsec, parts.spi, &mut ())
         {
-            let index = self.sad.segments.of_direct(self.sad.direct.number(parts.spi));
-            return if slot.is_live() { self.sad.live(index) } else { None };
+            return slot.is_live().then(|| slot.sa());
         }
         let (_, record) = self.find(&parts)?;
-        self.sad.live(record.index())
+        Some(record.sa(parts.spi))
     }
 
     /// Indexes of SAs that may hold counts: all that were ever used.
@@ -590,13 +587,13 @@ impl<'m> SadWriter<'m> {
     }
 
     /// Makes a newborn SA reachable; false if there is no place, and then nothing has changed.
-    fn link(&mut self, parts: &Parts, index: u32, sa: &SaRef<'m>) -> bool {
+    fn link(&mut self, parts: &Parts, id: SaId, sa: &SaRef<'m>) -> bool {
         let sad = self.sad;
         let hash_of = |record| sad.hash_of(record);
         let is_long = parts.kind != Kind::Root;
         // The longer key first: readers look for it only once the root says so.
         if is_long {
-            let record = long_record(&sad.keys, parts).with_index(index);
+            let record = long_record(&sad.keys, parts).with_sa(id);
             if !self.table.insert(&sad.keys.hash(parts), record, hash_of) {
                 return false;
             }
@@ -606,12 +603,12 @@ impl<'m> SadWriter<'m> {
             Some((place, root)) if !is_long => {
                 sa.set_next(Some(root.index()));
                 let flags = root.flags() | flag(parts.kind);
-                self.table.table.replace(place, root.with_index(index).with_flags(flags));
+                self.table.table.replace(place, root.with_sa(id).with_flags(flags));
             }
             Some((place, root)) => {
                 if let Some(head) = sad.segments.sa(root.index()) {
                     sa.set_next(head.next());
-                    head.set_next(Some(index));
+                    head.set_next(Some(id.index()));
                 }
                 let flags = root.flags() | flag(parts.kind);
                 self.table.table.replace(place, root.with_flags(flags));
@@ -619,9 +616,8 @@ impl<'m> SadWriter<'m> {
             None => {
                 sa.set_next(None);
                 let hash = sad.keys.root(parts.ipsec, parts.spi);
-                let root = Record::root(parts.spi, parts.ipsec == Ipsec::Ah)
-                    .with_index(index)
-                    .with_flags(flag(parts.kind));
+                let root =
+                    Record::root(parts.ipsec, parts.spi).with_sa(id).with_flags(flag(parts.kind));
                 if !self.table.insert(&hash, root, hash_of) {
                     // Found anew: the insertion may have moved it. Only a longer key has a word yet.
                     if is_long && let Some((place, _)) = self.find(parts) {
@@ -650,7 +646,7 @@ impl<'m> SadWriter<'m> {
                 let Some(member) = sad.segments.sa(at) else { break };
                 next = member.next();
                 if at != index {
-                    head = head.or(Some(at));
+                    head = head.or_else(|| member.hot.alive());
                     flags |= flag(member.parts().kind);
                 }
             }
@@ -659,7 +655,7 @@ impl<'m> SadWriter<'m> {
             }
             match head {
                 Some(head) => {
-                    self.table.table.replace(place, root.with_index(head).with_flags(flags));
+                    self.table.table.replace(place, root.with_sa(head).with_flags(flags));
                 }
                 None => {
                     self.table.clear(place, &sad.keys.root(parts.ipsec, parts.spi));

@@ -47,7 +47,7 @@ fn c_sees_the_same_layout() {
     structs! { c:
         espial_tunnel { index, generation }
         espial_child { index, generation }
-        espial_sa { index, generation }
+        espial_sa { slot, spi }
         espial_capacity {
             size, tunnels, children, selectors, sas, sas_dst, sas_dst_src, workers, sas_allocated, replay_window,
         }

@@ -54,10 +54,10 @@ pub fn single_pass(worker: &mut Worker<'_>, spis: &[Spi]) -> usize {
 pub fn chain(worker: &mut Worker<'_>, spis: &[Spi], nothing: u32) -> u32 {
     let table = worker.spi_table();
     spis.iter().fold(0, |last, spi| {
-        // `nothing` is 0, which the compiler does not know. The generation comes out of memory; an
-        // index may be known from the SPI alone.
+        // `nothing` is 0, which the compiler does not know. All of a handle comes out of memory.
         let sa = table.find(Ipsec::Esp, Spi(spi.0 ^ (last & nothing)));
-        sa.generation() ^ sa.index()
+        let raw = sa.to_raw();
+        (raw ^ raw >> 32) as u32
     })
 }
 

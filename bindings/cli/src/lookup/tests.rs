@@ -35,7 +35,7 @@ fn all_sas_are_found_and_no_miss_is() {
             assert_eq!(single_pass(&mut worker, &misses), 0);
             let last = worker.spi_table().find(Ipsec::Esp, hits[3]);
             assert_ne!(last, SaId::NONE);
-            assert_eq!(chain(&mut worker, &hits[..4], 0), last.generation() ^ last.index());
+            assert_eq!(chain(&mut worker, &hits[..4], 0), last.to_raw() as u32 ^ last.spi().0);
         }
     }
 }
