@@ -1,6 +1,6 @@
-//! SPI to SA beside known peers, in one run: `lookup [--rounds N] [--json FILE] [SIZE...]`.
+//! SPI to SA beside known peers, in one run: `lookup [--rounds N] [--json FILE] [--keys K]... [SIZE...]`.
 //!
-//! SIZE is `1k`, `64k`, `1M`, `4M` or a number of SAs; without one, the four. Prints Markdown, and
+//! K is `allocated`, `random`, `both` or `mixed` (keys of all three types); without one, the four. SIZE is `1k`, `64k`, `1M`, `4M` or a number of SAs; without one, the four. Prints Markdown, and
 //! writes one JSON object for each figure to FILE.
 //!
 //! Contenders take turns within short rounds, and the least time of each counts: on a machine that
@@ -48,8 +48,9 @@ const CONTENDERS: [(&str, Contender); 15] = [
     ("hashbrown, each waits for the last", Contender::HashbrownChain),
 ];
 
-const MIXED: [(&str, MixedContender); 3] = [
+const MIXED: [(&str, MixedContender); 4] = [
     ("espial, bursts of 32", MixedContender::Espial),
+    ("espial, bursts of 32, whole arrivals", MixedContender::EspialArrivals),
     ("hashbrown", MixedContender::Hashbrown),
     ("rte_ipsec_sad, bursts of 32", MixedContender::Sad),
 ];
@@ -58,10 +59,24 @@ struct Options {
     sizes: Vec<(String, usize)>,
     rounds: Option<usize>,
     json: Option<BufWriter<File>>,
+    keys: Wanted,
 }
 
+/// Which keys to ask for: all, if there are none.
+#[derive(Default)]
+struct Wanted(Vec<String>);
+
+impl Wanted {
+    fn has(&self, keys: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|wanted| wanted == keys)
+    }
+}
+
+const KEYS: [&str; 4] = ["allocated", "random", "both", "mixed"];
+
 fn options() -> Options {
-    let mut options = Options { sizes: Vec::new(), rounds: None, json: None };
+    let mut options =
+        Options { sizes: Vec::new(), rounds: None, json: None, keys: Wanted::default() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().expect("a value behind the option");
@@ -70,6 +85,11 @@ fn options() -> Options {
             "--json" => {
                 let file = File::create(value()).expect("a file that can be written");
                 options.json = Some(BufWriter::new(file));
+            }
+            "--keys" => {
+                let keys = value();
+                assert!(KEYS.contains(&keys.as_str()), "--keys {keys}: one of {}", KEYS.join(", "));
+                options.keys.0.push(keys);
             }
             size => options.sizes.push((size.to_owned(), sas(size))),
         }
@@ -145,6 +165,9 @@ impl Sheet {
     }
 
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.sizes.is_empty() {
+            return Ok(());
+        }
         writeln!(out, "\n{}\n\n| | {} |", self.title, self.sizes.join(" | "))?;
         writeln!(out, "|---|{}", "---|".repeat(self.sizes.len()))?;
         for (name, cells) in &self.rows {
@@ -194,17 +217,18 @@ fn main() -> io::Result<()> {
         })
         .into();
 
+    let keys = std::mem::take(&mut options.keys);
     for (size, sas) in &options.sizes {
         let rounds = options.rounds.unwrap_or(if *sas <= LARGE { 120 } else { 16 });
         let mut tell = |object: String| match &mut options.json {
             Some(json) => writeln!(json, "{object}"),
             None => Ok(()),
         };
-        for (kind, octets) in &mut octets {
+        for (kind, octets) in octets.iter_mut().filter(|(kind, _)| keys.has(kind.name())) {
             let arena = Arena::new(*sas, *kind, Load::Full, LEAST, seed);
             for question in questions.iter_mut().filter(|question| question.kind == *kind) {
-                let (ask, keys) = (question.ask, kind.name());
-                eprintln!("{size}: {keys}, {}", ask.name());
+                let (ask, spi) = (question.ask, kind.name());
+                eprintln!("{size}: {spi}, {}", ask.name());
                 let list: Vec<_> =
                     CONTENDERS.iter().filter(|(_, contender)| arena.has(*contender)).collect();
                 list.iter().for_each(|(_, contender)| arena.prepare(*contender, ask));
@@ -230,7 +254,7 @@ fn main() -> io::Result<()> {
                     let each = arena.octets_per_sa(*contender);
                     let each = each.map_or("null".to_owned(), |octets| format!("{octets:.2}"));
                     tell(format!(
-                        "{{\"sas\":{sas},\"spi\":\"{keys}\",\"lookup\":\"{}\",\"contender\":\"{name}\",\
+                        "{{\"sas\":{sas},\"spi\":\"{spi}\",\"lookup\":\"{}\",\"contender\":\"{name}\",\
                          \"ns_min\":{:.3},\"rounds\":{rounds},\"octets_per_sa\":{each}}}",
                         ask.name(),
                         least[at],
@@ -245,6 +269,9 @@ fn main() -> io::Result<()> {
                 let each = has.then(|| arena.octets_per_sa(*contender)).flatten();
                 cells.push(each.map_or("-".to_owned(), |octets| format!("{octets:.1}")));
             }
+        }
+        if !keys.has("mixed") {
+            continue;
         }
         let arena = Mixed::new(*sas, LEAST, seed);
         let list: Vec<_> = MIXED.iter().filter(|(_, contender)| arena.has(*contender)).collect();

@@ -21,12 +21,20 @@ const BURST: usize = 32;
 /// Who is asked. All in bursts of 32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MixedContender {
-    /// `Worker::lookup_burst`: counters, encapsulation and the SA's limits are looked at as well.
+    /// `Worker::find_sas`: the table, as its peers.
     Espial,
+    /// `Worker::lookup_burst`: encapsulation and the SA's limits are looked at as well, and headers and
+    /// events come out.
+    EspialArrivals,
     /// Three maps of hashbrown.
     Hashbrown,
     /// `rte_ipsec_sad`; feature `dpdk`.
     Sad,
+}
+
+impl MixedContender {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Espial, Self::EspialArrivals, Self::Hashbrown, Self::Sad];
 }
 
 /// Keys, a third of each type, in tables; and traces of them.
@@ -37,6 +45,7 @@ pub struct Mixed {
     sad: SadMixed,
     hits: Columns,
     misses: Columns,
+    /// Of espial, hashbrown, rte_ipsec_sad.
     octets: [usize; 3],
 }
 
@@ -99,9 +108,8 @@ impl Mixed {
         let third = |kind| kinds.iter().filter(|one| **one == kind).count();
         let counts = [third(Kind::Spi), third(Kind::SpiDst), third(Kind::SpiDstSrc)];
         let octets = [
-            // 12 in buckets and 4 for the generation; a longer key has two words, and its addresses
-            // are compared in 36 octets of the SA.
-            16 * counts[0] + (28 + 36) * (counts[1] + counts[2]),
+            // 12 a word in buckets; a longer key has two words, and each SA a cache line for its key.
+            (12 + 64) * counts[0] + (24 + 64) * (counts[1] + counts[2]),
             hashbrown.octets(),
             #[cfg(feature = "dpdk")]
             sad.octets(),
@@ -117,7 +125,7 @@ impl Mixed {
             misses,
             octets,
         };
-        for contender in [MixedContender::Espial, MixedContender::Hashbrown, MixedContender::Sad] {
+        for contender in MixedContender::ALL {
             if made.has(contender) {
                 assert_eq!(made.pass(contender, true, 0..items), items, "{contender:?}");
                 assert_eq!(made.pass(contender, false, 0..items), 0, "{contender:?}");
@@ -138,7 +146,11 @@ impl Mixed {
 
     /// Octets that a contender's tables take; of espial's gateway what a lookup reads.
     pub fn octets(&self, contender: MixedContender) -> usize {
-        self.octets[contender as usize]
+        self.octets[match contender {
+            MixedContender::Espial | MixedContender::EspialArrivals => 0,
+            MixedContender::Hashbrown => 1,
+            MixedContender::Sad => 2,
+        }]
     }
 
     /// Asks for a part of the trace of hits or of misses; how many were found.
@@ -148,10 +160,13 @@ impl Mixed {
     pub fn pass(&self, contender: MixedContender, hit: bool, part: Range<usize>) -> usize {
         let keys = if hit { &self.hits } else { &self.misses }.keys().part(part);
         match contender {
-            MixedContender::Espial => {
+            MixedContender::Espial | MixedContender::EspialArrivals => {
                 let mut gateway = self.gateway.borrow_mut();
                 let mut worker = gateway.split().1.take().expect("room for one worker");
-                espial_pass(&mut worker, keys)
+                match contender {
+                    MixedContender::Espial => espial_pass(&mut worker, keys),
+                    _ => espial_arrivals_pass(&mut worker, keys),
+                }
             }
             MixedContender::Hashbrown => peer_pass(&self.hashbrown, keys),
             #[cfg(feature = "dpdk")]
@@ -210,27 +225,45 @@ fn outer(spi: u32, dst: u32, src: u32) -> OuterHeaders {
     }
 }
 
-/// Lays headers out as a parser would, and looks them up. As with the peers, that is timed.
-#[inline(never)]
-fn espial_pass(worker: &mut Worker<'_>, keys: Keys<'_>) -> usize {
+/// Lays headers out as a parser would, and gives them to `take` in bursts. As with the peers, that is
+/// timed.
+#[inline(always)]
+fn bursts(keys: Keys<'_>, mut take: impl FnMut(&[OuterHeaders]) -> usize) -> usize {
     let mut outers = [outer(0, 0, 0); BURST];
-    let mut arrivals = [Arrival::Sa(SaId::NONE, outers[0]); BURST];
-    let ingress = Ingress { now_ms: 1_000, interface: 1 };
     let mut found = 0;
     for from in (0..keys.spis.len()).step_by(BURST) {
         let keys = keys.part(from..keys.spis.len().min(from + BURST));
-        let (outers, arrivals) = (&mut outers[..keys.spis.len()], &mut arrivals[..]);
+        let outers = &mut outers[..keys.spis.len()];
         let addresses = keys.dsts.iter().zip(keys.srcs);
         for ((spi, (dst, src)), outer) in keys.spis.iter().zip(addresses).zip(&mut *outers) {
             outer.spi = Spi(*spi);
             outer.endpoints = Endpoints::V4 { src: *src, dst: *dst };
         }
-        let count = worker.lookup_burst(outers, ingress, arrivals);
-        let arrivals = &arrivals[..count];
-        found += arrivals.iter().filter(|arrival| matches!(arrival, Arrival::Sa(..))).count();
-        black_box(arrivals);
+        found += take(outers);
     }
     found
+}
+
+#[inline(never)]
+fn espial_pass(worker: &mut Worker<'_>, keys: Keys<'_>) -> usize {
+    let mut sas = [SaId::NONE; BURST];
+    bursts(keys, |outers| {
+        let found = worker.find_sas(outers, &mut sas[..outers.len()]);
+        black_box(&mut sas);
+        found
+    })
+}
+
+#[inline(never)]
+fn espial_arrivals_pass(worker: &mut Worker<'_>, keys: Keys<'_>) -> usize {
+    let mut arrivals = [Arrival::Sa(SaId::NONE, outer(0, 0, 0)); BURST];
+    let ingress = Ingress { now_ms: 1_000, interface: 1 };
+    bursts(keys, |outers| {
+        let count = worker.lookup_burst(outers, ingress, &mut arrivals);
+        let arrivals = &arrivals[..count];
+        black_box(arrivals);
+        arrivals.iter().filter(|arrival| matches!(arrival, Arrival::Sa(..))).count()
+    })
 }
 
 #[inline(never)]

@@ -187,8 +187,8 @@ impl<'g> Worker<'g> {
     /// keys, or where it is larval: [`Worker::lookup`] says which. Nothing is counted or told.
     ///
     /// # Bound
-    /// Lines of the SPI table as [`sad`](crate::sad) bounds them, for each SPI, and the generation of
-    /// the SA. Lines of large tables are fetched ahead.
+    /// Lines of the SPI table as [`sad`](crate::sad) bounds them, for each SPI. Lines of large tables are
+    /// fetched ahead.
     #[inline]
     pub fn find_spis(&mut self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> usize {
         self.enter();
@@ -198,6 +198,33 @@ impl<'g> Worker<'g> {
             missing += self.sad.find_burst(ipsec, spis, sas).count_ones() as usize;
         }
         spis.len().min(sas.len()) - missing
+    }
+
+    /// The SAs of packets, the longest key that fits each, for hosts that only want the table: as many
+    /// as `sas` has room for; returns how many were found. [`SaId::NONE`] where there is none:
+    /// [`Worker::lookup`] says why. Nothing is counted or told, no limit or replay window is asked.
+    ///
+    /// # Bound
+    /// Lines of the SPI table as [`sad`](crate::sad) bounds them, for each packet. Lines of large tables
+    /// are fetched ahead.
+    #[inline]
+    pub fn find_sas(&mut self, outers: &[OuterHeaders], sas: &mut [SaId]) -> usize {
+        self.enter();
+        let mut missing = 0;
+        for (outers, sas) in outers.chunks(STRIDE).zip(sas.chunks_mut(STRIDE)) {
+            let count = outers.len().min(sas.len());
+            let mut rest = self.sad.find_packets(count, |nth| outers.get(nth), sas);
+            while rest != 0 {
+                let nth = rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                let (Some(outer), Some(sa)) = (outers.get(nth), sas.get_mut(nth)) else { break };
+                if !outer.is_esp() {
+                    *sa = self.sad.find_packet(outer);
+                }
+                missing += usize::from(*sa == SaId::NONE);
+            }
+        }
+        outers.len().min(sas.len()) - missing
     }
 
     /// The SPI table for single lookups in a loop of the caller's.
@@ -428,23 +455,16 @@ impl<'g> Worker<'g> {
     /// [`Worker::find`] for up to [`STRIDE`] arrivals that are not looked up yet.
     #[inline]
     fn find_arrivals(&mut self, arrivals: &mut [Arrival], ingress: Ingress) {
-        let (mut spis, mut sas) = ([Spi(0); STRIDE], [SaId::NONE; STRIDE]);
-        for (arrival, spi) in arrivals.iter().zip(&mut spis) {
-            // Nobody has SPI 0: what is not ESP is looked up by itself, or not at all.
-            if let Arrival::Sa(_, outer) = arrival
-                && outer.is_esp()
-            {
-                *spi = outer.spi;
-            }
-        }
-        let spis = spis.get(..arrivals.len()).unwrap_or(&[]);
-        let missing = self.sad.find_burst(Ipsec::Esp, spis, &mut sas);
+        let mut sas = [SaId::NONE; STRIDE];
+        let outer = |nth: usize| match arrivals.get(nth) {
+            Some(Arrival::Sa(_, outer)) => Some(outer),
+            _ => None,
+        };
+        let missing = self.sad.find_packets(arrivals.len(), outer, &mut sas);
         if self.sad.has_many() {
             for entry in sas.iter().filter_map(|sa| self.sad.entry(*sa)) {
                 prefetch::read(entry);
             }
-            self.warm::<0>(arrivals, missing);
-            self.warm::<1>(arrivals, missing);
         }
         for (i, (arrival, sa)) in arrivals.iter_mut().zip(&sas).enumerate() {
             let Arrival::Sa(_, outer) = *arrival else { continue };
@@ -455,19 +475,6 @@ impl<'g> Worker<'g> {
             } else {
                 self.find(outer, ingress)
             };
-        }
-    }
-
-    /// Brings closer what the packets whose bit is set will read.
-    #[inline]
-    fn warm<const STAGE: u8>(&self, arrivals: &[Arrival], missing: u64) {
-        if missing == 0 {
-            return;
-        }
-        for (_, arrival) in arrivals.iter().enumerate().filter(|(i, _)| missing & 1 << i != 0) {
-            if let Arrival::Sa(_, outer) = arrival {
-                self.sad.warm::<STAGE>(outer);
-            }
         }
     }
 

@@ -11,12 +11,11 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
 
-use super::key::{Addresses, Kind, Parts};
+use super::key::{self, Kind, Parts};
 use super::lifetime::{self, Lifetime, Usage};
 use super::replay::{self, Cell64, Replayed, Window};
 use super::{SaId, id};
-use crate::headers::{Encap, Family, Ipsec};
-use crate::prefetch;
+use crate::headers::{Encap, Endpoints, Ipsec, OuterHeaders, Spi};
 
 /// How the SA treats the packet's own IP header (RFC 4301 section 3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -62,19 +61,68 @@ pub(crate) struct Cold {
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Cold {}
 
-/// The addresses of a longer key.
-#[repr(transparent)]
-pub(crate) struct AddressCells([AtomicU32; 8]);
+/// The key of an SA in one cache line, where a gateway has longer keys than SPIs.
+#[repr(C, align(64))]
+pub(crate) struct KeyCells {
+    words: [AtomicU32; 8],
+    spi: AtomicU32,
+    class: AtomicU32,
+}
 
 // SAFETY: integers in atomic cells; all zero is valid.
 #[allow(unsafe_code)]
-unsafe impl Zeroable for AddressCells {}
+unsafe impl Zeroable for KeyCells {}
+
+impl KeyCells {
+    /// True if this is the key.
+    #[inline(always)]
+    pub(super) fn is(&self, parts: &Parts) -> bool {
+        let same = |(cell, word): (&AtomicU32, u32)| cell.load(Ordering::Relaxed) ^ word;
+        let key = same((&self.spi, parts.spi)) | same((&self.class, parts.class()));
+        let differs = match parts.endpoints {
+            // All other words are zero.
+            Endpoints::V4 { src, dst } => {
+                let [_, _, _, to, _, _, _, from] = &self.words;
+                key | same((to, dst)) | same((from, src))
+            }
+            Endpoints::V6 { .. } => self
+                .words
+                .iter()
+                .zip(key::words(&parts.endpoints))
+                .fold(key, |key, pair| key | same(pair)),
+        };
+        differs == 0
+    }
+
+    /// True if this is the key with a packet's destination, and its source if the key has one, and no
+    /// shorter than `longest`.
+    #[inline(always)]
+    pub(super) fn is_longer_of(&self, outer: &OuterHeaders, longest: Kind) -> bool {
+        let kind = match self.class.load(Ordering::Relaxed) & 1 {
+            0 => Kind::Destination,
+            _ => Kind::DestinationSource,
+        };
+        kind as u32 >= longest as u32 && self.is(&Parts::long(kind, outer))
+    }
+
+    fn parts(&self) -> Parts {
+        let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let [spi, class] = [&self.spi, &self.class].map(|cell| cell.load(Ordering::Relaxed));
+        Parts::from_class(class, spi, words)
+    }
+
+    fn set(&self, parts: &Parts) {
+        for (cell, word) in self.words.iter().zip(key::words(&parts.endpoints)) {
+            cell.store(word, Ordering::Relaxed);
+        }
+        self.spi.store(parts.spi, Ordering::Relaxed);
+        self.class.store(parts.class(), Ordering::Relaxed);
+    }
+}
 
 const AH: u32 = 1;
 const TRANSPORT: u32 = 1 << 1;
 const ENCAP_SHIFT: u32 = 2;
-const KIND_SHIFT: u32 = 4;
-const V6: u32 = 1 << 6;
 const ESN: u32 = 1 << 7;
 const LIMITED: u32 = 1 << 8;
 /// The soft limit was told.
@@ -141,7 +189,7 @@ pub(crate) struct SaRef<'m> {
     pub(crate) hot: &'m Entry,
     pub(super) cold: &'m Cold,
     /// None where no key of the gateway is longer than an SPI.
-    pub(super) addresses: Option<&'m AddressCells>,
+    pub(super) key: Option<&'m KeyCells>,
     /// Room for the largest window of the gateway.
     pub(super) window: &'m [Cell64],
     /// Several workers may be at work on one SA.
@@ -234,16 +282,6 @@ impl<'m> SaRef<'m> {
         }
     }
 
-    /// Brings all that a lookup by a longer key reads of it closer.
-    #[inline]
-    pub(super) fn prefetch(&self) {
-        prefetch::read(self.hot);
-        prefetch::read(self.cold);
-        if let Some(addresses) = self.addresses {
-            prefetch::read(addresses);
-        }
-    }
-
     /// The full sequence number that the packet would have, if it may be opened.
     #[inline]
     pub(crate) fn precheck(&self, low: u32) -> Result<u64, Replayed> {
@@ -297,20 +335,11 @@ impl<'m> SaRef<'m> {
     /// The key this entry was added under.
     pub(super) fn parts(&self) -> Parts {
         let flags = self.hot.flags.load(Ordering::Relaxed);
-        let cells = self.addresses.map_or(&NO_CELLS, |cells| cells);
-        Parts {
-            kind: match (flags >> KIND_SHIFT) & 3 {
-                2 => Kind::Destination,
-                3 => Kind::DestinationSource,
-                _ => Kind::Root,
-            },
-            ipsec: if flags & AH == 0 { Ipsec::Esp } else { Ipsec::Ah },
-            spi: self.hot.spi(),
-            addresses: Addresses {
-                family: if flags & V6 == 0 { Family::V4 } else { Family::V6 },
-                words: cells.0.each_ref().map(|word| word.load(Ordering::Relaxed)),
-            },
+        if let Some(key) = self.key {
+            return key.parts();
         }
+        let ipsec = if flags & AH == 0 { Ipsec::Esp } else { Ipsec::Ah };
+        Parts::root(ipsec, Spi(self.hot.spi()))
     }
 
     /// Writer: fills a slot that no reader looks at and brings it to life.
@@ -329,8 +358,6 @@ impl<'m> SaRef<'m> {
                 Encap::Udp => 1 << ENCAP_SHIFT,
                 Encap::Tcp => 2 << ENCAP_SHIFT,
             }
-            | (parts.kind as u32) << KIND_SHIFT
-            | if parts.addresses.family == Family::V6 { V6 } else { 0 }
             | if replay.esn { ESN } else { 0 }
             | if lifetime.counts() { LIMITED } else { 0 }
             | replay.window << WINDOW_SHIFT;
@@ -340,10 +367,8 @@ impl<'m> SaRef<'m> {
         child.store(fields.child, Ordering::Relaxed);
         child_generation.store(fields.child_generation, Ordering::Relaxed);
         self.hot.flags.store(flags, Ordering::Relaxed);
-        if let Some(cells) = self.addresses {
-            for (cell, word) in cells.0.iter().zip(parts.addresses.words) {
-                cell.store(word, Ordering::Relaxed);
-            }
+        if let Some(key) = self.key {
+            key.set(parts);
         }
         match replay.start {
             ReplayStart::High(high) => self.replay().start(high),
@@ -371,5 +396,3 @@ impl<'m> SaRef<'m> {
         self.cold.next.store(next.map_or(0, |index| index.wrapping_add(1)), Ordering::Relaxed);
     }
 }
-
-static NO_CELLS: AddressCells = AddressCells([const { AtomicU32::new(0) }; 8]);

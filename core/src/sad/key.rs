@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use siphasher::sip::SipHasher24;
 
 use crate::error::SaError;
-use crate::headers::{Endpoints, Family, Ipsec, OuterHeaders, Spi};
+use crate::headers::{Endpoints, Ipsec, OuterHeaders, Spi};
 
 /// The part of the outer addresses that belongs to an SA's key (RFC 4301 section 4.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -68,95 +68,98 @@ pub(super) enum Kind {
     DestinationSource = 3,
 }
 
-/// Addresses of a key or a packet in the form that entries hold: destination, then source, most
-/// significant word first; IPv4 in the last word of each, zero elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Addresses {
-    pub(super) family: Family,
-    pub(super) words: [u32; 8],
-}
-
-fn wide(addr: u128) -> [u32; 4] {
-    [(addr >> 96) as u32, (addr >> 64) as u32, (addr >> 32) as u32, addr as u32]
-}
-
-fn joined(dst: [u32; 4], src: [u32; 4]) -> [u32; 8] {
-    [dst[0], dst[1], dst[2], dst[3], src[0], src[1], src[2], src[3]]
-}
-
-impl Addresses {
-    pub(super) fn of(endpoints: &Endpoints) -> Self {
-        match *endpoints {
-            Endpoints::V4 { src, dst } => {
-                Self { family: Family::V4, words: joined([0, 0, 0, dst], [0, 0, 0, src]) }
-            }
-            Endpoints::V6 { src, dst } => {
-                Self { family: Family::V6, words: joined(wide(dst), wide(src)) }
-            }
-        }
-    }
-
-    /// The addresses with the source cleared: the form of a destination key.
-    pub(super) fn destination_only(mut self) -> Self {
-        let [.., a, b, c, d] = &mut self.words;
-        (*a, *b, *c, *d) = (0, 0, 0, 0);
-        self
-    }
-
-    pub(super) fn endpoints(&self) -> Endpoints {
-        let [d0, d1, d2, d3, s0, s1, s2, s3] = self.words.map(u128::from);
-        match self.family {
-            Family::V4 => Endpoints::V4 { src: s3 as u32, dst: d3 as u32 },
-            Family::V6 => Endpoints::V6 {
-                src: s0 << 96 | s1 << 64 | s2 << 32 | s3,
-                dst: d0 << 96 | d1 << 64 | d2 << 32 | d3,
-            },
-        }
-    }
-}
-
 /// A key taken apart: what the table compares and hashes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Parts {
     pub(super) kind: Kind,
     pub(super) ipsec: Ipsec,
     pub(super) spi: u32,
-    pub(super) addresses: Addresses,
+    /// Zero where the key says nothing of an address.
+    pub(super) endpoints: Endpoints,
 }
 
-const NO_ADDRESSES: Addresses = Addresses { family: Family::V4, words: [0; 8] };
+const NO_ENDPOINTS: Endpoints = Endpoints::V4 { src: 0, dst: 0 };
 
 impl Parts {
     pub(super) fn of(key: &SaKey) -> Self {
-        let (kind, addresses) = match key.scope {
-            Scope::Spi => (Kind::Root, NO_ADDRESSES),
-            Scope::Destination(dst) => {
-                let any = match dst {
-                    IpAddr::V4(dst) => Endpoints::V4 { src: 0, dst: dst.to_bits() },
-                    IpAddr::V6(dst) => Endpoints::V6 { src: 0, dst: dst.to_bits() },
-                };
-                (Kind::Destination, Addresses::of(&any))
+        let (kind, endpoints) = match key.scope {
+            Scope::Spi => (Kind::Root, NO_ENDPOINTS),
+            Scope::Destination(IpAddr::V4(dst)) => {
+                (Kind::Destination, Endpoints::V4 { src: 0, dst: dst.to_bits() })
             }
-            Scope::DestinationSource(both) => (Kind::DestinationSource, Addresses::of(&both)),
+            Scope::Destination(IpAddr::V6(dst)) => {
+                (Kind::Destination, Endpoints::V6 { src: 0, dst: dst.to_bits() })
+            }
+            Scope::DestinationSource(both) => (Kind::DestinationSource, both),
         };
-        Self { kind, ipsec: key.ipsec, spi: key.spi.0, addresses }
+        Self { kind, ipsec: key.ipsec, spi: key.spi.0, endpoints }
     }
 
     /// The root key of a packet.
     #[inline]
     pub(super) fn root(ipsec: Ipsec, spi: Spi) -> Self {
-        Self { kind: Kind::Root, ipsec, spi: spi.0, addresses: NO_ADDRESSES }
+        Self { kind: Kind::Root, ipsec, spi: spi.0, endpoints: NO_ENDPOINTS }
     }
 
-    /// The longer key of `kind` that would fit a packet.
+    /// The longer key of `kind` that would fit a packet. No branch for the kind: within a burst it is not
+    /// to be foreseen.
+    #[inline(always)]
     pub(super) fn long(kind: Kind, outer: &OuterHeaders) -> Self {
-        let all = Addresses::of(&outer.endpoints);
-        let addresses = match kind {
-            Kind::Root => NO_ADDRESSES,
-            Kind::Destination => all.destination_only(),
-            Kind::DestinationSource => all,
+        let with_source = u32::from(kind == Kind::DestinationSource);
+        let endpoints = match outer.endpoints {
+            Endpoints::V4 { src, dst } => {
+                Endpoints::V4 { src: src & 0_u32.wrapping_sub(with_source), dst }
+            }
+            Endpoints::V6 { src, dst } => {
+                Endpoints::V6 { src: src & 0_u128.wrapping_sub(u128::from(with_source)), dst }
+            }
         };
-        Self { kind, ipsec: outer.ipsec, spi: outer.spi.0, addresses }
+        Self { kind, ipsec: outer.ipsec, spi: outer.spi.0, endpoints }
+    }
+
+    /// Kind, protocol and family in four bits.
+    #[inline(always)]
+    pub(super) fn class(&self) -> u32 {
+        self.kind as u32
+            | if self.ipsec == Ipsec::Ah { 4 } else { 0 }
+            | if matches!(self.endpoints, Endpoints::V6 { .. }) { 8 } else { 0 }
+    }
+
+    /// A key from its class and the rest.
+    pub(super) fn from_class(class: u32, spi: u32, words: [u32; 8]) -> Self {
+        let [d0, d1, d2, d3, s0, s1, s2, s3] = words.map(u128::from);
+        Self {
+            kind: match class & 3 {
+                2 => Kind::Destination,
+                3 => Kind::DestinationSource,
+                _ => Kind::Root,
+            },
+            ipsec: if class & 4 == 0 { Ipsec::Esp } else { Ipsec::Ah },
+            spi,
+            endpoints: if class & 8 == 0 {
+                Endpoints::V4 { src: s3 as u32, dst: d3 as u32 }
+            } else {
+                Endpoints::V6 {
+                    src: s0 << 96 | s1 << 64 | s2 << 32 | s3,
+                    dst: d0 << 96 | d1 << 64 | d2 << 32 | d3,
+                }
+            },
+        }
+    }
+}
+
+/// Addresses as words: destination, then source, most significant word first; IPv4 in the last word
+/// of each, zero elsewhere.
+#[inline(always)]
+pub(super) fn words(endpoints: &Endpoints) -> [u32; 8] {
+    let wide =
+        |addr: u128| [(addr >> 96) as u32, (addr >> 64) as u32, (addr >> 32) as u32, addr as u32];
+    match *endpoints {
+        Endpoints::V4 { src, dst } => [0, 0, 0, dst, 0, 0, 0, src],
+        Endpoints::V6 { src, dst } => {
+            let ([d0, d1, d2, d3], [s0, s1, s2, s3]) = (wide(dst), wide(src));
+            [d0, d1, d2, d3, s0, s1, s2, s3]
+        }
     }
 }
 
@@ -167,7 +170,8 @@ impl Parts {
 /// buckets. All is one 32 x 64 and one 64 x 64 bit product: cheap on a microcontroller too.
 ///
 /// Addresses of longer keys are summed with random multipliers first (multilinear hashing, strongly
-/// universal: Dietzfelbinger 1996, Thorup 2009).
+/// universal in the high half: Dietzfelbinger 1996, Thorup 2009). That half is the key's tag; mixed like
+/// an SPI, the sum chooses the buckets.
 ///
 /// So keys chosen without knowledge of the seed meet in a bucket as rarely as random ones, whatever
 /// their pattern: `tests.rs` fills tables with hostile patterns under many seeds.
@@ -178,7 +182,6 @@ pub(super) struct HashKeys {
     root: [u64; 2],
     mix: u64,
     long: Multilinear,
-    tag: Multilinear,
 }
 
 #[derive(Clone, Copy)]
@@ -208,15 +211,14 @@ impl Hash {
 
 impl HashKeys {
     /// Stands in while sizes are measured.
-    pub(super) const ZERO: Self =
-        Self { root: [0; 2], mix: 0, long: Multilinear::ZERO, tag: Multilinear::ZERO };
+    pub(super) const ZERO: Self = Self { root: [0; 2], mix: 0, long: Multilinear::ZERO };
 
     /// Keys from 128 bits that peers do not know.
     pub(super) fn new(seed: [u64; 2]) -> Self {
         let mut random = Random::new(seed, Purpose::Hash);
         let mut odd = || random.next().unwrap_or(1) | 1;
         let (root, mix) = ([odd(), odd()], odd());
-        Self { root, mix, long: Multilinear::new(&mut random), tag: Multilinear::new(&mut random) }
+        Self { root, mix, long: Multilinear::new(&mut random) }
     }
 
     /// The hash of a root key.
@@ -230,13 +232,20 @@ impl HashKeys {
     pub(super) fn hash(&self, parts: &Parts) -> Hash {
         match parts.kind {
             Kind::Root => self.root(parts.ipsec, parts.spi),
-            _ => self.mix(self.long.sum(parts)),
+            _ => self.long(parts).0,
         }
     }
 
-    /// 32 bits that tell keys of one bucket apart.
+    /// The hash of a longer key, and 32 bits that tell keys of one bucket apart.
+    #[inline(always)]
+    pub(super) fn long(&self, parts: &Parts) -> (Hash, u32) {
+        let sum = self.long.sum(parts);
+        (self.mix(sum), (sum >> 32) as u32)
+    }
+
+    /// 32 bits of any key.
     pub(super) fn tag(&self, parts: &Parts) -> u32 {
-        (self.tag.sum(parts) >> 32) as u32
+        self.long(parts).1
     }
 
     #[inline(always)]
@@ -257,22 +266,21 @@ impl Multilinear {
         }
     }
 
+    #[inline(always)]
     fn sum(&self, parts: &Parts) -> u64 {
-        let class = parts.kind as usize
-            | if parts.ipsec == Ipsec::Ah { 4 } else { 0 }
-            | if parts.addresses.family == Family::V6 { 8 } else { 0 };
-        let sum = self.add[class & 15].wrapping_add(self.spi.wrapping_mul(u64::from(parts.spi)));
-        if parts.kind == Kind::Root {
-            return sum;
-        }
-        let add = |sum: u64, (key, word): (&u64, &u32)| {
-            sum.wrapping_add(key.wrapping_mul(u64::from(*word)))
+        let Self { spi, add, words: keys } = self;
+        let add = add.get(parts.class() as usize).copied().unwrap_or(0);
+        let sum = add.wrapping_add(spi.wrapping_mul(u64::from(parts.spi)));
+        let add = |sum: u64, (key, word): (&u64, u32)| {
+            sum.wrapping_add(key.wrapping_mul(u64::from(word)))
         };
-        let (keys, words) = (&self.words, &parts.addresses.words);
-        // Of IPv4 addresses all words but the last of each are zero.
-        match parts.addresses.family {
-            Family::V4 => [(&keys[3], &words[3]), (&keys[7], &words[7])].into_iter().fold(sum, add),
-            Family::V6 => keys.iter().zip(words).fold(sum, add),
+        match parts.endpoints {
+            // All other words are zero.
+            Endpoints::V4 { src, dst } => {
+                let [_, _, _, to, _, _, _, from] = keys;
+                [(to, dst), (from, src)].into_iter().fold(sum, add)
+            }
+            Endpoints::V6 { .. } => keys.iter().zip(self::words(&parts.endpoints)).fold(sum, add),
         }
     }
 }

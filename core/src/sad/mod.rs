@@ -80,6 +80,8 @@ pub(crate) struct Sad<'m> {
     /// The table hardly stays in the second-level cache: fetch lines ahead.
     large: bool,
     many: bool,
+    /// Keys may be longer than an SPI.
+    longer: bool,
 }
 
 /// Kinds of longer keys, the longest first, and what a root says of them.
@@ -120,6 +122,23 @@ impl<const SOME: bool> Iterator for Places<SOME> {
     }
 }
 
+/// Of a burst of SPIs: bits for those that have longer keys, and for those that nobody has.
+#[derive(Clone, Copy)]
+struct Roots {
+    longer: u32,
+    missing: u32,
+}
+
+/// A packet whose SPI has longer keys.
+struct Longer<'o> {
+    outer: &'o OuterHeaders,
+    kind: Kind,
+    nth: usize,
+    hash: Hash,
+    /// What its word has in common with others of its tag; then the word found, or an empty one.
+    word: Record,
+}
+
 /// What one look at the table found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Found {
@@ -141,6 +160,7 @@ impl<'m> Sad<'m> {
         keys: HashKeys::ZERO,
         large: false,
         many: false,
+        longer: false,
     };
 
     fn new(
@@ -153,7 +173,8 @@ impl<'m> Sad<'m> {
         let octets =
             table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<table::Word>();
         let many = segments.slots() as usize * size_of::<entry::Entry>() > LARGE;
-        Self { direct, table, segments, recent, keys, large: octets > LARGE, many }
+        let (large, longer) = (octets > LARGE, segments.has_longer_keys());
+        Self { direct, table, segments, recent, keys, large, many, longer }
     }
 
     /// The SA that a packet's SPI and addresses name, or what is known of its SPI.
@@ -365,25 +386,182 @@ impl<'m> Sad<'m> {
         missing
     }
 
-    /// Brings closer what [`Sad::lookup_rest`] will read for a packet whose SPI has longer keys: in
-    /// stage 0 their buckets, in stage 1 the SAs of the words that fit.
-    pub(crate) fn warm<const STAGE: u8>(&self, outer: &OuterHeaders) {
-        let Some((_, root)) = self.find_root(outer.ipsec, outer.spi.0, &mut ()) else { return };
-        for (kind, flag) in LONG_KINDS {
-            if !root.has(flag) {
-                continue;
+    /// The SAs of up to 32 packets, ESP only: [`SaId::NONE`] and a bit in the result for those that have
+    /// to be asked for with [`Sad::lookup`], such as AH. `outer` gives the headers of the nth packet.
+    ///
+    /// # Bound
+    /// As for one packet, for each. Lines of large tables are fetched ahead.
+    #[inline]
+    pub(crate) fn find_packets<'o>(
+        &self,
+        count: usize,
+        outer: impl Fn(usize) -> Option<&'o OuterHeaders>,
+        sas: &mut [SaId],
+    ) -> u32 {
+        let mut spis = [Spi(0); AHEAD];
+        for (i, spi) in spis.iter_mut().enumerate().take(count) {
+            // Nobody has SPI 0.
+            if let Some(outer) = outer(i).filter(|outer| outer.is_esp()) {
+                *spi = outer.spi;
             }
-            let parts = Parts::long(kind, outer);
-            let hash = self.keys.hash(&parts);
-            if STAGE == 0 {
+        }
+        let spis = spis.get(..count).unwrap_or(&[]);
+        if !self.longer {
+            return self.find_burst(Ipsec::Esp, spis, sas) as u32;
+        }
+        let roots = match self.direct.len() {
+            0 => self.find_roots::<false>(Ipsec::Esp, spis, sas),
+            _ => self.find_roots::<true>(Ipsec::Esp, spis, sas),
+        };
+        let rest = self.find_heads(roots.longer, &outer, sas);
+        if rest == 0 { roots.missing } else { roots.missing | self.find_longer(rest, outer, sas) }
+    }
+
+    /// [`Sad::find_burst`] of up to 32 SPIs of which some may have longer keys: the answers for those
+    /// are their roots.
+    #[inline(never)]
+    fn find_roots<const DIRECT: bool>(
+        &self,
+        ipsec: Ipsec,
+        spis: &[Spi],
+        sas: &mut [SaId],
+    ) -> Roots {
+        let mut waiting = u32::MAX;
+        if DIRECT {
+            for spi in spis.iter().filter(|_| self.large) {
+                self.direct.prefetch(spi.0);
+            }
+            waiting = self.find_all_direct(ipsec, spis, sas);
+        }
+        let mut roots = Roots { longer: 0, missing: 0 };
+        let mut look = |i: usize, spi: &Spi, hash: &Hash, sa: &mut SaId| {
+            if waiting & 1 << (i % AHEAD) == 0 {
+                return;
+            }
+            let root = match self.table.root_in_first(hash, Record::root(ipsec, spi.0)) {
+                Some(root) if self.confirmed(root.sa(spi.0)).is_some() => root,
+                _ => self.find_hidden_root(ipsec, spi.0),
+            };
+            *sa = SaId::from_raw(root.0);
+            let flags = root.flags();
+            // No branches: which kind of key a packet has is not to be foreseen.
+            roots.longer |= u32::from(flags & !Record::HAS_SA != 0) << (i % AHEAD);
+            roots.missing |= u32::from(flags == 0) << (i % AHEAD);
+        };
+        if !self.large {
+            for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
+                look(i, spi, &self.keys.root(ipsec, spi.0), sa);
+            }
+            return roots;
+        }
+        let mut hashes = [Hash::default(); AHEAD];
+        for (hash, spi) in hashes.iter_mut().zip(spis) {
+            *hash = self.keys.root(ipsec, spi.0);
+            self.table.prefetch(hash);
+        }
+        for (i, ((spi, hash), sa)) in spis.iter().zip(&hashes).zip(sas).enumerate() {
+            look(i, spi, hash, sa);
+        }
+        roots
+    }
+
+    /// The SAs of packets whose SPI has longer keys, if the root leads to them: of those whose bit is set,
+    /// and whose root stands in for the answer. Leaves the bits of the others.
+    #[inline(always)]
+    fn find_heads<'o>(
+        &self,
+        longer: u32,
+        outer: impl Fn(usize) -> Option<&'o OuterHeaders>,
+        sas: &mut [SaId],
+    ) -> u32 {
+        let places = Places::<true>::new(longer, AHEAD);
+        if self.large {
+            for root in places.filter_map(|nth| sas.get(nth)) {
+                if let Some(key) = self.segments.key(root.index()) {
+                    crate::prefetch::read(key);
+                }
+            }
+        }
+        let mut rest = longer;
+        for nth in places {
+            let (Some(outer), Some(sa)) = (outer(nth), sas.get_mut(nth)) else { break };
+            let root = Record(sa.to_raw());
+            if self.leads_to(root, outer) {
+                *sa = root.sa(outer.spi.0);
+                rest &= !(1 << (nth % AHEAD));
+            }
+        }
+        rest
+    }
+
+    /// True if the SA whose index a root has is the one with the longest key that fits a packet: nearly
+    /// always, where few SAs share an SPI.
+    #[inline(always)]
+    fn leads_to(&self, root: Record, outer: &OuterHeaders) -> bool {
+        let longest = longest(root);
+        self.segments.key(root.index()).is_some_and(|key| key.is_longer_of(outer, longest))
+    }
+
+    #[cold]
+    fn find_hidden_root(&self, ipsec: Ipsec, spi: u32) -> Record {
+        self.find_root(ipsec, spi, &mut ()).map_or(Record::EMPTY, |(_, root)| root.without_filter())
+    }
+
+    /// [`Sad::find_heads`] for the others, by their longest keys; a bit in the result for those that have
+    /// no SA.
+    #[cold]
+    fn find_longer<'o>(
+        &self,
+        longer: u32,
+        outer: impl Fn(usize) -> Option<&'o OuterHeaders>,
+        sas: &mut [SaId],
+    ) -> u32 {
+        let mut all: heapless::Vec<Longer<'o>, AHEAD> = heapless::Vec::new();
+        for nth in Places::<true>::new(longer, AHEAD) {
+            let (Some(outer), Some(root)) = (outer(nth), sas.get(nth)) else { break };
+            let kind = longest(Record(root.to_raw()));
+            let (hash, tag) = self.keys.long(&Parts::long(kind, outer));
+            if self.large {
                 self.table.prefetch(&hash);
-            } else if let Some((_, found)) =
-                self.table.find::<true>(&hash, long_record(&self.keys, &parts), |_| true, &mut ())
-                && let Some(sa) = self.segments.sa(found.index())
-            {
-                sa.prefetch();
+            }
+            let word = Record::long(Ipsec::Esp, tag);
+            if all.push(Longer { outer, kind, nth, hash, word }).is_err() {
                 break;
             }
+        }
+        for one in &mut all {
+            one.word = self.table.long_in_first(&one.hash, one.word);
+            if self.large
+                && let Some(key) = self.segments.key(one.word.index())
+            {
+                crate::prefetch::read(key);
+            }
+        }
+        let mut missing = 0;
+        for Longer { outer, kind, nth, word, .. } in &all {
+            let Some(sa) = sas.get_mut(*nth) else { break };
+            let key = self.segments.key(word.index());
+            *sa = match key.filter(|key| key.is(&Parts::long(*kind, outer))) {
+                Some(_) if !word.is_empty() => word.sa(outer.spi.0),
+                // In its second bucket, or there is only a shorter key.
+                _ => self.find_rest(outer),
+            };
+            missing |= u32::from(*sa == SaId::NONE) << (nth % AHEAD);
+        }
+        missing
+    }
+
+    /// The SA of one packet; [`SaId::NONE`] if there is none.
+    pub(crate) fn find_packet(&self, outer: &OuterHeaders) -> SaId {
+        let plain = self.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ());
+        plain.unwrap_or_else(|| self.find_rest(outer))
+    }
+
+    #[cold]
+    fn find_rest(&self, outer: &OuterHeaders) -> SaId {
+        match self.find(outer, &mut ()) {
+            Found::Sa(sa) => sa,
+            Found::Nothing { .. } | Found::Larval => SaId::NONE,
         }
     }
 
@@ -399,6 +577,9 @@ impl<'m> Sad<'m> {
             return Found::Sa(slot.sa());
         }
         let root = self.find_root(ipsec, spi, probe).map_or(Record::EMPTY, |(_, root)| root);
+        if root.flags() & !Record::HAS_SA != 0 && self.leads_to(root, outer) {
+            return Found::Sa(root.sa(spi));
+        }
         for (kind, flag) in LONG_KINDS {
             if !root.has(flag) {
                 continue;
@@ -417,11 +598,10 @@ impl<'m> Sad<'m> {
     }
 
     fn find_long(&self, parts: &Parts, probe: &mut impl Probe) -> Option<(Place, Record)> {
-        let pattern = long_record(&self.keys, parts);
-        let accept = |record: Record| {
-            self.segments.sa(record.index()).is_some_and(|sa| sa.parts() == *parts)
-        };
-        self.table.find::<true>(&self.keys.hash(parts), pattern, accept, probe)
+        let (hash, tag) = self.keys.long(parts);
+        let accept =
+            |record: Record| self.segments.key(record.index()).is_some_and(|key| key.is(parts));
+        self.table.find::<true>(&hash, Record::long(parts.ipsec, tag), accept, probe)
     }
 
     /// What is known of an SPI that no SA answers to. Reads at most three cache lines.
@@ -461,11 +641,10 @@ impl<'m> Sad<'m> {
     pub(crate) fn key_of(&self, id: SaId) -> Option<SaKey> {
         self.entry(id)?.get(id)?;
         let parts = self.segments.sa(id.index())?.parts();
-        let endpoints = parts.addresses.endpoints();
         let scope = match parts.kind {
             Kind::Root => Scope::Spi,
-            Kind::Destination => Scope::Destination(endpoints.dst()),
-            Kind::DestinationSource => Scope::DestinationSource(endpoints),
+            Kind::Destination => Scope::Destination(parts.endpoints.dst()),
+            Kind::DestinationSource => Scope::DestinationSource(parts.endpoints),
         };
         Some(SaKey { ipsec: parts.ipsec, spi: Spi(parts.spi), scope })
     }
@@ -518,9 +697,13 @@ impl<'m> Newest<'m> {
 /// Stands in while sizes are measured; nothing reads what is measured.
 static MEASURING: Sad<'static> = Sad::MEASURING;
 
-/// The word that a longer key fits.
-fn long_record(keys: &HashKeys, parts: &Parts) -> Record {
-    Record::long(parts.ipsec, keys.tag(parts))
+/// The longest kind of key that a root speaks of.
+#[inline(always)]
+fn longest(root: Record) -> Kind {
+    match root.has(Record::HAS_DESTINATION_SOURCE) {
+        true => Kind::DestinationSource,
+        false => Kind::Destination,
+    }
 }
 
 /// The root flag that says that a key of this kind exists.

@@ -9,7 +9,7 @@
 //!          segment 0                   segment 1
 //! ```
 
-use super::entry::{AddressCells, Cold, Entry, SaRef};
+use super::entry::{Cold, Entry, KeyCells, SaRef};
 use super::replay::{self, Cell64};
 use crate::counters::{Accepted, SaCells};
 use crate::error::SetupError;
@@ -43,7 +43,7 @@ pub(crate) struct Segment<'m> {
     pub(super) others: Extent,
     entries: &'m [Entry],
     cold: &'m [Cold],
-    addresses: &'m [AddressCells],
+    keys: &'m [KeyCells],
     windows: &'m [Cell64],
     stride: usize,
     shared: bool,
@@ -58,7 +58,7 @@ impl<'m> Segment<'m> {
         others: Extent { first: 0, count: 0 },
         entries: &[],
         cold: &[],
-        addresses: &[],
+        keys: &[],
         windows: &[],
         stride: 0,
         shared: false,
@@ -83,7 +83,7 @@ impl<'m> Segment<'m> {
             others,
             entries: carver.take(slots)?,
             cold: carver.take(slots)?,
-            addresses: carver.take(if shape.long_keys { slots } else { 0 })?,
+            keys: carver.take(if shape.long_keys { slots } else { 0 })?,
             windows: carver.take(times(stride)?)?,
             stride,
             shared: shape.workers > 1,
@@ -97,7 +97,7 @@ impl<'m> Segment<'m> {
         Some(SaRef {
             hot: self.entries.get(offset)?,
             cold: self.cold.get(offset)?,
-            addresses: self.addresses.get(offset),
+            key: self.keys.get(offset),
             window: self.windows.get(window..window + self.stride).unwrap_or(&[]),
             shared: self.shared,
         })
@@ -216,6 +216,26 @@ impl<'m> Segments<'m> {
     fn entry_behind(&self, index: u32) -> Option<&'m Entry> {
         let (segment, offset) = self.behind(index)?;
         segment.entries.get(offset)
+    }
+
+    /// True if keys may be longer than an SPI.
+    pub(super) fn has_longer_keys(&self) -> bool {
+        !self.first.keys.is_empty()
+    }
+
+    /// The key of an SA, where keys may be longer than an SPI.
+    #[inline(always)]
+    pub(super) fn key(&self, index: u32) -> Option<&'m KeyCells> {
+        match self.first.keys.get(index as usize) {
+            Some(key) => Some(key),
+            None => self.key_behind(index),
+        }
+    }
+
+    #[cold]
+    fn key_behind(&self, index: u32) -> Option<&'m KeyCells> {
+        let (segment, offset) = self.behind(index)?;
+        segment.keys.get(offset)
     }
 
     #[inline]

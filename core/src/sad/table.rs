@@ -154,6 +154,7 @@ impl Record {
     }
 
     /// What words of longer keys with this tag have in common.
+    #[inline(always)]
     pub(super) fn long(ipsec: Ipsec, tag: u32) -> Self {
         Self::root(ipsec, tag)
     }
@@ -179,6 +180,11 @@ impl Record {
     }
 
     #[inline(always)]
+    pub(super) fn without_filter(self) -> Self {
+        Self(self.0 & !Self::FILTER)
+    }
+
+    #[inline(always)]
     pub(super) fn has(self, flag: u64) -> bool {
         self.0 & flag != 0
     }
@@ -195,6 +201,7 @@ impl Record {
         (self.0 ^ found.0) >> 28 == 0 && !found.is_empty()
     }
 
+    #[inline(always)]
     pub(super) fn is_empty(self) -> bool {
         // The generation of an SA is not 0.
         self.0 & (Self::FLAGS | id::GENERATION) == 0
@@ -368,6 +375,36 @@ impl<'m> Table<'m> {
             return bucket.plain(hint, pattern).map_or(First::Elsewhere, First::Sa);
         }
         if bucket.spilled(hash) { First::Elsewhere } else { First::Nothing }
+    }
+
+    /// The root of an SPI if the first look at its first bucket finds it, empty if there is none. `None`
+    /// leaves open what: [`Table::find`] knows.
+    ///
+    /// # Bound
+    /// One bucket.
+    #[inline(always)]
+    pub(super) fn root_in_first(&self, hash: &Hash, pattern: Record) -> Option<Record> {
+        let bucket = self.buckets.get(self.first(hash))?;
+        let hint = group::matches(bucket, pattern.high());
+        if hint == 0 {
+            return if bucket.spilled(hash) { None } else { Some(Record::EMPTY) };
+        }
+        let found = Record(bucket.0.get(hint.trailing_zeros() as usize)?.load()).without_filter();
+        pattern.fits_root(found).then_some(found)
+    }
+
+    /// The first word of a longer key in its first bucket that fits the pattern; an empty one if there is
+    /// none.
+    ///
+    /// # Bound
+    /// One bucket.
+    #[inline(always)]
+    pub(super) fn long_in_first(&self, hash: &Hash, pattern: Record) -> Record {
+        let found = self.buckets.get(self.first(hash)).and_then(|bucket| {
+            let hint = group::matches(bucket, pattern.high());
+            Some(Record(bucket.0.get(hint.trailing_zeros() as usize)?.load()))
+        });
+        found.filter(|found| pattern.fits_long(*found)).unwrap_or(Record::EMPTY)
     }
 
     /// What the second bucket says. `None` leaves open what: [`Table::find`] knows.

@@ -107,6 +107,17 @@ fn ask(
         let plain = sad.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ());
         assert_eq!((burst[0], missing), (plain.unwrap_or(SaId::NONE), u64::from(plain.is_none())));
     }
+    for (large, longer) in [(false, false), (false, true), (true, false), (true, true)] {
+        let sad = Sad { large, longer: longer || sad.longer, ..*sad };
+        let mut burst = [SaId::from_raw(7)];
+        let missing = sad.find_packets(1, |_| Some(outer), &mut burst);
+        let expected = answer.ok().filter(|_| outer.is_esp());
+        assert_eq!(
+            (burst[0], missing),
+            (expected.unwrap_or(SaId::NONE), u32::from(expected.is_none()))
+        );
+        assert_eq!(sad.find_packet(outer), answer.unwrap_or(SaId::NONE));
+    }
     answer
 }
 
@@ -489,11 +500,13 @@ fn agree(ops: &[Op], mut capacity: Capacity, seed: u64) {
         }
     }
     // Every SA is there, and nothing else.
+    let mut packets: Vec<OuterHeaders> = (0..6).map(|i| outer(Ipsec::Esp, i, v4(2, i))).collect();
     for (key, id) in &twin.sas {
         assert!(writer.sad().entry(*id).unwrap().get(*id).is_some(), "{key:?}");
         let (dst, src) = (key.3.unwrap_or(address(false, 77)), key.4);
         let src = src.unwrap_or(address(dst.is_ipv6(), 78));
         let packet = outer(ipsec_of(key), key.1, Endpoints::new(src, dst).unwrap());
+        packets.push(packet);
         assert_eq!(ask(writer.sad(), &packet, &mut 0).ok(), twin.lookup(&packet));
         let alone =
             twin.sas.keys().all(|other| (other.0, other.1) != (key.0, key.1) || other == key);
@@ -503,6 +516,24 @@ fn agree(ops: &[Op], mut capacity: Capacity, seed: u64) {
         }
         let key_of = writer.sad().key_of(*id).unwrap();
         assert_eq!((twin_key(&key_of), writer.by_key(&key_of)), (*key, Some(*id)));
+    }
+    in_bursts(writer.sad(), &packets, &twin);
+}
+
+/// Packets of all kinds in one burst, of every length.
+fn in_bursts(sad: &'static Sad<'static>, packets: &[OuterHeaders], twin: &Twin) {
+    for (length, large) in (1..=32).flat_map(|length| [(length, false), (length, true)]) {
+        let sad = Sad { large, ..*sad };
+        let from = length % packets.len();
+        let burst = &packets[from..packets.len().min(from + length)];
+        let mut sas = vec![SaId::from_raw(7); burst.len() + 1];
+        let missing = sad.find_packets(burst.len(), |nth| burst.get(nth), &mut sas);
+        for (nth, (packet, sa)) in burst.iter().zip(&sas).enumerate() {
+            let expected = twin.lookup(packet).filter(|_| packet.is_esp());
+            assert_eq!(*sa, expected.unwrap_or(SaId::NONE), "{nth} of {length}: {packet:?}");
+            assert_eq!(missing >> nth & 1 == 1, expected.is_none());
+        }
+        assert_eq!(sas[burst.len()], SaId::from_raw(7), "what lies behind is the caller's");
     }
 }
 

@@ -9,7 +9,7 @@ use super::key::{HashKeys, Kind, Parts, SaKey};
 use super::recent::{Mark, Recent};
 use super::segment::{Extent, Segment, Segments, Shape};
 use super::table::{Place, Record, Spills, Table, TableWriter, Word};
-use super::{MEASURING, SaId, Sad, flag, long_record, replay};
+use super::{MEASURING, SaId, Sad, flag, replay};
 use crate::error::{SaError, SetupError};
 use crate::headers::{Ipsec, Spi};
 use crate::publish::Epochs;
@@ -593,8 +593,9 @@ impl<'m> SadWriter<'m> {
         let is_long = parts.kind != Kind::Root;
         // The longer key first: readers look for it only once the root says so.
         if is_long {
-            let record = long_record(&sad.keys, parts).with_sa(id);
-            if !self.table.insert(&sad.keys.hash(parts), record, hash_of) {
+            let (hash, tag) = sad.keys.long(parts);
+            let record = Record::long(parts.ipsec, tag).with_sa(id);
+            if !self.table.insert(&hash, record, hash_of) {
                 return false;
             }
         }
