@@ -204,6 +204,11 @@ impl Hash {
     }
 
     #[inline(always)]
+    pub(super) fn whole(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
     pub(super) fn second(self) -> u32 {
         self.0 as u32
     }

@@ -31,6 +31,7 @@
 //!   by SPI alone, if there is one, is the head.
 //! - I3: an entry whose SA was deleted is filled again only after its epoch has passed.
 
+mod burst;
 mod direct;
 mod entry;
 mod group;
@@ -63,6 +64,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use crate::headers::{Ipsec, OuterHeaders, Spi};
 use crate::verdict::SpiClass;
 use direct::Direct;
+use group::{Backend, Base, Group};
 use key::{Hash, HashKeys, Kind, Parts};
 use recent::{Mark, Recent};
 use table::{First, Place, Record, Table};
@@ -82,6 +84,7 @@ pub(crate) struct Sad<'m> {
     many: bool,
     /// Keys may be longer than an SPI.
     longer: bool,
+    backend: Backend,
 }
 
 /// Kinds of longer keys, the longest first, and what a root says of them.
@@ -92,52 +95,6 @@ const LONG_KINDS: [(Kind, u64); 2] = [
 
 /// Octets of tables above which lines are fetched ahead.
 const LARGE: usize = 1 << 20;
-
-/// Packets whose lines are fetched at once.
-const AHEAD: usize = 32;
-
-/// Places in a burst of up to 32: the first `count`, or of those the ones whose bit is set.
-#[derive(Clone, Copy)]
-struct Places<const SOME: bool> {
-    bits: u32,
-    next: usize,
-    count: usize,
-}
-
-impl<const SOME: bool> Places<SOME> {
-    fn new(bits: u32, count: usize) -> Self {
-        Self { bits, next: 0, count }
-    }
-}
-
-impl<const SOME: bool> Iterator for Places<SOME> {
-    type Item = usize;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<usize> {
-        let next = if SOME { self.bits.trailing_zeros() as usize } else { self.next };
-        self.bits &= self.bits.wrapping_sub(1);
-        self.next += 1;
-        (next < self.count).then_some(next)
-    }
-}
-
-/// Of a burst of SPIs: bits for those that have longer keys, and for those that nobody has.
-#[derive(Clone, Copy)]
-struct Roots {
-    longer: u32,
-    missing: u32,
-}
-
-/// A packet whose SPI has longer keys.
-struct Longer<'o> {
-    outer: &'o OuterHeaders,
-    kind: Kind,
-    nth: usize,
-    hash: Hash,
-    /// What its word has in common with others of its tag; then the word found, or an empty one.
-    word: Record,
-}
 
 /// What one look at the table found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,6 +118,7 @@ impl<'m> Sad<'m> {
         large: false,
         many: false,
         longer: false,
+        backend: Backend::BASE,
     };
 
     fn new(
@@ -174,13 +132,23 @@ impl<'m> Sad<'m> {
             table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<table::Word>();
         let many = segments.slots() as usize * size_of::<entry::Entry>() > LARGE;
         let (large, longer) = (octets > LARGE, segments.has_longer_keys());
-        Self { direct, table, segments, recent, keys, large, many, longer }
+        Self {
+            direct,
+            table,
+            segments,
+            recent,
+            keys,
+            large,
+            many,
+            longer,
+            backend: Backend::detect(),
+        }
     }
 
     /// The SA that a packet's SPI and addresses name, or what is known of its SPI.
     #[inline]
     pub(crate) fn lookup(&self, outer: &OuterHeaders, now_ms: u64) -> Result<SaId, SpiClass> {
-        match self.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ()) {
+        match self.find_plain::<Base, true>(outer.ipsec, outer.spi.0, &mut ()) {
             Some(sa) => Ok(sa),
             None => self.lookup_rest(outer, now_ms),
         }
@@ -198,7 +166,7 @@ impl<'m> Sad<'m> {
 
     /// The SA found by an SPI alone that no longer key shares. `None`: ask [`Sad::lookup`].
     #[inline(always)]
-    fn find_plain<const DIRECT: bool>(
+    fn find_plain<G: Group, const DIRECT: bool>(
         &self,
         ipsec: Ipsec,
         spi: u32,
@@ -208,10 +176,13 @@ impl<'m> Sad<'m> {
             return Some(sa);
         }
         let hash = self.keys.root(ipsec, spi);
-        match self.table.find_first(&hash, Record::plain(ipsec, spi), probe) {
+        match self.table.find_first::<G>(hash, Record::plain(ipsec, spi), probe) {
             First::Sa(sa) => self.confirmed(sa),
             First::Nothing => None,
-            First::Elsewhere => self.find_second(&hash, ipsec, spi, probe),
+            First::Elsewhere => {
+                G::leave();
+                self.find_second(hash, ipsec, spi, probe)
+            }
         }
     }
 
@@ -220,7 +191,7 @@ impl<'m> Sad<'m> {
     #[inline(never)]
     fn find_second(
         &self,
-        hash: &Hash,
+        hash: Hash,
         ipsec: Ipsec,
         spi: u32,
         probe: &mut impl Probe,
@@ -243,7 +214,7 @@ impl<'m> Sad<'m> {
     fn find_root(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<(Place, Record)> {
         let accept = |record: Record| self.confirmed(record.sa(spi)).is_some();
         let root = Record::root(ipsec, spi);
-        self.table.find::<false>(&self.keys.root(ipsec, spi), root, accept, probe)
+        self.table.find::<false>(self.keys.root(ipsec, spi), root, accept, probe)
     }
 
     /// Without 64-bit atomics a word may pair an SPI with another's SA: ask the SA.
@@ -262,7 +233,7 @@ impl<'m> Sad<'m> {
     /// The SA found by an SPI alone that no longer key shares.
     #[inline(always)]
     pub(crate) fn find_spi(&self, ipsec: Ipsec, spi: u32) -> Option<SaId> {
-        self.find_plain::<true>(ipsec, spi, &mut ())
+        self.find_plain::<Base, true>(ipsec, spi, &mut ())
     }
 
     /// True if the entries of all SAs hardly stay in the second-level cache.
@@ -271,227 +242,10 @@ impl<'m> Sad<'m> {
         self.many
     }
 
-    /// The SAs of up to 64 SPIs alone; [`SaId::NONE`] and a bit in the result for those that have to
-    /// be asked for with [`Sad::lookup`]: misses, and SPIs with longer keys.
-    ///
-    /// # Bound
-    /// As for one packet, for each. Lines of large tables are fetched ahead, 32 packets at once.
-    // Calls, not inlined: their borrow of `self` lets the compiler keep in registers where the tables
-    // lie.
-    #[inline]
-    pub(crate) fn find_burst(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u64 {
-        let mut missing = 0;
-        for (nth, (spis, sas)) in spis.chunks(AHEAD).zip(sas.chunks_mut(AHEAD)).enumerate() {
-            let not_found = match (self.direct.len() == 0, self.large) {
-                (true, false) => self.find_near::<false>(ipsec, spis, sas),
-                (false, false) => self.find_near::<true>(ipsec, spis, sas),
-                (true, true) => self.find_ahead::<false>(ipsec, spis, sas),
-                (false, true) => self.find_ahead::<true>(ipsec, spis, sas),
-            };
-            missing |= u64::from(not_found) << (nth * AHEAD % 64);
-        }
-        missing
-    }
-
-    /// [`Sad::find_burst`] of up to 32 packets in tables that the cache holds.
-    #[inline(never)]
-    fn find_near<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
-        let mut missing = 0;
-        let mut find = |i: usize, spi: &Spi, sa: &mut SaId| match self.find_plain::<false>(
-            ipsec,
-            spi.0,
-            &mut (),
-        ) {
-            Some(found) => *sa = found,
-            None => {
-                missing |= 1 << (i % AHEAD);
-                *sa = SaId::NONE;
-            }
-        };
-        if DIRECT {
-            let waiting = self.find_all_direct(ipsec, spis, sas);
-            for i in Places::<true>::new(waiting, spis.len().min(sas.len())) {
-                let (Some(spi), Some(sa)) = (spis.get(i), sas.get_mut(i)) else { break };
-                find(i, spi, sa);
-            }
-        } else {
-            spis.iter().zip(sas).enumerate().for_each(|(i, (spi, sa))| find(i, spi, sa));
-        }
-        missing
-    }
-
-    /// Looks up to 32 SPIs up in the direct slots; a bit for each that is not there.
-    #[inline(always)]
-    fn find_all_direct(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
-        let mut waiting = 0;
-        if self.table.is_empty() || !cfg!(target_has_atomic = "64") {
-            // Nearly all are found: branches that are foreseen.
-            for (i, (spi, sa)) in spis.iter().zip(&mut *sas).enumerate() {
-                match self.find_direct(ipsec, spi.0, &mut ()) {
-                    Some(found) => *sa = found,
-                    None => waiting |= 1 << (i % AHEAD),
-                }
-            }
-        } else {
-            for (i, (spi, sa)) in spis.iter().zip(&mut *sas).enumerate() {
-                *sa = self.direct.find_plain_or_none(ipsec, spi.0);
-                waiting |= u32::from(*sa == SaId::NONE) << (i % AHEAD);
-            }
-        }
-        waiting
-    }
-
-    /// [`Sad::find_burst`] of up to 32 packets in large tables: passes that each fetch what the next one
-    /// reads.
-    #[inline(never)]
-    fn find_ahead<const DIRECT: bool>(&self, ipsec: Ipsec, spis: &[Spi], sas: &mut [SaId]) -> u32 {
-        let mut waiting = u32::MAX;
-        if DIRECT {
-            for spi in spis {
-                self.direct.prefetch(spi.0);
-            }
-            waiting = self.find_all_direct(ipsec, spis, sas);
-        }
-        let places = Places::<DIRECT>::new(waiting, spis.len().min(sas.len()));
-        let mut hashes = [Hash::default(); AHEAD];
-        for i in places {
-            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get_mut(i)) else { break };
-            *hash = self.keys.root(ipsec, spi.0);
-            self.table.prefetch(hash);
-        }
-        // Bits of those that the second bucket may have, and of those that nobody has.
-        let (mut elsewhere, mut missing) = (0_u32, 0_u32);
-        for i in places {
-            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
-            let Some(sa) = sas.get_mut(i) else { break };
-            let found = match self.table.find_first(hash, Record::plain(ipsec, spi.0), &mut ()) {
-                First::Sa(sa) => self.confirmed(sa),
-                First::Nothing => None,
-                First::Elsewhere => {
-                    elsewhere |= 1 << (i % AHEAD);
-                    self.table.prefetch_second(hash);
-                    continue;
-                }
-            };
-            *sa = found.unwrap_or(SaId::NONE);
-            missing |= u32::from(found.is_none()) << (i % AHEAD);
-        }
-        for i in Places::<true>::new(elsewhere, AHEAD) {
-            let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
-            let Some(sa) = sas.get_mut(i) else { break };
-            let found = self.find_second(hash, ipsec, spi.0, &mut ());
-            *sa = found.unwrap_or(SaId::NONE);
-            missing |= u32::from(found.is_none()) << (i % AHEAD);
-        }
-        missing
-    }
-
-    /// The SAs of up to 32 packets, ESP only: [`SaId::NONE`] and a bit in the result for those that have
-    /// to be asked for with [`Sad::lookup`], such as AH. `outer` gives the headers of the nth packet.
-    ///
-    /// # Bound
-    /// As for one packet, for each. Lines of large tables are fetched ahead.
-    #[inline]
-    pub(crate) fn find_packets<'o>(
-        &self,
-        count: usize,
-        outer: impl Fn(usize) -> Option<&'o OuterHeaders>,
-        sas: &mut [SaId],
-    ) -> u32 {
-        let mut spis = [Spi(0); AHEAD];
-        for (i, spi) in spis.iter_mut().enumerate().take(count) {
-            // Nobody has SPI 0.
-            if let Some(outer) = outer(i).filter(|outer| outer.is_esp()) {
-                *spi = outer.spi;
-            }
-        }
-        let spis = spis.get(..count).unwrap_or(&[]);
-        if !self.longer {
-            return self.find_burst(Ipsec::Esp, spis, sas) as u32;
-        }
-        let roots = match self.direct.len() {
-            0 => self.find_roots::<false>(Ipsec::Esp, spis, sas),
-            _ => self.find_roots::<true>(Ipsec::Esp, spis, sas),
-        };
-        let rest = self.find_heads(roots.longer, &outer, sas);
-        if rest == 0 { roots.missing } else { roots.missing | self.find_longer(rest, outer, sas) }
-    }
-
-    /// [`Sad::find_burst`] of up to 32 SPIs of which some may have longer keys: the answers for those
-    /// are their roots.
-    #[inline(never)]
-    fn find_roots<const DIRECT: bool>(
-        &self,
-        ipsec: Ipsec,
-        spis: &[Spi],
-        sas: &mut [SaId],
-    ) -> Roots {
-        let mut waiting = u32::MAX;
-        if DIRECT {
-            for spi in spis.iter().filter(|_| self.large) {
-                self.direct.prefetch(spi.0);
-            }
-            waiting = self.find_all_direct(ipsec, spis, sas);
-        }
-        let mut roots = Roots { longer: 0, missing: 0 };
-        let mut look = |i: usize, spi: &Spi, hash: &Hash, sa: &mut SaId| {
-            if waiting & 1 << (i % AHEAD) == 0 {
-                return;
-            }
-            let root = match self.table.root_in_first(hash, Record::root(ipsec, spi.0)) {
-                Some(root) if self.confirmed(root.sa(spi.0)).is_some() => root,
-                _ => self.find_hidden_root(ipsec, spi.0),
-            };
-            *sa = SaId::from_raw(root.0);
-            let flags = root.flags();
-            // No branches: which kind of key a packet has is not to be foreseen.
-            roots.longer |= u32::from(flags & !Record::HAS_SA != 0) << (i % AHEAD);
-            roots.missing |= u32::from(flags == 0) << (i % AHEAD);
-        };
-        if !self.large {
-            for (i, (spi, sa)) in spis.iter().zip(sas).enumerate() {
-                look(i, spi, &self.keys.root(ipsec, spi.0), sa);
-            }
-            return roots;
-        }
-        let mut hashes = [Hash::default(); AHEAD];
-        for (hash, spi) in hashes.iter_mut().zip(spis) {
-            *hash = self.keys.root(ipsec, spi.0);
-            self.table.prefetch(hash);
-        }
-        for (i, ((spi, hash), sa)) in spis.iter().zip(&hashes).zip(sas).enumerate() {
-            look(i, spi, hash, sa);
-        }
-        roots
-    }
-
-    /// The SAs of packets whose SPI has longer keys, if the root leads to them: of those whose bit is set,
-    /// and whose root stands in for the answer. Leaves the bits of the others.
-    #[inline(always)]
-    fn find_heads<'o>(
-        &self,
-        longer: u32,
-        outer: impl Fn(usize) -> Option<&'o OuterHeaders>,
-        sas: &mut [SaId],
-    ) -> u32 {
-        let places = Places::<true>::new(longer, AHEAD);
-        if self.large {
-            for root in places.filter_map(|nth| sas.get(nth)) {
-                if let Some(key) = self.segments.key(root.index()) {
-                    crate::prefetch::read(key);
-                }
-            }
-        }
-        let mut rest = longer;
-        for nth in places {
-            let (Some(outer), Some(sa)) = (outer(nth), sas.get_mut(nth)) else { break };
-            let root = Record(sa.to_raw());
-            if self.leads_to(root, outer) {
-                *sa = root.sa(outer.spi.0);
-                rest &= !(1 << (nth % AHEAD));
-            }
-        }
-        rest
+    /// The root of an SPI where the first look at its first bucket did not tell.
+    #[cold]
+    fn find_hidden_root(&self, ipsec: Ipsec, spi: u32) -> Record {
+        self.find_root(ipsec, spi, &mut ()).map_or(Record::EMPTY, |(_, root)| root.without_filter())
     }
 
     /// True if the SA whose index a root has is the one with the longest key that fits a packet: nearly
@@ -502,58 +256,9 @@ impl<'m> Sad<'m> {
         self.segments.key(root.index()).is_some_and(|key| key.is_longer_of(outer, longest))
     }
 
-    #[cold]
-    fn find_hidden_root(&self, ipsec: Ipsec, spi: u32) -> Record {
-        self.find_root(ipsec, spi, &mut ()).map_or(Record::EMPTY, |(_, root)| root.without_filter())
-    }
-
-    /// [`Sad::find_heads`] for the others, by their longest keys; a bit in the result for those that have
-    /// no SA.
-    #[cold]
-    fn find_longer<'o>(
-        &self,
-        longer: u32,
-        outer: impl Fn(usize) -> Option<&'o OuterHeaders>,
-        sas: &mut [SaId],
-    ) -> u32 {
-        let mut all: heapless::Vec<Longer<'o>, AHEAD> = heapless::Vec::new();
-        for nth in Places::<true>::new(longer, AHEAD) {
-            let (Some(outer), Some(root)) = (outer(nth), sas.get(nth)) else { break };
-            let kind = longest(Record(root.to_raw()));
-            let (hash, tag) = self.keys.long(&Parts::long(kind, outer));
-            if self.large {
-                self.table.prefetch(&hash);
-            }
-            let word = Record::long(Ipsec::Esp, tag);
-            if all.push(Longer { outer, kind, nth, hash, word }).is_err() {
-                break;
-            }
-        }
-        for one in &mut all {
-            one.word = self.table.long_in_first(&one.hash, one.word);
-            if self.large
-                && let Some(key) = self.segments.key(one.word.index())
-            {
-                crate::prefetch::read(key);
-            }
-        }
-        let mut missing = 0;
-        for Longer { outer, kind, nth, word, .. } in &all {
-            let Some(sa) = sas.get_mut(*nth) else { break };
-            let key = self.segments.key(word.index());
-            *sa = match key.filter(|key| key.is(&Parts::long(*kind, outer))) {
-                Some(_) if !word.is_empty() => word.sa(outer.spi.0),
-                // In its second bucket, or there is only a shorter key.
-                _ => self.find_rest(outer),
-            };
-            missing |= u32::from(*sa == SaId::NONE) << (nth % AHEAD);
-        }
-        missing
-    }
-
     /// The SA of one packet; [`SaId::NONE`] if there is none.
     pub(crate) fn find_packet(&self, outer: &OuterHeaders) -> SaId {
-        let plain = self.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ());
+        let plain = self.find_plain::<Base, true>(outer.ipsec, outer.spi.0, &mut ());
         plain.unwrap_or_else(|| self.find_rest(outer))
     }
 
@@ -601,7 +306,7 @@ impl<'m> Sad<'m> {
         let (hash, tag) = self.keys.long(parts);
         let accept =
             |record: Record| self.segments.key(record.index()).is_some_and(|key| key.is(parts));
-        self.table.find::<true>(&hash, Record::long(parts.ipsec, tag), accept, probe)
+        self.table.find::<true>(hash, Record::long(parts.ipsec, tag), accept, probe)
     }
 
     /// What is known of an SPI that no SA answers to. Reads at most three cache lines.

@@ -35,10 +35,11 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
 
+use super::group::{Base, Group};
 use super::key::Hash;
 #[cfg(loom)]
 use super::key::HashKeys;
-use super::{SaId, group, id};
+use super::{SaId, id};
 use crate::headers::Ipsec;
 
 /// Slots of a bucket.
@@ -66,7 +67,6 @@ impl Word {
         self.0.load(Ordering::Acquire)
     }
 
-    #[cfg_attr(all(target_arch = "x86_64", not(test)), allow(dead_code, reason = "eight at once"))]
     #[inline(always)]
     pub(super) fn high(&self) -> u32 {
         (self.load() >> 32) as u32
@@ -328,13 +328,17 @@ impl<'m> Table<'m> {
     }
 
     #[inline(always)]
-    fn first(&self, hash: &Hash) -> usize {
+    fn first(&self, hash: Hash) -> usize {
+        if cfg!(target_pointer_width = "64") {
+            // All of the hash, in one instruction; its low half hardly ever matters.
+            return ((u128::from(hash.whole()) * self.buckets.len() as u128) >> 64) as usize;
+        }
         self.reduce(hash.first())
     }
 
     /// Another bucket than the first.
     #[inline(always)]
-    fn second(&self, hash: &Hash) -> usize {
+    fn second(&self, hash: Hash) -> usize {
         let second = self.reduce(hash.second());
         if second != self.first(hash) {
             return second;
@@ -344,7 +348,7 @@ impl<'m> Table<'m> {
 
     /// Brings the first bucket of a hash closer.
     #[inline(always)]
-    pub(super) fn prefetch(&self, hash: &Hash) {
+    pub(super) fn prefetch(&self, hash: Hash) {
         if let Some(bucket) = self.buckets.get(self.first(hash)) {
             crate::prefetch::read(bucket);
         }
@@ -352,7 +356,7 @@ impl<'m> Table<'m> {
 
     /// Brings the second bucket of a hash closer.
     #[inline(always)]
-    pub(super) fn prefetch_second(&self, hash: &Hash) {
+    pub(super) fn prefetch_second(&self, hash: Hash) {
         if let Some(bucket) = self.buckets.get(self.second(hash)) {
             crate::prefetch::read(bucket);
         }
@@ -363,16 +367,21 @@ impl<'m> Table<'m> {
     /// # Bound
     /// One bucket.
     #[inline(always)]
-    pub(super) fn find_first(&self, hash: &Hash, pattern: Record, probe: &mut impl Probe) -> First {
+    pub(super) fn find_first<G: Group>(
+        &self,
+        hash: Hash,
+        pattern: Record,
+        probe: &mut impl Probe,
+    ) -> First {
         #[allow(unsafe_code)]
-        // SAFETY: `reduce` gives less than the number of buckets, as a product of less than 2^32 and that
-        // number is less than 2^32 times it; and there is one at least (`Table::new`). The test would cost
+        // SAFETY: `first` is less than the number of buckets, as a product of less than 2^64 (2^32) and that
+        // number is less than 2^64 (2^32) times it; and there is one at least (`Table::new`). The test would cost
         // a tenth of the lookup.
         let bucket = unsafe { self.buckets.get_unchecked(self.first(hash)) };
         probe.line();
-        let hint = group::matches(bucket, pattern.high());
-        if hint != 0 {
-            return bucket.plain(hint, pattern).map_or(First::Elsewhere, First::Sa);
+        if let Some(slot) = G::first(G::matches(bucket, pattern.high())) {
+            let found = bucket.record(slot).and_then(|record| record.plain_sa(pattern));
+            return found.map_or(First::Elsewhere, First::Sa);
         }
         if bucket.spilled(hash) { First::Elsewhere } else { First::Nothing }
     }
@@ -383,13 +392,12 @@ impl<'m> Table<'m> {
     /// # Bound
     /// One bucket.
     #[inline(always)]
-    pub(super) fn root_in_first(&self, hash: &Hash, pattern: Record) -> Option<Record> {
+    pub(super) fn root_in_first<G: Group>(&self, hash: Hash, pattern: Record) -> Option<Record> {
         let bucket = self.buckets.get(self.first(hash))?;
-        let hint = group::matches(bucket, pattern.high());
-        if hint == 0 {
+        let Some(slot) = G::first(G::matches(bucket, pattern.high())) else {
             return if bucket.spilled(hash) { None } else { Some(Record::EMPTY) };
-        }
-        let found = Record(bucket.0.get(hint.trailing_zeros() as usize)?.load()).without_filter();
+        };
+        let found = bucket.record(slot)?.without_filter();
         pattern.fits_root(found).then_some(found)
     }
 
@@ -399,11 +407,11 @@ impl<'m> Table<'m> {
     /// # Bound
     /// One bucket.
     #[inline(always)]
-    pub(super) fn long_in_first(&self, hash: &Hash, pattern: Record) -> Record {
-        let found = self.buckets.get(self.first(hash)).and_then(|bucket| {
-            let hint = group::matches(bucket, pattern.high());
-            Some(Record(bucket.0.get(hint.trailing_zeros() as usize)?.load()))
-        });
+    pub(super) fn long_in_first(&self, hash: Hash, pattern: Record) -> Record {
+        let found = self
+            .buckets
+            .get(self.first(hash))
+            .and_then(|bucket| bucket.record(Base::first(Base::matches(bucket, pattern.high()))?));
         found.filter(|found| pattern.fits_long(*found)).unwrap_or(Record::EMPTY)
     }
 
@@ -413,13 +421,14 @@ impl<'m> Table<'m> {
     /// One bucket.
     pub(super) fn find_second(
         &self,
-        hash: &Hash,
+        hash: Hash,
         pattern: Record,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
         let bucket = self.buckets.get(self.second(hash))?;
         probe.line();
-        bucket.plain(group::matches(bucket, pattern.high()), pattern)
+        let slot = Base::first(Base::matches(bucket, pattern.high()))?;
+        bucket.record(slot)?.plain_sa(pattern)
     }
 
     /// The root that fits `pattern`, or with `LONG` the word of a longer key, that `accept` takes, and
@@ -429,7 +438,7 @@ impl<'m> Table<'m> {
     /// Two buckets, 16 words.
     pub(super) fn find<const LONG: bool>(
         &self,
-        hash: &Hash,
+        hash: Hash,
         pattern: Record,
         accept: impl Fn(Record) -> bool,
         probe: &mut impl Probe,
@@ -467,10 +476,9 @@ impl<'m> Table<'m> {
 }
 
 impl Bucket {
-    /// The SA of the first word of `hint` if that is a root and leads to one SA only.
     #[inline(always)]
-    fn plain(&self, hint: u32, pattern: Record) -> Option<SaId> {
-        Record(self.0.get(hint.trailing_zeros() as usize)?.load()).plain_sa(pattern)
+    fn record(&self, slot: usize) -> Option<Record> {
+        Some(Record(self.0.get(slot)?.load()))
     }
 
     /// The word that fits a root pattern, or with `LONG` that of longer keys, and that `accept` takes.
@@ -479,11 +487,10 @@ impl Bucket {
         pattern: Record,
         accept: impl Fn(Record) -> bool,
     ) -> Option<(usize, Record)> {
-        let mut hint = group::matches(self, pattern.high());
-        while hint != 0 {
-            let slot = hint.trailing_zeros() as usize;
-            hint &= hint - 1;
-            let record = Record(self.0.get(slot)?.load());
+        let mut matches = Base::matches(self, pattern.high());
+        while let Some(slot) = Base::first(matches) {
+            matches &= matches - 1;
+            let record = self.record(slot)?;
             let fits = if LONG { pattern.fits_long(record) } else { pattern.fits_root(record) };
             if fits && accept(record) {
                 return Some((slot, record));
@@ -495,13 +502,13 @@ impl Bucket {
     /// True if keys with this filter bit went on to their second bucket. Read after the words: the
     /// bit is set before a word that moves on is overwritten.
     #[inline(always)]
-    fn spilled(&self, hash: &Hash) -> bool {
+    fn spilled(&self, hash: Hash) -> bool {
         self.0.get(filter_slot(hash)).is_some_and(|word| word.load() & Record::FILTER != 0)
     }
 }
 
 #[inline(always)]
-fn filter_slot(hash: &Hash) -> usize {
+fn filter_slot(hash: Hash) -> usize {
     hash.first() as usize % SLOTS
 }
 
@@ -543,7 +550,7 @@ impl<'m> TableWriter<'m> {
     #[must_use]
     pub(super) fn insert(
         &mut self,
-        hash: &Hash,
+        hash: Hash,
         record: Record,
         hash_of: impl Fn(Record) -> Hash,
     ) -> bool {
@@ -570,19 +577,19 @@ impl<'m> TableWriter<'m> {
         let (slot, resident, hash, to) = words.iter().enumerate().find_map(|(slot, word)| {
             let resident = Record(word.load());
             let hash = hash_of(resident);
-            if self.table.first(&hash) != bucket {
+            if self.table.first(hash) != bucket {
                 return None;
             }
-            let to = self.table.free_slot(self.table.second(&hash))?;
+            let to = self.table.free_slot(self.table.second(hash))?;
             Some((slot, resident, hash, to))
         })?;
         self.table.replace(to, resident);
-        self.spill(&hash);
+        self.spill(hash);
         Some(Place { bucket, slot })
     }
 
     /// Notes that a word with this hash sits in its second bucket.
-    fn spill(&mut self, hash: &Hash) {
+    fn spill(&mut self, hash: Hash) {
         let (bucket, slot) = (self.table.first(hash), filter_slot(hash));
         self.spills.change(bucket, slot, 1);
         self.set_filter(Place { bucket, slot }, Record::FILTER);
@@ -595,7 +602,7 @@ impl<'m> TableWriter<'m> {
     }
 
     /// Empties the slot of a word with this hash.
-    pub(super) fn clear(&mut self, place: Place, hash: &Hash) {
+    pub(super) fn clear(&mut self, place: Place, hash: Hash) {
         self.table.replace(place, Record::EMPTY);
         let (bucket, slot) = (self.table.first(hash), filter_slot(hash));
         if place.bucket != bucket && self.spills.change(bucket, slot, -1) == 0 {
@@ -655,10 +662,10 @@ impl Shared {
     /// Reader: the index under an SPI, as `Sad` looks in a burst.
     pub fn find_plain(&self, spi: u32, probe: &mut impl Probe) -> Option<u32> {
         let (table, hash, pattern) = (self.table(), self.hash(spi), Record::plain(Ipsec::Esp, spi));
-        match table.find_first(&hash, pattern, probe) {
+        match table.find_first::<Base>(&hash, pattern, probe) {
             First::Sa(sa) => Some(sa.index()),
             First::Nothing => None,
-            First::Elsewhere => table.find_second(&hash, pattern, probe).map(SaId::index),
+            First::Elsewhere => table.find_second(hash, pattern, probe).map(SaId::index),
         }
     }
 

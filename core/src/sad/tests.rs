@@ -96,7 +96,7 @@ fn ask(
     let found = sad.find(outer, lines);
     assert_eq!(answer.ok(), if let Found::Sa(sa) = found { Some(sa) } else { None });
     let mut plain_lines = 0;
-    if let Some(plain) = sad.find_plain::<true>(outer.ipsec, outer.spi.0, &mut plain_lines) {
+    if let Some(plain) = sad.find_plain::<Base, true>(outer.ipsec, outer.spi.0, &mut plain_lines) {
         assert_eq!(answer, Ok(plain));
     }
     *lines = (*lines).max(plain_lines);
@@ -104,7 +104,7 @@ fn ask(
         let sad = Sad { large, ..*sad };
         let mut burst = [SaId::from_raw(7)];
         let missing = sad.find_burst(outer.ipsec, &[outer.spi], &mut burst);
-        let plain = sad.find_plain::<true>(outer.ipsec, outer.spi.0, &mut ());
+        let plain = sad.find_plain::<Base, true>(outer.ipsec, outer.spi.0, &mut ());
         assert_eq!((burst[0], missing), (plain.unwrap_or(SaId::NONE), u64::from(plain.is_none())));
     }
     for (large, longer) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -216,9 +216,7 @@ fn t22_a_failed_addition_leaves_the_table_as_before() {
     let keys = HashKeys::new([1, 2]);
     let mut table = table::TableWriter::new(Table::new(&[]), table::Spills::new(&mut []));
     let hash = keys.root(Ipsec::Esp, 1);
-    assert!(
-        !table.insert(&hash, Record::root(Ipsec::Esp, 1), |_| unreachable!("there is no word"))
-    );
+    assert!(!table.insert(hash, Record::root(Ipsec::Esp, 1), |_| unreachable!("there is no word")));
     let (mut writer, _) = sad(1, 0, 0, 5);
     writer.add(&spi_key(300), &FIELDS, &START).unwrap();
     assert_eq!(writer.add(&spi_key(300), &FIELDS, &START), Err(SaError::Duplicate));
@@ -511,7 +509,7 @@ fn agree(ops: &[Op], mut capacity: Capacity, seed: u64) {
         let alone =
             twin.sas.keys().all(|other| (other.0, other.1) != (key.0, key.1) || other == key);
         if alone && key.2 == 0 {
-            let plain = writer.sad().find_plain::<true>(packet.ipsec, key.1, &mut 0);
+            let plain = writer.sad().find_plain::<Base, true>(packet.ipsec, key.1, &mut 0);
             assert_eq!(plain, Some(*id), "found without more ado");
         }
         let key_of = writer.sad().key_of(*id).unwrap();
@@ -585,7 +583,10 @@ fn three_lines_where_allocated_spis_stand_beside_others() {
         }
         for (spi, id) in own {
             let mut lines = 0;
-            assert_eq!(writer.sad().find_plain::<true>(Ipsec::Esp, spi, &mut lines), Some(id));
+            assert_eq!(
+                writer.sad().find_plain::<Base, true>(Ipsec::Esp, spi, &mut lines),
+                Some(id)
+            );
             assert_eq!(lines, 1);
         }
         for i in 1..2 * n {
@@ -741,7 +742,7 @@ fn one_line_in_the_common_case() {
         assert_eq!(ids.len(), n as usize);
         let lines = |spi: u32| {
             let mut lines = 0;
-            let _ = writer.sad().find_plain::<true>(Ipsec::Esp, spi, &mut lines);
+            let _ = writer.sad().find_plain::<Base, true>(Ipsec::Esp, spi, &mut lines);
             lines
         };
         let two = |from: u32| {

@@ -252,7 +252,7 @@ impl<'m> SadWriter<'m> {
         // one does, nothing has happened.
         for record in self.table.records() {
             let hash = self.sad.hash_of(record);
-            if !table.insert(&hash, record, |record| self.sad.hash_of(record)) {
+            if !table.insert(hash, record, |record| self.sad.hash_of(record)) {
                 return refused("seed");
             }
         }
@@ -595,7 +595,7 @@ impl<'m> SadWriter<'m> {
         if is_long {
             let (hash, tag) = sad.keys.long(parts);
             let record = Record::long(parts.ipsec, tag).with_sa(id);
-            if !self.table.insert(&hash, record, hash_of) {
+            if !self.table.insert(hash, record, hash_of) {
                 return false;
             }
         }
@@ -619,10 +619,10 @@ impl<'m> SadWriter<'m> {
                 let hash = sad.keys.root(parts.ipsec, parts.spi);
                 let root =
                     Record::root(parts.ipsec, parts.spi).with_sa(id).with_flags(flag(parts.kind));
-                if !self.table.insert(&hash, root, hash_of) {
+                if !self.table.insert(hash, root, hash_of) {
                     // Found anew: the insertion may have moved it. Only a longer key has a word yet.
                     if is_long && let Some((place, _)) = self.find(parts) {
-                        self.table.clear(place, &sad.keys.hash(parts));
+                        self.table.clear(place, sad.keys.hash(parts));
                     }
                     return false;
                 }
@@ -659,13 +659,13 @@ impl<'m> SadWriter<'m> {
                     self.table.table.replace(place, root.with_sa(head).with_flags(flags));
                 }
                 None => {
-                    self.table.clear(place, &sad.keys.root(parts.ipsec, parts.spi));
+                    self.table.clear(place, sad.keys.root(parts.ipsec, parts.spi));
                     sad.direct.set_longer(parts.ipsec, parts.spi, false);
                 }
             }
         }
         if let Some((place, _)) = long {
-            self.table.clear(place, &sad.keys.hash(parts));
+            self.table.clear(place, sad.keys.hash(parts));
         }
     }
 
