@@ -655,14 +655,14 @@ impl Shared {
     /// Where an SPI may sit.
     pub fn places(&self, spi: u32) -> Places {
         let (table, hash) = (self.table(), self.hash(spi));
-        let (first, second) = (table.first(&hash), table.second(&hash));
-        Places { first, second, filter: filter_slot(&hash) }
+        let (first, second) = (table.first(hash), table.second(hash));
+        Places { first, second, filter: filter_slot(hash) }
     }
 
     /// Reader: the index under an SPI, as `Sad` looks in a burst.
     pub fn find_plain(&self, spi: u32, probe: &mut impl Probe) -> Option<u32> {
         let (table, hash, pattern) = (self.table(), self.hash(spi), Record::plain(Ipsec::Esp, spi));
-        match table.find_first::<Base>(&hash, pattern, probe) {
+        match table.find_first::<Base>(hash, pattern, probe) {
             First::Sa(sa) => Some(sa.index()),
             First::Nothing => None,
             First::Elsewhere => table.find_second(hash, pattern, probe).map(SaId::index),
@@ -672,7 +672,7 @@ impl Shared {
     /// Reader: the index under an SPI, as `Sad` looks when that found nothing.
     pub fn find(&self, spi: u32) -> Option<u32> {
         let root = Record::root(Ipsec::Esp, spi);
-        let found = self.table().find::<false>(&self.hash(spi), root, |_| true, &mut ());
+        let found = self.table().find::<false>(self.hash(spi), root, |_| true, &mut ());
         found.map(|(_, record)| record.index())
     }
 
@@ -695,7 +695,7 @@ impl Writer<'_> {
     pub fn insert(&mut self, spi: u32, index: u32) -> bool {
         let record = Record(SaId::new(Ipsec::Esp, spi, 1, index).to_raw());
         let shared = self.shared;
-        self.table.insert(&shared.hash(spi), record, |record| shared.hash(record.high()))
+        self.table.insert(shared.hash(spi), record, |record| shared.hash(record.high()))
     }
 
     /// Where an SPI sits: bucket and slot.
@@ -705,7 +705,7 @@ impl Writer<'_> {
 
     fn at(&self, spi: u32) -> Option<(Place, Record)> {
         let hash = self.shared.hash(spi);
-        self.table.table.find::<false>(&hash, Record::root(Ipsec::Esp, spi), |_| true, &mut ())
+        self.table.table.find::<false>(hash, Record::root(Ipsec::Esp, spi), |_| true, &mut ())
     }
 
     /// Gives an SPI another index.
@@ -719,7 +719,7 @@ impl Writer<'_> {
     /// Takes an SPI out.
     pub fn remove(&mut self, spi: u32) {
         if let Some((place, _)) = self.at(spi) {
-            self.table.clear(place, &self.shared.hash(spi));
+            self.table.clear(place, self.shared.hash(spi));
         }
     }
 }

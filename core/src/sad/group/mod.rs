@@ -24,6 +24,7 @@ mod x86_64;
     target_feature = "sse2",
     not(any(miri, loom, espial_scalar))
 )))]
+#[cfg_attr(loom, allow(unused_imports, reason = "models have no bursts"))]
 pub(super) use portable::{Backend, Base};
 #[cfg(all(
     target_arch = "x86_64",

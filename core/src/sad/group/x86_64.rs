@@ -106,7 +106,7 @@ impl Group for Avx2 {
         let mask: u32;
         // SAFETY: reads the 64 octets of `bucket`, which is aligned to 64; writes registers only. Not
         // `pure`: it stays in front of the atomic loads that follow it. The processor has AVX2 wherever
-        // this type is used. `vmovmskps` gives eight bits.
+        // this type is used.
         unsafe {
             asm!(
                 "vmovd {wanted:x}, {high:e}",
@@ -123,8 +123,9 @@ impl Group for Avx2 {
                 mask = lateout(reg) mask,
                 options(nostack, preserves_flags, readonly),
             );
-            assert_unchecked(mask < 1 << SLOTS);
         }
+        // SAFETY: `vmovmskps` gives eight bits.
+        unsafe { assert_unchecked(mask < 1 << SLOTS) };
         mask
     }
 
