@@ -2013,6 +2013,20 @@ int32_t espial_worker_find_spis(espial_worker *worker,
                                 size_t *found);
 
 /**
+ * The SAs of count packets, at most ESPIAL_BURST_MAX, into as many sas; *found says how many there are.
+ * The longest key that fits a packet counts. For hosts that only want the table: nothing is judged, counted
+ * or told. An SA that is none stands where there is none; espial_worker_lookup() says why.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE.
+ */
+int32_t espial_worker_find_sas(espial_worker *worker,
+                               const espial_outer *outers,
+                               size_t count,
+                               espial_sa *sas,
+                               size_t *found);
+
+/**
  * The SA of one SPI alone, or none, as espial_worker_find_spis().
  *
  * Thread: owner only.

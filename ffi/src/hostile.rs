@@ -406,6 +406,18 @@ pub(crate) fn calls(input: &[u8]) {
                 };
                 assert!(status != ESPIAL_OK || count <= ESPIAL_BURST_MAX);
                 let count = if status == ESPIAL_OK { count } else { 0 };
+                let (mut sas, mut found) = ([espial_sa { slot: 0, spi: 0 }; 80], 0);
+                let done = call(&mut found, |out| unsafe {
+                    espial_worker_find_sas(worker, outers.as_ptr(), count, sas.as_mut_ptr(), out)
+                });
+                assert!(done && found == sas.iter().filter(|sa| sa.spi != 0).count());
+                // An SA that may not be used is found all the same.
+                let opened = arrivals.iter().zip(&sas).take(count);
+                assert!(
+                    opened
+                        .filter(|(one, _)| one.sa.spi != 0)
+                        .all(|(one, sa)| one.sa.slot == sa.slot)
+                );
                 for (outer, arrival) in outers.iter().zip(&arrivals).take(count) {
                     let mut one: espial_arrival = unsafe { zeroed() };
                     assert!(call(&mut one, |out| unsafe {

@@ -206,6 +206,46 @@ pub unsafe extern "C" fn espial_worker_find_spis(
     })
 }
 
+/// The SAs of count packets, at most ESPIAL_BURST_MAX, into as many sas; *found says how many there are.
+/// The longest key that fits a packet counts. For hosts that only want the table: nothing is judged, counted
+/// or told. An SA that is none stands where there is none; espial_worker_lookup() says why.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_find_sas(
+    worker: *mut espial_worker,
+    outers: *const espial_outer,
+    count: usize,
+    sas: *mut espial_sa,
+    found: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let outers = c.slice(outers, burst(count)?)?;
+        let mut room = c.outs(sas, count)?;
+        let found = c.out(found)?;
+        for outer in outers {
+            convert::outer(outer)?;
+        }
+        let mut headers = [NO_HEADERS; PIECE];
+        let mut answers = [SaId::NONE; PIECE];
+        let mut number = 0;
+        for piece in outers.chunks(PIECE) {
+            for (headers, outer) in headers.iter_mut().zip(piece) {
+                *headers = convert::arriving(outer)?;
+            }
+            let headers = headers.get(..piece.len()).unwrap_or_default();
+            number += worker.find_sas(headers, &mut answers);
+            for sa in answers.iter().take(piece.len()) {
+                room.push(&(*sa).into());
+            }
+        }
+        found.set(number);
+        Ok(())
+    })
+}
+
 /// The SA of one SPI alone, or none, as espial_worker_find_spis().
 ///
 /// Thread: owner only.

@@ -86,7 +86,7 @@ static void chosen(void) {
     espial_sa sa, second, plain, found, sas[4];
     espial_sa_state state;
     espial_arrival arrival, arrivals[3];
-    espial_outer outer, outers[3];
+    espial_outer outer, outers[4];
     espial_inner inner;
     espial_verdict verdict;
     espial_event events[4];
@@ -221,6 +221,11 @@ static void chosen(void) {
     CLAIM(count == 2 && sas[0].slot == plain.slot && sas[0].spi == plain.spi);
     CLAIM(sas[1].spi == 0 && sas[2].slot == sa.slot && sas[2].spi == sa.spi);
     CLAIM(sas[3].spi == 0);
+    for (size_t i = 0; i < 4; i++) {
+        outers[i] = headers(spis[i], 1);
+    }
+    DONE(espial_worker_find_sas(worker, outers, 4, sas, &count));
+    CLAIM(count == 2 && sas[0].slot == plain.slot && sas[1].spi == 0 && sas[2].slot == sa.slot && sas[3].spi == 0);
     DONE(espial_sa_state_of(gateway, sa, &state));
     CLAIM(state.top == 0x800000002 && state.packets == 3);
     outers[0] = headers(0x1111, 5);

@@ -522,6 +522,8 @@ static void packets(void) {
     GIVES(ESPIAL_EALIGN, espial_worker_check_burst(worker, opened, 1, 0, 0, ODD(espial_verdict, verdicts)));
     GIVES(ESPIAL_ERANGE, espial_worker_lookup_burst(worker, outers, 65, 0, 0, arrivals));
     GIVES(ESPIAL_ERANGE, espial_worker_lookup_burst(worker, outers, SIZE_MAX, 0, 0, arrivals));
+    GIVES(ESPIAL_ERANGE, espial_worker_find_sas(worker, outers, 65, sas, &made));
+    GIVES(ESPIAL_ERANGE, espial_worker_find_sas(worker, outers, SIZE_MAX, sas, &made));
     GIVES(ESPIAL_ERANGE, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 65, sas, &made));
     GIVES(ESPIAL_ERANGE, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, SIZE_MAX, sas, &made));
     for (i = 0; i < 600; i++) {
@@ -533,6 +535,10 @@ static void packets(void) {
     NULLS(espial_worker_lookup_burst(NULL, outers, 1, 0, 0, arrivals));
     NULLS(espial_worker_lookup_burst(worker, NULL, 1, 0, 0, arrivals));
     NULLS(espial_worker_lookup_burst(worker, outers, 1, 0, 0, NULL));
+    NULLS(espial_worker_find_sas(NULL, outers, 1, sas, &made));
+    NULLS(espial_worker_find_sas(worker, NULL, 1, sas, &made));
+    NULLS(espial_worker_find_sas(worker, outers, 1, NULL, &made));
+    NULLS(espial_worker_find_sas(worker, outers, 1, sas, NULL));
     NULLS(espial_worker_find_spis(NULL, ESPIAL_IPSEC_ESP, spis, 1, sas, &made));
     NULLS(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, NULL, 1, sas, &made));
     NULLS(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 1, NULL, &made));
@@ -541,16 +547,22 @@ static void packets(void) {
     NULLS(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, 0x1111, NULL));
     GIVES(ESPIAL_EALIGN, espial_worker_lookup_burst(worker, ODD(espial_outer, outers), 1, 0, 0, arrivals));
     GIVES(ESPIAL_EALIGN, espial_worker_lookup_burst(worker, outers, 1, 0, 0, ODD(espial_arrival, arrivals)));
+    GIVES(ESPIAL_EALIGN, espial_worker_find_sas(worker, ODD(espial_outer, outers), 1, sas, &made));
+    GIVES(ESPIAL_EALIGN, espial_worker_find_sas(worker, outers, 1, ODD(espial_sa, sas), &made));
     GIVES(ESPIAL_EALIGN, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, ODD(uint32_t, spis), 1, sas, &made));
     GIVES(ESPIAL_EALIGN, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 1, ODD(espial_sa, sas), &made));
     for (i = 0; i < 64; i++) {
         outers[i].family = 5;
         GIVES(ESPIAL_EVALUE, espial_worker_lookup_burst(worker, outers, 64, 0, 0, arrivals));
+        GIVES(ESPIAL_EVALUE, espial_worker_find_sas(worker, outers, 64, sas, &made));
         outers[i].family = ESPIAL_FAMILY_V4;
     }
     CLAIM(made == 77 && sas[0].slot == 0x55555555);
     GIVES(ESPIAL_OK, espial_worker_lookup_burst(worker, NULL, 0, 0, 0, NULL));
     GIVES(ESPIAL_OK, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, NULL, 0, NULL, &made));
+    CLAIM(made == 0);
+    made = 77;
+    GIVES(ESPIAL_OK, espial_worker_find_sas(worker, NULL, 0, NULL, &made));
     CLAIM(made == 0);
     made = 77;
     for (i = 0; i < 64; i++) {
@@ -580,6 +592,8 @@ static void packets(void) {
     CLAIM(arrivals[64].verdict == 0x55 && verdicts[64].verdict == 0x55);
     memset(arrivals, 0x55, sizeof arrivals);
     GIVES(ESPIAL_OK, espial_worker_lookup_burst(worker, outers, 64, 0, 0, arrivals));
+    GIVES(ESPIAL_OK, espial_worker_find_sas(worker, outers, 64, sas, &made));
+    CLAIM(made == 64 && sas[63].spi == sa.spi && sas[64].slot == 0x55555555);
     GIVES(ESPIAL_OK, espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 64, sas, &made));
     CLAIM(made == 32 && arrivals[64].verdict == 0x55 && sas[64].slot == 0x55555555);
     for (i = 0; i < 64; i++) {
@@ -830,6 +844,7 @@ static void dead(espial_gateway *no_gateway, espial_worker *no_worker) {
     GIVES(ESPIAL_EHANDLE, espial_sa_state_of(no_gateway, sa, &state));
     GIVES(ESPIAL_EHANDLE, espial_sa_next_due(no_gateway, 1, 0, &from, &s, &due));
     GIVES(ESPIAL_EHANDLE, espial_worker_find_spi(no_worker, ESPIAL_IPSEC_ESP, 256, &s));
+    GIVES(ESPIAL_EHANDLE, espial_worker_find_sas(no_worker, NULL, 0, &s, &size));
     GIVES(ESPIAL_EHANDLE, espial_worker_find_spis(no_worker, ESPIAL_IPSEC_ESP, &spi, 1, &s, &size));
     GIVES(ESPIAL_EHANDLE, espial_worker_lookup_burst(no_worker, NULL, 0, 0, 0, NULL));
     CLAIM(spi == 9 && from == 0 && size == 77);

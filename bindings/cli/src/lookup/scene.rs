@@ -227,9 +227,9 @@ impl Scene {
     }
 
     /// Octets of the tables that a lookup by SPI reads, as `core/src/sad` lays them out: 8 for a
-    /// direct slot, for others 12 in buckets and 4 for the SA's generation.
+    /// direct slot, 12 in buckets for others.
     pub fn table_octets(&self) -> usize {
-        8 * self.capacity.sas_allocated as usize + 16 * self.capacity.sas as usize
+        8 * self.capacity.sas_allocated as usize + 12 * self.capacity.sas as usize
     }
 
     /// SPIs of SAs to ask for: each as often as any other, `least` or more, in an order without a
