@@ -308,17 +308,17 @@ impl<'g> Worker<'g> {
     fn prefetch_selectors(&self, opened: &[Opened<'_>]) {
         let child = |one: &Opened<'_>| {
             let fields = self.fields(one.sa)?;
-            self.block.child(fields.child)
+            Some((fields.child, self.block.child(fields.child)?))
         };
-        for record in opened.iter().filter_map(child) {
+        for (_, record) in opened.iter().filter_map(child) {
             prefetch::read(record);
         }
-        for record in opened.iter().filter_map(child) {
-            let boxes = self.block.child_boxes(record);
-            if let Some(first) = boxes.v4.first() {
+        for (index, record) in opened.iter().filter_map(child) {
+            let boxes = self.block.child_boxes(index, record);
+            if let Some(first) = boxes.v4.boxes.first() {
                 prefetch::read(first);
             }
-            if let Some(first) = boxes.v6.first() {
+            if let Some(first) = boxes.v6.boxes.first() {
                 prefetch::read(first);
             }
         }
@@ -869,7 +869,7 @@ impl<'b, 'g> Scene<'b, 'g> {
 
     #[inline]
     fn own(&self) -> Boxes<'g> {
-        self.block.child_boxes(self.child)
+        self.block.child_boxes(self.child_id.index, self.child)
     }
 
     #[inline]

@@ -4,9 +4,10 @@
 //! block. Numbers are in the host's byte order; `MAGIC` read in the wrong order does not match.
 //!
 //! ```text
-//! Header | tunnels: Span x n | children: ChildRecord x n | boxes of IPv4 | boxes of IPv6
-//!            │                    │                          ▲
-//!            └────────────────────┴── ranges of boxes ───────┘
+//! Header | tunnels x n | children x n | boxes of IPv4 | boxes of IPv6 | leaves 4 | leaves 6 | nodes
+//!            │   │         │             ▲                                 ▲                    ▲ │
+//!            ├───┼─────────┴─ ranges ────┘                                 └────────────────────┼─┘
+//!            └───┴─ tops of trees ──────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! Boxes of a tunnel are contiguous and in configuration order, boxes of a Child SA contiguous in
@@ -16,17 +17,20 @@
 //! - I1: magic, format and length are right; every array lies in the block and is aligned.
 //! - I2: the boxes of a tunnel lie in the arrays of boxes; those of a Child SA in its tunnel's.
 //! - I3: every box names a Child SA of the block, and `lo <= hi` in both address ranges.
+//! - I4: searching a tree ends within its bound, and names boxes of its tunnel only.
 
 use core::mem::{size_of, size_of_val};
 
 use bytemuck::{Pod, Zeroable};
 
+use super::set::Set;
+use super::tree::{Leaf4, Leaf6, SMALL, Tree};
 use crate::selector::{AddrRange, PortRange, Selector};
 
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
 /// Format of the block. A reader refuses any other.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// An array in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -51,7 +55,11 @@ pub(super) struct Header {
     pub(super) children: Section,
     pub(super) boxes4: Section,
     pub(super) boxes6: Section,
-    pub(super) reserved: [u32; 4],
+    pub(super) leaves4: Section,
+    pub(super) leaves6: Section,
+    /// In words of 64 bits.
+    pub(super) nodes: Section,
+    pub(super) reserved: [u32; 14],
 }
 
 /// Consecutive boxes of both families.
@@ -63,6 +71,18 @@ pub struct Span {
     pub(super) first6: u32,
     pub(super) count6: u32,
 }
+
+/// What the block knows of a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(super) struct TunnelRecord {
+    pub(super) span: Span,
+    /// First word of the tree of its IPv4 boxes and of that of its IPv6 boxes, or [`NO_TREE`].
+    pub(super) roots: [u32; 2],
+}
+
+/// The set is small: one box after the other.
+pub(super) const NO_TREE: u32 = u32::MAX;
 
 /// What the block knows of a Child SA.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -142,7 +162,8 @@ pub type Box4 = Boxed<u32>;
 /// A box of IPv6: 80 octets.
 pub type Box6 = Boxed<Wide>;
 
-const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(size_of::<Header>() == 128);
+const _: () = assert!(size_of::<TunnelRecord>() == 24);
 const _: () = assert!(size_of::<ChildRecord>() == 32);
 const _: () = assert!(size_of::<Box4>() == 32);
 const _: () = assert!(size_of::<Box6>() == 80);
@@ -158,7 +179,7 @@ macro_rules! plain {
         unsafe impl Pod for $name {}
     )* };
 }
-plain!(Section, Header, Span, ChildRecord, Wide, Rest, Boxed<u32>, Boxed<Wide>);
+plain!(Section, Header, Span, TunnelRecord, ChildRecord, Wide, Rest, Boxed<u32>, Boxed<Wide>);
 
 impl<A> Boxed<A> {
     /// The box of a selector whose addresses are already in the block's form.
@@ -251,6 +272,11 @@ pub enum BlockError {
         /// Index of the Child SA, or of the tunnel behind all Child SAs.
         record: u32,
     },
+    /// The tree of a tunnel's boxes leads nowhere.
+    Tree {
+        /// Index of the tunnel.
+        tunnel: u32,
+    },
     /// A box names no Child SA or has a range that ends before it starts.
     Box {
         /// Its index; IPv6 boxes count behind the IPv4 ones.
@@ -266,6 +292,7 @@ impl core::fmt::Display for BlockError {
             Self::Format { found } => write!(f, "format {found}, but this version reads {FORMAT}"),
             Self::Bounds => f.write_str("an array reaches out of the block"),
             Self::Range { record } => write!(f, "record {record} names boxes that are not its own"),
+            Self::Tree { tunnel } => write!(f, "the tree of tunnel {tunnel} is not valid"),
             Self::Box { index } => write!(f, "box {index} is not valid"),
         }
     }
@@ -277,10 +304,13 @@ impl core::error::Error for BlockError {}
 #[derive(Clone, Copy, Default)]
 pub struct Block<'b> {
     version: u32,
-    tunnels: &'b [Span],
+    tunnels: &'b [TunnelRecord],
     children: &'b [ChildRecord],
     boxes4: &'b [Box4],
     boxes6: &'b [Box6],
+    leaves4: &'b [Leaf4],
+    leaves6: &'b [Leaf6],
+    nodes: &'b [u64],
 }
 
 impl<'b> Block<'b> {
@@ -316,13 +346,16 @@ impl<'b> Block<'b> {
             children: section(octets, header.children)?,
             boxes4: section(octets, header.boxes4)?,
             boxes6: section(octets, header.boxes6)?,
+            leaves4: section(octets, header.leaves4)?,
+            leaves6: section(octets, header.leaves6)?,
+            nodes: section(octets, header.nodes)?,
         })
     }
 
     fn validate(&self) -> Result<(), BlockError> {
         for (index, child) in self.children.iter().enumerate() {
             let owner = self.tunnels.get(child.tunnel as usize);
-            let inside = owner.is_some_and(|tunnel| tunnel.holds(&child.span));
+            let inside = owner.is_some_and(|tunnel| tunnel.span.holds(&child.span));
             if child.generation & 1 == 1 && !inside {
                 return Err(BlockError::Range { record: index as u32 });
             }
@@ -333,16 +366,24 @@ impl<'b> Block<'b> {
             first6: 0,
             count6: self.boxes6.len() as u32,
         };
-        if let Some(index) = self.tunnels.iter().position(|tunnel| !all.holds(tunnel)) {
+        if let Some(index) = self.tunnels.iter().position(|tunnel| !all.holds(&tunnel.span)) {
             return Err(BlockError::Range { record: (self.children.len() + index) as u32 });
         }
         let known = |child: u32| (child as usize) < self.children.len();
         let bad4 = self.boxes4.iter().position(|b| !(b.is_ordered() && known(b.child())));
         let bad6 = self.boxes6.iter().position(|b| !(b.is_ordered() && known(b.child())));
-        match bad4.or(bad6.map(|index| index + self.boxes4.len())) {
-            Some(index) => Err(BlockError::Box { index: index as u32 }),
-            None => Ok(()),
+        if let Some(index) = bad4.or(bad6.map(|index| index + self.boxes4.len())) {
+            return Err(BlockError::Box { index: index as u32 });
         }
+        // Each word of the nodes is part of one node, each leaf the child of one.
+        let mut left = self.nodes.len() + self.leaves4.len() + self.leaves6.len() + 1;
+        for tunnel in 0..self.tunnels.len() as u32 {
+            let Boxes { v4, v6 } = self.tunnel_boxes(tunnel);
+            if !(v4.is_valid(&mut left) && v6.is_valid(&mut left)) {
+                return Err(BlockError::Tree { tunnel });
+            }
+        }
+        Ok(())
     }
 
     /// The publication that this block was compiled for.
@@ -366,32 +407,47 @@ impl<'b> Block<'b> {
     /// The boxes of a tunnel.
     #[inline]
     pub(crate) fn tunnel_boxes(&self, tunnel: u32) -> Boxes<'b> {
-        self.boxes(self.tunnels.get(tunnel as usize).copied().unwrap_or_default())
-    }
-
-    /// The boxes of a Child SA.
-    #[inline]
-    pub(crate) fn child_boxes(&self, child: &ChildRecord) -> Boxes<'b> {
-        self.boxes(child.span)
-    }
-
-    #[inline]
-    fn boxes(&self, span: Span) -> Boxes<'b> {
+        let record = self.tunnels.get(tunnel as usize);
+        let (span, roots) =
+            record.map_or((Span::default(), [NO_TREE; 2]), |record| (record.span, record.roots));
+        let [root4, root6] = roots;
+        let tree4 = (root4 != NO_TREE).then_some(Tree {
+            nodes: self.nodes,
+            leaves: self.leaves4,
+            root: root4,
+        });
+        let tree6 = (root6 != NO_TREE).then_some(Tree {
+            nodes: self.nodes,
+            leaves: self.leaves6,
+            root: root6,
+        });
         Boxes {
-            v4: slice(self.boxes4, span.first4, span.count4),
-            v6: slice(self.boxes6, span.first6, span.count6),
+            v4: Set::new(slice(self.boxes4, span.first4, span.count4), tree4),
+            v6: Set::new(slice(self.boxes6, span.first6, span.count6), tree6),
         }
+    }
+
+    /// The boxes of a Child SA with this index.
+    #[inline]
+    pub(crate) fn child_boxes(&self, index: u32, child: &ChildRecord) -> Boxes<'b> {
+        let Span { first4, count4, first6, count6 } = child.span;
+        let (own4, own6) = (slice(self.boxes4, first4, count4), slice(self.boxes6, first6, count6));
+        if own4.len().max(own6.len()) <= SMALL {
+            return Boxes { v4: Set::new(own4, None), v6: Set::new(own6, None) };
+        }
+        let Boxes { v4, v6 } = self.tunnel_boxes(child.tunnel);
+        Boxes { v4: v4.of_child(own4, index), v6: v6.of_child(own6, index) }
     }
 }
 
 /// Blocks above this are fetched ahead in bursts: half of the level 2 cache of common servers.
 const LARGE_OCTETS: usize = 512 << 10;
 
-/// Consecutive boxes of both families, in configuration order.
-#[derive(Clone, Copy, Default)]
+/// The boxes of a tunnel or a Child SA, of both families.
+#[derive(Clone, Copy)]
 pub(crate) struct Boxes<'b> {
-    pub(crate) v4: &'b [Box4],
-    pub(crate) v6: &'b [Box6],
+    pub(crate) v4: Set<'b, u32>,
+    pub(crate) v6: Set<'b, Wide>,
 }
 
 impl Span {

@@ -5,8 +5,10 @@ use core::mem::size_of;
 use bytemuck::Pod;
 
 use super::block::{
-    Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, Section, Span, Wide,
+    Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, NO_TREE, Section, Span,
+    TunnelRecord, Wide,
 };
+use super::tree::{Builder, LEAF, Leaf4, Leaf6, SMALL};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
 use crate::storage::Capacity;
@@ -47,15 +49,29 @@ fn narrow(staged: &Staged) -> Box4 {
 
 /// Words of a block for a capacity, at its largest: all selectors IPv6.
 pub(crate) fn words_for(capacity: &Capacity) -> Result<usize, SetupError> {
+    let selectors = u64::from(capacity.selectors);
     let octets = size_of::<Header>() as u64
-        + u64::from(capacity.tunnels) * size_of::<Span>() as u64
+        + u64::from(capacity.tunnels) * size_of::<TunnelRecord>() as u64
         + u64::from(capacity.children) * size_of::<ChildRecord>() as u64
-        + u64::from(capacity.selectors) * size_of::<Box6>() as u64;
+        + selectors * size_of::<Box6>() as u64
+        + tree_octets(selectors);
     // Offsets in the block have 32 bits.
     if octets > u64::from(u32::MAX) {
         return Err(SetupError::TooLarge);
     }
     usize::try_from(octets / 8).map_err(|_| SetupError::TooLarge)
+}
+
+/// Octets that the trees of so many selectors take at most, and what building them takes beside.
+fn tree_octets(selectors: u64) -> u64 {
+    if selectors <= SMALL as u64 {
+        return 0;
+    }
+    // A tree of n boxes has n/16 leaves, rounded up: the most for 33, which have 3.
+    let leaves = (selectors * 3).div_ceil(SMALL as u64 + 1);
+    // A node takes 10 words and 21 for each child, which is a leaf but for one in 63.
+    let words = leaves * 26;
+    leaves * size_of::<Leaf6>() as u64 + words * 8 + (selectors * 4).next_multiple_of(8)
 }
 
 /// What the compiler is given: tunnels in order, each with its Child SAs in order.
@@ -72,19 +88,25 @@ pub(crate) trait Source {
 /// fit, which a capacity that the source respects excludes.
 ///
 /// # Bound
-/// Two passes over the selectors.
+/// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 32.
 pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> bool {
     fill(source, version, words).is_some()
 }
 
 fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
-    let (mut count4, mut count6) = (0_u32, 0_u32);
+    let mut counts = Counts::default();
     for tunnel in 0..source.tunnels() {
+        let (mut count4, mut count6) = (0_u32, 0_u32);
         for (_, _, staged) in source.of_tunnel(tunnel) {
             let six = staged.iter().filter(|one| one.rest.flags & IPV6 != 0).count() as u32;
             count6 = count6.checked_add(six)?;
             count4 = count4.checked_add((staged.len() as u32).checked_sub(six)?)?;
         }
+        counts.boxes4 = counts.boxes4.checked_add(count4)?;
+        counts.boxes6 = counts.boxes6.checked_add(count6)?;
+        counts.leaves4 += leaves_for(count4);
+        counts.leaves6 += leaves_for(count6);
+        counts.largest = counts.largest.max(count4).max(count6);
     }
     let mut end = size_of::<Header>() as u32;
     let mut place = |count: u32, size: usize| {
@@ -92,33 +114,89 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
         end = count.checked_mul(size as u32).and_then(|octets| end.checked_add(octets))?;
         Some(section)
     };
-    let tunnels = place(source.tunnels(), size_of::<Span>())?;
-    let children = place(source.children(), size_of::<ChildRecord>())?;
-    let boxes4 = place(count4, size_of::<Box4>())?;
-    let boxes6 = place(count6, size_of::<Box6>())?;
-    let header = Header {
+    let mut header = Header {
         magic: MAGIC,
         format: FORMAT,
-        octets: end,
+        octets: 0,
         version,
-        tunnels,
-        children,
-        boxes4,
-        boxes6,
-        reserved: [0; 4],
+        tunnels: place(source.tunnels(), size_of::<TunnelRecord>())?,
+        children: place(source.children(), size_of::<ChildRecord>())?,
+        boxes4: place(counts.boxes4, size_of::<Box4>())?,
+        boxes6: place(counts.boxes6, size_of::<Box6>())?,
+        leaves4: place(counts.leaves4, size_of::<Leaf4>())?,
+        leaves6: place(counts.leaves6, size_of::<Leaf6>())?,
+        nodes: Section::default(),
+        reserved: [0; 14],
     };
+    header.nodes.offset = end;
     let octets: &mut [u8] = bytemuck::cast_slice_mut(words);
-    let (head, octets) =
-        octets.get_mut(..end as usize)?.split_at_mut_checked(size_of::<Header>())?;
-    head.copy_from_slice(bytemuck::bytes_of(&header));
-    let (tunnel_records, octets) = take::<Span>(octets, tunnels.count)?;
-    let (child_records, octets) = take::<ChildRecord>(octets, children.count)?;
-    let (all4, octets) = take::<Box4>(octets, count4)?;
-    let (all6, _) = take::<Box6>(octets, count6)?;
-    child_records.fill(ChildRecord::default());
+    let (head, octets) = octets.split_at_mut_checked(size_of::<Header>())?;
+    let (tunnels, octets) = take::<TunnelRecord>(octets, header.tunnels.count)?;
+    let (children, octets) = take::<ChildRecord>(octets, header.children.count)?;
+    let (all4, octets) = take::<Box4>(octets, counts.boxes4)?;
+    let (all6, octets) = take::<Box6>(octets, counts.boxes6)?;
+    let (leaves4, octets) = take::<Leaf4>(octets, counts.leaves4)?;
+    let (leaves6, octets) = take::<Leaf6>(octets, counts.leaves6)?;
+    children.fill(ChildRecord::default());
+    place_boxes(source, tunnels, children, all4, all6)?;
 
+    // The end of the memory, which is not part of the block, is what trees are built in.
+    let scratch = if counts.leaves4 + counts.leaves6 == 0 { 0 } else { counts.largest };
+    let nodes = octets.len().checked_sub((scratch as usize * 4).next_multiple_of(8))?;
+    let (nodes, scratch) = octets.split_at_mut_checked(nodes)?;
+    let nodes = bytemuck::try_cast_slice_mut(nodes).ok()?;
+    let scratch = bytemuck::try_cast_slice_mut(scratch).ok()?;
+    let mut four = Builder { nodes, nodes_end: 0, leaves: leaves4, leaves_end: 0, scratch };
+    for tunnel in tunnels.iter_mut() {
+        let Span { first4, count4, .. } = tunnel.span;
+        if leaves_for(count4) > 0 {
+            tunnel.roots[0] = four.build(boxes(all4, first4, count4)?)?;
+        }
+    }
+    let Builder { nodes, nodes_end, scratch, .. } = four;
+    let mut six = Builder { nodes, nodes_end, leaves: leaves6, leaves_end: 0, scratch };
+    for tunnel in tunnels.iter_mut() {
+        let Span { first6, count6, .. } = tunnel.span;
+        if leaves_for(count6) > 0 {
+            tunnel.roots[1] = six.build(boxes(all6, first6, count6)?)?;
+        }
+    }
+    header.nodes.count = u32::try_from(six.nodes_end).ok()?;
+    header.octets = header.nodes.count.checked_mul(8).and_then(|nodes| end.checked_add(nodes))?;
+    head.copy_from_slice(bytemuck::bytes_of(&header));
+    Some(())
+}
+
+/// Elements of the arrays of a block.
+#[derive(Default)]
+struct Counts {
+    boxes4: u32,
+    boxes6: u32,
+    leaves4: u32,
+    leaves6: u32,
+    /// Boxes of the largest set.
+    largest: u32,
+}
+
+/// Leaves of the tree of a set; none if it has no tree.
+fn leaves_for(boxes: u32) -> u32 {
+    if boxes as usize <= SMALL { 0 } else { boxes.div_ceil(LEAF as u32) }
+}
+
+fn boxes<A>(all: &[Boxed<A>], first: u32, count: u32) -> Option<&[Boxed<A>]> {
+    all.get(first as usize..)?.get(..count as usize)
+}
+
+/// Lays the boxes out, tunnel after tunnel, and says where they are.
+fn place_boxes(
+    source: &impl Source,
+    tunnels: &mut [TunnelRecord],
+    children: &mut [ChildRecord],
+    all4: &mut [Box4],
+    all6: &mut [Box6],
+) -> Option<()> {
     let (mut next4, mut next6) = (0, 0);
-    for (tunnel, record) in tunnel_records.iter_mut().enumerate() {
+    for (tunnel, record) in tunnels.iter_mut().enumerate() {
         let (first4, first6) = (next4, next6);
         for (child, mut known, staged) in source.of_tunnel(tunnel as u32) {
             let (from4, from6) = (next4, next6);
@@ -135,9 +213,10 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
             }
             known.span =
                 Span { first4: from4, count4: next4 - from4, first6: from6, count6: next6 - from6 };
-            *child_records.get_mut(child as usize)? = known;
+            *children.get_mut(child as usize)? = known;
         }
-        *record = Span { first4, count4: next4 - first4, first6, count6: next6 - first6 };
+        let span = Span { first4, count4: next4 - first4, first6, count6: next6 - first6 };
+        *record = TunnelRecord { span, roots: [NO_TREE; 2] };
     }
     Some(())
 }

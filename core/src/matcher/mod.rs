@@ -1,6 +1,6 @@
 //! Selectors against packets: the questions that the inbound check asks.
 //!
-//! Owns the compiled form ([`block`]) and how it is searched (`linear`). Knows nothing of SAs:
+//! Owns the compiled form ([`block`]) and how it is searched (`linear`, `tree`). Knows nothing of SAs:
 //! a box only names the Child SA it belongs to, and the caller says which of them are asked.
 //!
 //! `Question` is where inbound is said once: the packet's source is compared with the remote
@@ -9,6 +9,10 @@
 pub mod block;
 pub(crate) mod compile;
 pub(crate) mod linear;
+mod set;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
@@ -25,16 +29,16 @@ pub(crate) enum Question {
     V6(Key<Wide>),
 }
 
-/// Asks one scan of [`linear`] of the boxes of the packet's family.
+/// Asks the set of boxes of the packet's family.
 macro_rules! by_family {
-    ($question:expr, $boxes:expr, |$key:ident, $list:ident| $body:expr) => {
+    ($question:expr, $boxes:expr, |$key:ident, $set:ident| $body:expr) => {
         match $question {
             Question::V4($key) => {
-                let $list = $boxes.v4;
+                let $set = $boxes.v4;
                 $body
             }
             Question::V6($key) => {
-                let $list = $boxes.v6;
+                let $set = $boxes.v6;
                 $body
             }
         }
@@ -67,13 +71,13 @@ impl Question {
     /// True if one of `boxes` covers the packet.
     #[inline]
     pub(crate) fn covered_by(&self, boxes: Boxes<'_>) -> bool {
-        by_family!(self, boxes, |key, list| linear::any(list, key))
+        by_family!(self, boxes, |key, set| set.any(key))
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
     #[inline]
     pub(crate) fn first(&self, boxes: Boxes<'_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
-        by_family!(self, boxes, |key, list| linear::first(list, key, accept).map(Boxed::child))
+        by_family!(self, boxes, |key, set| set.first(key, accept))
     }
 
     /// The Child SA of the first box whose remote range holds the packet's source address.
@@ -83,31 +87,28 @@ impl Question {
         boxes: Boxes<'_>,
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
-        by_family!(self, boxes, |key, list| linear::first_source(list, key, accept)
-            .map(Boxed::child))
+        by_family!(self, boxes, |key, set| set.first_source(key, accept))
     }
 
     /// True if a box that `accept` takes covers the packet but for its missing ports.
     pub(crate) fn covered_portless(&self, boxes: Boxes<'_>, accept: impl Fn(u32) -> bool) -> bool {
-        by_family!(self, boxes, |key, list| list
-            .iter()
-            .any(|one| one.covers_portless(key) && accept(one.child())))
+        by_family!(self, boxes, |key, set| set.any_portless(key, accept))
     }
 
     /// The selector that came nearest and its first field that does not cover the packet. Those
     /// that cover it are left out. Boxes of the other family fail at the source and are asked only
     /// if there are no others.
     pub(crate) fn nearest(&self, boxes: Boxes<'_>) -> Option<Nearest> {
-        let own = by_family!(self, boxes, |key, list| {
-            linear::nearest(list, key).and_then(|(index, field)| {
-                let selector = list.get(index)?.selector();
+        let own = by_family!(self, boxes, |key, set| {
+            linear::nearest(set.boxes, key).and_then(|(index, field)| {
+                let selector = set.boxes.get(index)?.selector();
                 Some(Nearest { selector, index: index as u32, field })
             })
         });
         own.or_else(|| {
             let selector = match self {
-                Self::V4(_) => boxes.v6.first().map(Boxed::<Wide>::selector),
-                Self::V6(_) => boxes.v4.first().map(Boxed::<u32>::selector),
+                Self::V4(_) => boxes.v6.boxes.first().map(Boxed::<Wide>::selector),
+                Self::V6(_) => boxes.v4.boxes.first().map(Boxed::<u32>::selector),
             };
             selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })

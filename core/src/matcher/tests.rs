@@ -1,0 +1,288 @@
+//! Trees beside their twin, the list.
+
+use proptest::prelude::*;
+
+use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
+use super::linear::{self, Key, Values};
+use super::tree::{Address, Ask, Builder, CHILDREN, LEAF, Leaf, SMALL, Tree, Visits};
+use crate::verdict::Field;
+
+/// Numbers that follow from a seed.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 16) % n
+    }
+}
+
+/// How the boxes of a set lie. What is harmless to a list may not be to a tree.
+const SHAPES: usize = 8;
+
+/// The nth box of a set, addresses in 32 bits.
+fn one(shape: usize, n: u32, rng: &mut Rng) -> Boxed<u32> {
+    let any = rng.next() as u32;
+    let prefix = |addr: u32, len: u64| {
+        let host = u32::MAX.checked_shr(len as u32).unwrap_or(0);
+        (addr & !host, addr | host)
+    };
+    let ((remote_lo, remote_hi), (local_lo, local_hi)) = match shape {
+        // Sites: prefixes of many lengths.
+        0 | 6 => (prefix(any, rng.below(33)), prefix(rng.next() as u32, 8 + rng.below(25))),
+        // All the same.
+        1 => ((0x0a00_0000, 0x0aff_ffff), (0xc0a8_0000, 0xc0a8_ffff)),
+        // Nested.
+        2 => ((n, u32::MAX - n), (n, u32::MAX - n)),
+        // Crossing: half of them wide in one dimension, half in the other.
+        3 if n.is_multiple_of(2) => (prefix(any, 32), (0, u32::MAX)),
+        3 => ((0, u32::MAX), prefix(any, 32)),
+        // A staircase.
+        4 => ((n * 7, n * 7 + 10), (n * 5, n * 5 + 9)),
+        // Wide, anywhere.
+        5 => {
+            let two = |a: u32, b: u32| (a.min(b), a.max(b));
+            (two(any, rng.next() as u32), two(rng.next() as u32, rng.next() as u32))
+        }
+        // Hosts in one network.
+        _ => (prefix(0x0a00_0000 | any & 0x3ff, 32), prefix(0xc0a8_0000 | n & 0xff, 32)),
+    };
+    let port = rng.next() as u16;
+    let mut ports = || match rng.below(6) {
+        0..=2 => (0, u16::MAX),
+        3 => (port, port),
+        4 => (port & 0xff00, port | 0xff),
+        // OPAQUE.
+        _ => (u16::MAX, 0),
+    };
+    let (remote, local) =
+        if shape == 6 || shape == 0 { (ports(), ports()) } else { ((0, u16::MAX), ports()) };
+    let admits = |(lo, hi): (u16, u16)| (lo, hi) == (0, u16::MAX) || lo > hi;
+    let (protocol_lo, protocol_hi) = [(0, 255), (6, 6), (17, 17), (1, 1)][rng.below(4) as usize];
+    let rest = Rest {
+        remote_port_lo: remote.0,
+        remote_port_hi: remote.1,
+        local_port_lo: local.0,
+        local_port_hi: local.1,
+        protocol_lo,
+        protocol_hi,
+        flags: if admits(remote) && admits(local) { ADMITS_OPAQUE } else { 0 },
+        reserved: 0,
+        child: n % 7,
+    };
+    Boxed { remote_lo, remote_hi, local_lo, local_hi, rest }
+}
+
+/// The same box in IPv6, its addresses' bits spread over all 128.
+fn wide(one: &Boxed<u32>) -> Boxed<Wide> {
+    let lo = |addr: u32| Wide::from(u128::from(addr) << 70);
+    let hi = |addr: u32| Wide::from(((u128::from(addr) + 1) << 70) - 1);
+    Boxed {
+        remote_lo: lo(one.remote_lo),
+        remote_hi: hi(one.remote_hi),
+        local_lo: lo(one.local_lo),
+        local_hi: hi(one.local_hi),
+        rest: one.rest,
+    }
+}
+
+/// A packet at a corner of a box, or just outside it, or anywhere.
+fn packet(boxes: &[Boxed<u32>], rng: &mut Rng) -> Key<u32> {
+    let near = boxes[rng.below(boxes.len() as u64) as usize];
+    let mut at = |lo: u32, hi: u32, max: u32| match rng.below(12) {
+        0..=2 => lo,
+        3..=5 => hi,
+        6 | 7 => lo / 2 + hi / 2,
+        8 => lo.wrapping_sub(1) & max,
+        9 => hi.wrapping_add(1) & max,
+        _ => rng.next() as u32 & max,
+    };
+    let rest = near.rest;
+    let (remote, local) =
+        (at(near.remote_lo, near.remote_hi, u32::MAX), at(near.local_lo, near.local_hi, u32::MAX));
+    let remote_port = at(rest.remote_port_lo.into(), rest.remote_port_hi.into(), 0xffff) as u16;
+    let local_port = at(rest.local_port_lo.into(), rest.local_port_hi.into(), 0xffff) as u16;
+    let protocol = at(rest.protocol_lo.into(), rest.protocol_hi.into(), 0xff) as u8;
+    let has_value = rng.below(5) > 0;
+    let values = Values {
+        protocol,
+        has_value,
+        remote: if has_value { remote_port } else { 0 },
+        local: if has_value { local_port } else { 0 },
+        remote_field: Field::SourcePort,
+    };
+    Key { remote, local, values }
+}
+
+#[derive(Default, Debug, Clone, Copy)]
+struct Count {
+    nodes: usize,
+    leaves: usize,
+}
+
+impl Visits for Count {
+    fn node(&mut self) {
+        self.nodes += 1;
+    }
+
+    fn leaf(&mut self) {
+        self.leaves += 1;
+    }
+}
+
+/// A tree with memory of its own.
+struct Grown<A> {
+    nodes: Vec<u64>,
+    leaves: Vec<Leaf<A>>,
+    root: u32,
+}
+
+impl<A: Address> Grown<A>
+where
+    Leaf<A>: bytemuck::Zeroable,
+{
+    fn new(boxes: &[Boxed<A>]) -> Self {
+        let count = boxes.len().div_ceil(LEAF);
+        let mut leaves = vec![bytemuck::Zeroable::zeroed(); count];
+        // What `compile` leaves room for.
+        let mut nodes = vec![0x5555; count * 26];
+        let mut scratch = vec![7; boxes.len()];
+        let mut builder = Builder {
+            nodes: &mut nodes,
+            nodes_end: 0,
+            leaves: &mut leaves,
+            leaves_end: 0,
+            scratch: &mut scratch,
+        };
+        let root = builder.build(boxes).expect("the arrays are large enough");
+        let end = builder.nodes_end;
+        assert_eq!(builder.leaves_end, count);
+        nodes.truncate(end);
+        Self { nodes, leaves, root }
+    }
+
+    fn tree(&self) -> Tree<'_, A> {
+        Tree { nodes: &self.nodes, leaves: &self.leaves, root: self.root }
+    }
+}
+
+/// Every question, beside the list; what was visited for the first box.
+fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> Count {
+    let covering = |index: u32| boxes[index as usize].child();
+    let mut count = Count::default();
+    for accepted in [0b111_1111, 0b010_0010] {
+        let accept = |child: u32| accepted >> child & 1 == 1;
+        let by_index = |index: u32| accept(covering(index));
+        let place = |found: Option<&Boxed<A>>| {
+            found.map(|found| boxes.iter().position(|one| std::ptr::eq(one, found)).unwrap() as u32)
+        };
+        let first = tree.find::<false>(key, Ask::All, by_index, &mut count);
+        assert_eq!(first, place(linear::first(boxes, key, accept)));
+        let source = tree.find::<false>(key, Ask::Source, by_index, &mut ());
+        assert_eq!(source, place(linear::first_source(boxes, key, accept)));
+        let portless = tree.find::<false>(key, Ask::Portless, by_index, &mut ());
+        let twin = boxes.iter().position(|one| one.covers_portless(key) && accept(one.child()));
+        assert_eq!(portless, twin.map(|index| index as u32));
+        let any = tree.find::<true>(key, Ask::All, by_index, &mut ());
+        assert_eq!(any.is_some(), first.is_some());
+        let named =
+            any.is_none_or(|index| boxes[index as usize].covers(key) && accept(covering(index)));
+        assert!(named, "{any:?} does not cover the packet");
+    }
+    assert_eq!(
+        tree.find::<true>(key, Ask::All, |_| true, &mut ()).is_some(),
+        linear::any(boxes, key)
+    );
+    count
+}
+
+/// The bound that the module states, for two searches.
+fn within_bound(count: Count, boxes: usize) {
+    let (mut nodes, mut below) = (0, boxes.div_ceil(LEAF));
+    assert!(count.leaves <= 2 * below, "{count:?}");
+    while below > 1 {
+        below = below.div_ceil(CHILDREN);
+        nodes += below;
+    }
+    assert!(count.nodes <= 2 * nodes.max(1), "{count:?}: {boxes} boxes");
+}
+
+fn both(shape: usize, count: u32, seed: u64, packets: usize) {
+    let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(shape, n, &mut rng)).collect();
+    let boxes6: Vec<Boxed<Wide>> = boxes.iter().map(wide).collect();
+    let (four, six) = (Grown::new(&boxes), Grown::new(&boxes6));
+    for tree in [four.tree()] {
+        assert!(tree.is_valid(boxes.len(), &mut (four.nodes.len() + four.leaves.len() + 1)));
+    }
+    assert!(six.tree().is_valid(boxes.len(), &mut (six.nodes.len() + six.leaves.len() + 1)));
+    assert_eq!(Grown::new(&boxes).nodes, four.nodes, "the same set gives the same words");
+    for _ in 0..packets {
+        let key = packet(&boxes, &mut rng);
+        within_bound(agrees(&boxes, &four.tree(), &key), boxes.len());
+        let below = rng.next();
+        let spread = |addr: u32| Wide::from(u128::from(addr) << 70 | u128::from(below));
+        let key6 = Key { remote: spread(key.remote), local: spread(key.local), values: key.values };
+        within_bound(agrees(&boxes6, &six.tree(), &key6), boxes.len());
+    }
+}
+
+proptest! {
+    #[test]
+    fn trees_say_what_lists_say(
+        shape in 0..SHAPES, count in SMALL as u32 + 1..1500, seed in any::<u64>(),
+    ) {
+        both(shape, count, seed, 40);
+    }
+}
+
+/// One level more for each 64 times as many, and the sizes at which that happens.
+#[test]
+fn trees_of_every_depth() {
+    for (count, packets) in
+        [(33, 200), (64, 200), (1024, 100), (1025, 100), (1040, 100), (4000, 60)]
+    {
+        for shape in 0..SHAPES {
+            both(shape, count, u64::from(count), packets);
+        }
+    }
+    both(0, 65_536, 3, 6);
+    both(7, 65_537, 4, 6);
+}
+
+/// Words that no builder wrote: answers may be wrong, but nothing panics, and validation finds a tree
+/// that would take too long.
+#[test]
+fn hostile_nodes_end_the_search() {
+    let mut rng = Rng(11);
+    let boxes: Vec<Boxed<u32>> = (0..3000).map(|n| one(0, n, &mut rng)).collect();
+    let grown = Grown::new(&boxes);
+    for turn in 0..4000 {
+        let mut nodes = grown.nodes.clone();
+        for _ in 0..=turn % 5 {
+            let at = rng.below(nodes.len() as u64) as usize;
+            nodes[at] = match rng.below(3) {
+                0 => rng.next(),
+                1 => nodes[at] ^ 1 << rng.below(64),
+                _ => nodes[rng.below(nodes.len() as u64) as usize],
+            };
+        }
+        let root = if turn % 7 == 0 { rng.next() as u32 } else { grown.root };
+        let tree = Tree { nodes: &nodes, leaves: &grown.leaves, root };
+        let bound = grown.nodes.len() + grown.leaves.len() + 1;
+        if !tree.is_valid(boxes.len(), &mut { bound }) {
+            continue;
+        }
+        let mut count = Count::default();
+        let key = packet(&boxes, &mut rng);
+        let found = tree.find::<false>(&key, Ask::All, |_| true, &mut count);
+        assert!(found.is_none_or(|index| (index as usize) < boxes.len()));
+        assert!(count.nodes + count.leaves <= bound + 1);
+    }
+}

@@ -1,0 +1,709 @@
+//! The interval tree: which boxes of a large set cover a packet, without asking all of them.
+//!
+//! ```text
+//! node    for each dimension: cuts c0 < c1 < ...   and a mask of children for each interval between
+//!                             m0 | m1 | m2 ...     them: bit i = child i's bounds meet the interval
+//!
+//! search  children to visit = remote mask & local mask & protocol mask & both port masks,
+//!                             each found by binary search; then down to leaves of 16 boxes
+//! ```
+//!
+//! A node has up to 64 children, so one word says which of them a packet can lie in, and five binary
+//! searches and four ANDs do for all of them what an R-tree does one by one (Guttman 1984). Children
+//! stand in the order of their first boxes, so the search for the first box stops as soon as no
+//! child can have an earlier one. Built top-down: halves by the dimension whose two bounding boxes
+//! share the least (binned bounding volume hierarchies: Wald 2007), leaves full but for the last.
+//!
+//! A box is in one leaf only, whatever it overlaps: memory is linear.
+//!
+//! # Bound
+//! Nodes visited: ceil(n/16)/64, and of each level above a 64th of that, and one; leaves: ceil(n/16);
+//! boxes: n. A packet visits that many only in sets whose boxes nearly all meet at one point.
+
+use core::mem::size_of;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::block::{ADMITS_OPAQUE, Boxed, Wide};
+use super::linear::{Key, Values};
+
+/// Boxes of a leaf.
+pub(super) const LEAF: usize = 16;
+/// Children of a node.
+pub(super) const CHILDREN: usize = 64;
+/// Sets up to this many boxes have no tree.
+pub(super) const SMALL: usize = 32;
+/// Levels of nodes that 2^32 boxes take.
+const LEVELS: usize = 5;
+/// Remote and local address, protocol, remote and local port.
+const DIMENSIONS: usize = 5;
+/// Cuts of a dimension: where each child's bounds start and end.
+const CUTS: usize = 2 * CHILDREN;
+
+/// An address as the tree compares it.
+pub(crate) trait Address: Copy + Ord + Default + Pod + Into<u128> {
+    fn from_wide(value: u128) -> Self;
+}
+
+impl Address for u32 {
+    fn from_wide(value: u128) -> Self {
+        value as u32
+    }
+}
+
+impl Address for Wide {
+    fn from_wide(value: u128) -> Self {
+        value.into()
+    }
+}
+
+/// Up to 16 boxes, one array for each number of theirs, in configuration order.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Leaf<A> {
+    remote_lo: [A; LEAF],
+    remote_hi: [A; LEAF],
+    local_lo: [A; LEAF],
+    local_hi: [A; LEAF],
+    remote_port_lo: [u16; LEAF],
+    remote_port_hi: [u16; LEAF],
+    local_port_lo: [u16; LEAF],
+    local_port_hi: [u16; LEAF],
+    protocol_lo: [u8; LEAF],
+    protocol_hi: [u8; LEAF],
+    /// Positions among the boxes of the set, ascending.
+    index: [u32; LEAF],
+    count: u32,
+    /// A bit for each box that admits packets without a value.
+    opaque: u32,
+}
+
+/// A leaf of IPv4 boxes: 488 octets.
+pub(super) type Leaf4 = Leaf<u32>;
+/// A leaf of IPv6 boxes: 1256 octets.
+pub(super) type Leaf6 = Leaf<Wide>;
+
+const _: () = assert!(size_of::<Leaf4>() == 488);
+const _: () = assert!(size_of::<Leaf6>() == 1256);
+
+macro_rules! plain {
+    ($($name:ty),*) => { $(
+        // SAFETY: `repr(C)` integers whose sizes add up to the struct's (asserted above): no
+        // padding, every bit pattern is valid.
+        #[allow(unsafe_code)]
+        unsafe impl Zeroable for $name {}
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe impl Pod for $name {}
+    )* };
+}
+plain!(Leaf<u32>, Leaf<Wide>);
+
+/// What of a box must cover a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ask {
+    /// All of it.
+    All,
+    /// All but its ports.
+    Portless,
+    /// The remote addresses.
+    Source,
+}
+
+/// Counts what a search visits; `()` counts nothing and costs nothing.
+pub(super) trait Visits {
+    fn node(&mut self) {}
+    fn leaf(&mut self) {}
+}
+
+impl Visits for () {}
+
+#[inline(always)]
+fn covers<T: Copy + Ord>(lo: &[T; LEAF], hi: &[T; LEAF], value: T) -> u32 {
+    let pairs = lo.iter().zip(hi).enumerate();
+    pairs.fold(0, |mask, (i, (lo, hi))| mask | u32::from((*lo <= value) & (value <= *hi)) << i)
+}
+
+impl<A: Address> Leaf<A> {
+    fn empty() -> Self {
+        let (none, ports) = ([A::default(); LEAF], [0; LEAF]);
+        Self {
+            remote_lo: none,
+            remote_hi: none,
+            local_lo: none,
+            local_hi: none,
+            remote_port_lo: ports,
+            remote_port_hi: ports,
+            local_port_lo: ports,
+            local_port_hi: ports,
+            protocol_lo: [0; LEAF],
+            protocol_hi: [0; LEAF],
+            index: [0; LEAF],
+            count: 0,
+            opaque: 0,
+        }
+    }
+
+    /// A bit for each box that covers the packet in what is asked.
+    #[inline(always)]
+    fn matches(&self, key: &Key<A>, ask: Ask) -> u32 {
+        let Values { protocol, has_value, remote, local, .. } = key.values;
+        let used = (1_u32 << (self.count as usize).min(LEAF)) - 1;
+        let source = used & covers(&self.remote_lo, &self.remote_hi, key.remote);
+        if source == 0 || ask == Ask::Source {
+            return source;
+        }
+        let portless = source
+            & covers(&self.local_lo, &self.local_hi, key.local)
+            & covers(&self.protocol_lo, &self.protocol_hi, protocol);
+        if portless == 0 || ask == Ask::Portless {
+            return portless;
+        }
+        if !has_value {
+            return portless & self.opaque;
+        }
+        portless
+            & covers(&self.remote_port_lo, &self.remote_port_hi, remote)
+            & covers(&self.local_port_lo, &self.local_port_hi, local)
+    }
+
+    fn is_valid(&self, boxes: usize) -> bool {
+        let used = self.index.get(..self.count as usize);
+        used.is_some_and(|used| used.iter().all(|index| (*index as usize) < boxes))
+    }
+
+    fn set(&mut self, slot: usize, index: u32, one: &Boxed<A>) {
+        fn put<T>(array: &mut [T; LEAF], slot: usize, value: T) {
+            if let Some(cell) = array.get_mut(slot) {
+                *cell = value;
+            }
+        }
+        let rest = &one.rest;
+        put(&mut self.remote_lo, slot, one.remote_lo);
+        put(&mut self.remote_hi, slot, one.remote_hi);
+        put(&mut self.local_lo, slot, one.local_lo);
+        put(&mut self.local_hi, slot, one.local_hi);
+        put(&mut self.remote_port_lo, slot, rest.remote_port_lo);
+        put(&mut self.remote_port_hi, slot, rest.remote_port_hi);
+        put(&mut self.local_port_lo, slot, rest.local_port_lo);
+        put(&mut self.local_port_hi, slot, rest.local_port_hi);
+        put(&mut self.protocol_lo, slot, rest.protocol_lo);
+        put(&mut self.protocol_hi, slot, rest.protocol_hi);
+        put(&mut self.index, slot, index);
+        self.count = self.count.max(slot as u32 + 1);
+        self.opaque |= u32::from(rest.flags & ADMITS_OPAQUE != 0) << slot;
+    }
+}
+
+/// A node taken apart: slices of the words of all nodes.
+struct Node<'b, A> {
+    /// 0: the children are leaves.
+    level: u32,
+    /// Where each child is: number of a leaf, or first word of a node.
+    children: &'b [u32],
+    /// The first box of each child, ascending.
+    firsts: &'b [u32],
+    masks: [&'b [u64]; DIMENSIONS],
+    remote: &'b [A],
+    local: &'b [A],
+    protocol: &'b [u8],
+    remote_port: &'b [u16],
+    local_port: &'b [u16],
+}
+
+/// Words of a node: one with level and number of children, one with the numbers of cuts, then children
+/// and their first boxes, then for each dimension its masks, then for each its cuts.
+#[derive(Clone, Copy)]
+struct Shape {
+    level: u32,
+    children: usize,
+    cuts: [usize; DIMENSIONS],
+}
+
+impl Shape {
+    fn from_words(words: [u64; 2]) -> Self {
+        let cut = |dimension: usize| (words[1] >> (8 * dimension)) as usize & 0xff;
+        Self {
+            level: (words[0] >> 32) as u32,
+            children: (words[0] as u32 as usize).min(CHILDREN),
+            cuts: core::array::from_fn(cut),
+        }
+    }
+
+    fn words(&self) -> [u64; 2] {
+        let cuts = self.cuts.iter().rev().fold(0, |word, cuts| word << 8 | *cuts as u64);
+        [u64::from(self.level) << 32 | self.children as u64, cuts]
+    }
+
+    /// Words that the cuts of a dimension take.
+    fn cut_words<A>(&self, dimension: usize) -> usize {
+        let each = [size_of::<A>(), size_of::<A>(), 1, 2, 2];
+        let (cuts, each) = (self.cuts.get(dimension), each.get(dimension));
+        (cuts.copied().unwrap_or(0) * each.copied().unwrap_or(0)).div_ceil(8)
+    }
+
+    /// Words of the whole node.
+    fn len<A>(&self) -> usize {
+        let masks: usize = self.cuts.iter().map(|cuts| cuts + 1).sum();
+        let cuts: usize = (0..DIMENSIONS).map(|dimension| self.cut_words::<A>(dimension)).sum();
+        2 + self.children + masks + cuts
+    }
+}
+
+/// The first `count` elements of words.
+#[inline(always)]
+fn cells<T: Pod>(words: &[u64], count: usize) -> Option<&[T]> {
+    bytemuck::try_cast_slice::<u64, T>(words).ok()?.get(..count)
+}
+
+impl<'b, A: Address> Node<'b, A> {
+    #[inline(always)]
+    fn open(words: &'b [u64], at: u32) -> Option<Self> {
+        let words = words.get(at as usize..)?;
+        let ([head, cuts], mut rest) = words.split_first_chunk::<2>()?;
+        let shape = Shape::from_words([*head, *cuts]);
+        let mut take = |count: usize| {
+            let (taken, behind) = rest.split_at_checked(count)?;
+            rest = behind;
+            Some(taken)
+        };
+        let family = cells::<u32>(take(shape.children)?, 2 * shape.children)?;
+        let (children, firsts) = family.split_at_checked(shape.children)?;
+        let [a, b, c, d, e] = shape.cuts;
+        let masks = [take(a + 1)?, take(b + 1)?, take(c + 1)?, take(d + 1)?, take(e + 1)?];
+        Some(Self {
+            level: shape.level,
+            children,
+            firsts,
+            masks,
+            remote: cells(take(shape.cut_words::<A>(0))?, a)?,
+            local: cells(take(shape.cut_words::<A>(1))?, b)?,
+            protocol: cells(take(shape.cut_words::<A>(2))?, c)?,
+            remote_port: cells(take(shape.cut_words::<A>(3))?, d)?,
+            local_port: cells(take(shape.cut_words::<A>(4))?, e)?,
+        })
+    }
+
+    /// A bit for each child whose bounds hold the packet in what is asked.
+    #[inline(always)]
+    fn matches(&self, key: &Key<A>, ask: Ask) -> u64 {
+        let [remote, local, protocol, remote_port, local_port] = self.masks;
+        let source = mask(remote, self.remote, key.remote);
+        if ask == Ask::Source {
+            return source;
+        }
+        let portless = source
+            & mask(local, self.local, key.local)
+            & mask(protocol, self.protocol, key.values.protocol);
+        // A packet without a value lies in no interval of ports.
+        if ask == Ask::Portless || !key.values.has_value {
+            return portless;
+        }
+        portless
+            & mask(remote_port, self.remote_port, key.values.remote)
+            & mask(local_port, self.local_port, key.values.local)
+    }
+}
+
+/// The mask of the interval that a value lies in.
+#[inline(always)]
+fn mask<T: Copy + Ord>(masks: &[u64], cuts: &[T], value: T) -> u64 {
+    let rank = cuts.partition_point(|cut| *cut < value);
+    masks.get(rank).copied().unwrap_or(0)
+}
+
+/// The tree of one set of boxes, in the arrays of all sets.
+#[derive(Clone, Copy)]
+pub(crate) struct Tree<'b, A> {
+    pub(super) nodes: &'b [u64],
+    pub(super) leaves: &'b [Leaf<A>],
+    /// First word of the top node.
+    pub(super) root: u32,
+}
+
+impl<A: Address> Tree<'_, A> {
+    /// The first box that covers the packet in what is asked, and that `accept` takes; any such box if
+    /// `ANY`.
+    pub(super) fn find<const ANY: bool>(
+        &self,
+        key: &Key<A>,
+        ask: Ask,
+        accept: impl Fn(u32) -> bool,
+        visits: &mut impl Visits,
+    ) -> Option<u32> {
+        let mut best: Option<u32> = None;
+        let mut waiting: heapless::Vec<(Node<'_, A>, u64), LEVELS> = heapless::Vec::new();
+        let top = Node::open(self.nodes, self.root)?;
+        visits.node();
+        let mask = top.matches(key, ask);
+        waiting.push((top, mask)).ok()?;
+        while let Some((node, mask)) = waiting.last_mut() {
+            let child = mask.trailing_zeros() as usize;
+            let first = node.firsts.get(child).copied();
+            // None left, or none that could hold an earlier box.
+            if first.is_none_or(|first| best.is_some_and(|best| first >= best)) {
+                waiting.pop();
+                continue;
+            }
+            *mask &= *mask - 1;
+            let Some(at) = node.children.get(child).copied() else { continue };
+            if node.level > 0 {
+                let level = node.level;
+                let Some(below) = Node::open(self.nodes, at) else { continue };
+                // Levels go down, so that the search ends whatever the words are.
+                if below.level >= level {
+                    continue;
+                }
+                visits.node();
+                let mask = below.matches(key, ask);
+                waiting.push((below, mask)).ok()?;
+                continue;
+            }
+            let Some(leaf) = self.leaves.get(at as usize) else { continue };
+            visits.leaf();
+            let mut matches = leaf.matches(key, ask);
+            while let Some(index) = leaf.index.get(matches.trailing_zeros() as usize) {
+                matches &= matches - 1;
+                if best.is_some_and(|best| *index >= best) {
+                    break;
+                }
+                if accept(*index) {
+                    best = Some(*index);
+                    break;
+                }
+            }
+            if ANY && best.is_some() {
+                return best;
+            }
+        }
+        best
+    }
+}
+
+impl<A: Address> Tree<'_, A> {
+    /// True if a search visits no more than the bound says, whatever it asks for, and names boxes of the
+    /// set only. `left`: children that may still be met.
+    ///
+    /// # Bound
+    /// `left` children.
+    pub(super) fn is_valid(&self, boxes: usize, left: &mut usize) -> bool {
+        self.is_node_valid(self.root, LEVELS as u32, boxes, left)
+    }
+
+    fn is_node_valid(&self, at: u32, above: u32, boxes: usize, left: &mut usize) -> bool {
+        let Some(node) = Node::<A>::open(self.nodes, at) else { return false };
+        node.level < above
+            && node.firsts.is_sorted()
+            && node.children.iter().all(|child| {
+                *left = left.saturating_sub(1);
+                *left > 0
+                    && match node.level {
+                        0 => self
+                            .leaves
+                            .get(*child as usize)
+                            .is_some_and(|leaf| leaf.is_valid(boxes)),
+                        level => self.is_node_valid(*child, level, boxes, left),
+                    }
+            })
+    }
+}
+
+/// Where trees are built: what is left of the arrays.
+pub(super) struct Builder<'b, A> {
+    pub(super) nodes: &'b mut [u64],
+    pub(super) nodes_end: usize,
+    pub(super) leaves: &'b mut [Leaf<A>],
+    pub(super) leaves_end: usize,
+    /// One number for each box of the largest set.
+    pub(super) scratch: &'b mut [u32],
+}
+
+/// Bounds of boxes in every dimension; the lower one above the upper one for none.
+#[derive(Clone, Copy)]
+struct Bounds {
+    lo: [u128; DIMENSIONS],
+    hi: [u128; DIMENSIONS],
+}
+
+impl Bounds {
+    const NONE: Self = Self { lo: [u128::MAX; DIMENSIONS], hi: [0; DIMENSIONS] };
+
+    fn of<A: Address>(one: &Boxed<A>) -> Self {
+        let rest = &one.rest;
+        let (ports, local_ports) =
+            ((rest.remote_port_lo, rest.remote_port_hi), (rest.local_port_lo, rest.local_port_hi));
+        let lo = [
+            one.remote_lo.into(),
+            one.local_lo.into(),
+            rest.protocol_lo.into(),
+            ports.0.into(),
+            local_ports.0.into(),
+        ];
+        let hi = [
+            one.remote_hi.into(),
+            one.local_hi.into(),
+            rest.protocol_hi.into(),
+            ports.1.into(),
+            local_ports.1.into(),
+        ];
+        Self { lo, hi }
+    }
+
+    fn join(&mut self, other: &Self) {
+        let pairs = self.lo.iter_mut().zip(&mut self.hi).zip(other.lo.iter().zip(&other.hi));
+        for ((lo, hi), (other_lo, other_hi)) in pairs {
+            // OPAQUE ports hold no packet with a value.
+            if other_lo <= other_hi {
+                *lo = (*lo).min(*other_lo);
+                *hi = (*hi).max(*other_hi);
+            }
+        }
+    }
+
+    fn holds(&self, point: &[u128; DIMENSIONS]) -> bool {
+        let pairs = self.lo.iter().zip(&self.hi).zip(point);
+        pairs.fold(true, |holds, ((lo, hi), at)| holds & (lo <= at) & (at <= hi))
+    }
+}
+
+/// What boxes are ordered by to halve a set: the middle of each dimension, and how much of the remote
+/// and the local addresses they cover, which keeps wide boxes together.
+const KEYS: usize = DIMENSIONS + 2;
+
+fn order<A: Address>(one: &Boxed<A>, by: usize) -> u128 {
+    let Bounds { lo, hi } = Bounds::of(one);
+    let at = |from: &[u128; DIMENSIONS], by: usize| from.get(by).copied().unwrap_or(0);
+    match by.checked_sub(DIMENSIONS) {
+        None => at(&lo, by) / 2 + at(&hi, by) / 2,
+        Some(by) => at(&hi, by).saturating_sub(at(&lo, by)),
+    }
+}
+
+/// Boxes of a set that are looked at to choose by what to halve it.
+const SAMPLES: usize = 64;
+
+/// The order whose halves share least: at how many sampled points would both have to be searched?
+fn best_order<A: Address>(boxes: &[Boxed<A>], set: &[u32], left: usize) -> usize {
+    let step = set.len().div_ceil(SAMPLES).max(1);
+    let sample =
+        || set.iter().step_by(step).filter_map(|index| Some((*index, boxes.get(*index as usize)?)));
+    let size = sample().count();
+    let left = (left * size / set.len().max(1)).clamp(1, size.max(2) - 1);
+    // A search of one half costs about as the root of its size.
+    let (left_cost, right_cost) = (left.isqrt() as u64 + 1, (size - left).isqrt() as u64 + 1);
+    let mut sorted: heapless::Vec<(u128, u32), SAMPLES> = heapless::Vec::new();
+    let cost = |by: &usize| {
+        sorted.clear();
+        // As many as the sample has room for.
+        let _ = sample().try_for_each(|(index, one)| sorted.push((order(one, *by), index)));
+        sorted.sort_unstable();
+        let mut halves = [Bounds::NONE; 2];
+        for (nth, (_, index)) in sorted.iter().enumerate() {
+            if let (Some(one), Some(half)) =
+                (boxes.get(*index as usize), halves.get_mut(usize::from(nth >= left)))
+            {
+                half.join(&Bounds::of(one));
+            }
+        }
+        let [left, right] = halves;
+        sample().enumerate().fold(0_u64, |cost, (nth, (_, one))| {
+            let Bounds { lo, hi } = Bounds::of(one);
+            // A corner, the other one, or the middle.
+            let point = core::array::from_fn(|dimension| {
+                let at = |from: &[u128; DIMENSIONS]| from.get(dimension).copied().unwrap_or(0);
+                match nth % 3 {
+                    0 => at(&lo),
+                    1 => at(&hi),
+                    _ => at(&lo) / 2 + at(&hi) / 2,
+                }
+            });
+            cost + left_cost * u64::from(left.holds(&point))
+                + right_cost * u64::from(right.holds(&point))
+        })
+    };
+    (0..KEYS).min_by_key(cost).unwrap_or(0)
+}
+
+/// Brings a set into the order of the leaves: halves it by the best order, at a power of two of leaves,
+/// so that the children of a node are one part of it.
+fn split<A: Address>(boxes: &[Boxed<A>], set: &mut [u32]) {
+    if set.len() <= LEAF {
+        return;
+    }
+    let leaves = set.len().div_ceil(LEAF);
+    let left = LEAF * (leaves.next_power_of_two() / 2);
+    let by = best_order(boxes, set, left);
+    let key = |index: &u32| (boxes.get(*index as usize).map(|one| order(one, by)), *index);
+    if left < set.len() {
+        set.select_nth_unstable_by_key(left, key);
+    }
+    if let Some((left, right)) = set.split_at_mut_checked(left) {
+        split(boxes, left);
+        split(boxes, right);
+    }
+}
+
+/// A child of a node that is built.
+struct Child {
+    first: u32,
+    at: u32,
+    bounds: Bounds,
+}
+
+/// Where the bounds of children start and end: each interval between two of these, the upper one
+/// included, lies in a child's bounds or outside.
+fn cuts(children: &[Child], dimension: usize, most: u128) -> heapless::Vec<u128, CUTS> {
+    let mut cuts: heapless::Vec<u128, CUTS> = heapless::Vec::new();
+    for Child { bounds, .. } in children {
+        let (Some(lo), Some(hi)) = (bounds.lo.get(dimension), bounds.hi.get(dimension)) else {
+            continue;
+        };
+        if lo > hi {
+            continue;
+        }
+        for cut in [lo.checked_sub(1), Some(*hi).filter(|hi| *hi < most)].into_iter().flatten() {
+            if !cuts.contains(&cut) {
+                // Two for each child are room enough.
+                let _ = cuts.push(cut);
+            }
+        }
+    }
+    cuts.sort_unstable();
+    cuts
+}
+
+/// The next words of a node that is built.
+struct Pen<'b>(&'b mut [u64]);
+
+impl<'b> Pen<'b> {
+    fn take<T: Pod>(&mut self, words: usize) -> Option<&'b mut [T]> {
+        let (taken, rest) = core::mem::take(&mut self.0).split_at_mut_checked(words)?;
+        self.0 = rest;
+        // What is left over at the end of an array is the same in every build.
+        taken.fill(0);
+        bytemuck::try_cast_slice_mut(taken).ok()
+    }
+}
+
+impl<A: Address> Builder<'_, A> {
+    /// Builds the tree of a set; where its top node is. `None` if the arrays end. The same set gives the
+    /// same words.
+    ///
+    /// # Bound
+    /// O(n log n) in time on average, 24 KiB of stack.
+    pub(super) fn build(&mut self, boxes: &[Boxed<A>]) -> Option<u32> {
+        for (slot, index) in self.scratch.get_mut(..boxes.len())?.iter_mut().zip(0..) {
+            *slot = index;
+        }
+        split(boxes, self.scratch.get_mut(..boxes.len())?);
+        let first_leaf = self.leaves_end;
+        self.fill_leaves(boxes)?;
+        let leaves = self.leaves_end - first_leaf;
+        let (mut level, mut below) = (0, leaves);
+        loop {
+            let nodes = below.div_ceil(CHILDREN);
+            for node in 0..nodes {
+                let from = node * CHILDREN;
+                let mut children: heapless::Vec<Child, CHILDREN> = heapless::Vec::new();
+                for nth in from..below.min(from + CHILDREN) {
+                    let at = match level {
+                        0 => (first_leaf + nth) as u32,
+                        _ => *self.scratch.get(nth)?,
+                    };
+                    let each = CHILDREN.checked_pow(level)?;
+                    let end = leaves.min((nth + 1) * each);
+                    let leaves = self.leaves.get(first_leaf + nth * each..first_leaf + end)?;
+                    children.push(child(at, leaves, boxes)).ok()?;
+                }
+                children.sort_unstable_by_key(|child| (child.first, child.at));
+                // Children of later nodes stand behind.
+                *self.scratch.get_mut(node)? = self.node(level, &children)?;
+            }
+            if nodes <= 1 {
+                return self.scratch.first().copied();
+            }
+            below = nodes;
+            level += 1;
+        }
+    }
+
+    /// Leaves of one node stand in the order of their first boxes.
+    fn fill_leaves(&mut self, boxes: &[Boxed<A>]) -> Option<()> {
+        let order = self.scratch.get_mut(..boxes.len())?;
+        for group in order.chunks_mut(LEAF * CHILDREN) {
+            let mut firsts: heapless::Vec<(u32, usize), CHILDREN> = heapless::Vec::new();
+            for (nth, leaf) in group.chunks_mut(LEAF).enumerate() {
+                leaf.sort_unstable();
+                firsts.push((*leaf.first()?, nth)).ok()?;
+            }
+            firsts.sort_unstable();
+            for (_, nth) in &firsts {
+                let leaf = self.leaves.get_mut(self.leaves_end)?;
+                *leaf = Leaf::empty();
+                for (slot, index) in group.get(nth * LEAF..)?.iter().take(LEAF).enumerate() {
+                    leaf.set(slot, *index, boxes.get(*index as usize)?);
+                }
+                self.leaves_end += 1;
+            }
+        }
+        Some(())
+    }
+
+    fn node(&mut self, level: u32, children: &[Child]) -> Option<u32> {
+        let wide = u128::MAX >> (128 - 8 * size_of::<A>());
+        let most = [wide, wide, 0xff, 0xffff, 0xffff];
+        let count = |dimension: usize| {
+            cuts(children, dimension, most.get(dimension).copied().unwrap_or(0)).len()
+        };
+        let shape = Shape { level, children: children.len(), cuts: core::array::from_fn(count) };
+        let at = self.nodes_end;
+        let end = at.checked_add(shape.len::<A>())?;
+        let mut pen = Pen(self.nodes.get_mut(at..end)?);
+        pen.take::<u64>(2)?.copy_from_slice(&shape.words());
+        let family = pen.take::<u32>(children.len())?;
+        for (nth, child) in children.iter().enumerate() {
+            *family.get_mut(nth)? = child.at;
+            *family.get_mut(children.len() + nth)? = child.first;
+        }
+        for (dimension, most) in most.into_iter().enumerate() {
+            let cuts = cuts(children, dimension, most);
+            let ends = cuts.iter().copied().chain([most]);
+            for (mask, end) in pen.take::<u64>(cuts.len() + 1)?.iter_mut().zip(ends) {
+                *mask = children.iter().enumerate().fold(0, |mask, (nth, child)| {
+                    let (lo, hi) = (child.bounds.lo.get(dimension), child.bounds.hi.get(dimension));
+                    mask | u64::from(lo <= Some(&end) && Some(&end) <= hi) << nth
+                });
+            }
+        }
+        for (dimension, most) in most.into_iter().enumerate() {
+            let cuts = cuts(children, dimension, most);
+            let words = shape.cut_words::<A>(dimension);
+            match dimension {
+                0 | 1 => write(pen.take(words)?, &cuts, A::from_wide),
+                2 => write(pen.take(words)?, &cuts, |cut| cut as u8),
+                _ => write(pen.take(words)?, &cuts, |cut| cut as u16),
+            }
+        }
+        self.nodes_end = end;
+        u32::try_from(at).ok()
+    }
+}
+
+fn write<T>(cells: &mut [T], cuts: &[u128], narrow: impl Fn(u128) -> T) {
+    for (cell, cut) in cells.iter_mut().zip(cuts) {
+        *cell = narrow(*cut);
+    }
+}
+
+fn child<A: Address>(at: u32, leaves: &[Leaf<A>], boxes: &[Boxed<A>]) -> Child {
+    let mut child = Child { first: u32::MAX, at, bounds: Bounds::NONE };
+    for leaf in leaves {
+        for index in leaf.index.iter().take(leaf.count as usize) {
+            child.first = child.first.min(*index);
+            if let Some(one) = boxes.get(*index as usize) {
+                child.bounds.join(&Bounds::of(one));
+            }
+        }
+    }
+    child
+}
