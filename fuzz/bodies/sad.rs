@@ -59,8 +59,8 @@ struct Twin {
     freed: BTreeMap<u32, Freed>,
     /// Every key that was deleted once.
     deleted: BTreeSet<Key>,
-    /// Every handle that was given out.
-    ids: BTreeSet<SaId>,
+    /// Every handle that was given out, by its index.
+    ids: BTreeMap<u32, Vec<SaId>>,
     /// SPIs that keys and packets have, oldest first.
     spis: Vec<u32>,
     /// Places of SAs whose SPIs others chose, and how many of them no SA has and the worker may hold.
@@ -78,7 +78,7 @@ impl Twin {
             larval: BTreeSet::new(),
             freed: BTreeMap::new(),
             deleted: BTreeSet::new(),
-            ids: BTreeSet::new(),
+            ids: BTreeMap::new(),
             spis: vec![256, 257, 258, 259],
             places: Self::places(&CAPACITY),
             unsettled: 0,
@@ -176,7 +176,10 @@ impl Twin {
     }
 
     fn added(&mut self, key: Key, id: SaId) {
-        assert!(self.ids.insert(id), "{id:?} again");
+        // The bound that `SaId` states.
+        let before = self.ids.entry(id.index()).or_default();
+        assert!(!before.iter().rev().take(6).any(|old| *old == id), "{id:?} again");
+        before.push(id);
         let slot = self.is_larval(&key).then_some(key.1 % SLOTS);
         if slot.is_some() {
             self.larval.remove(&(key.0, key.1));

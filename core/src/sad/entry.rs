@@ -388,6 +388,13 @@ impl<'m> SaRef<'m> {
         self.hot.name.store(name & !(id::LIVE as u32), Ordering::Release);
     }
 
+    /// Writer: the SA found no place in the table. Nobody has its handle, so the next SA gets it.
+    pub(super) fn stillbirth(&self) {
+        let name = u64::from(self.hot.name.load(Ordering::Relaxed));
+        let id = SaId::from_raw(name).of_generation_before();
+        self.hot.name.store(id.low() & !(id::LIVE as u32), Ordering::Release);
+    }
+
     pub(super) fn next(&self) -> Option<u32> {
         self.cold.next.load(Ordering::Relaxed).checked_sub(1)
     }

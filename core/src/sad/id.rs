@@ -98,6 +98,12 @@ impl SaId {
         ((self.0 & GENERATION) >> Self::INDEX_BITS) as u32
     }
 
+    /// The same but for the generation, whose next one is this one's.
+    pub(super) fn of_generation_before(self) -> Self {
+        let before = u64::from((self.generation() + 5) % 7 + 1);
+        Self(self.0 & !GENERATION | before << Self::INDEX_BITS)
+    }
+
     /// The half without the SPI.
     #[inline(always)]
     pub(super) fn low(self) -> u32 {

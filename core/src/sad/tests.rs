@@ -267,6 +267,11 @@ fn a_handle_is_stale_until_the_seventh_sa_after_it_with_its_index_and_spi() {
         assert_eq!(same, if turn == 14 { vec![0] } else { vec![] });
         ids.push(id);
     }
+    for generation in 1..=7 {
+        let id = SaId::new(Ipsec::Esp, 300, generation, 0);
+        let after = super::id::next_generation(id.of_generation_before().generation());
+        assert_eq!(after, generation);
+    }
     // Another SPI at that index: stale, and the one before it too.
     writer.delete(ids[14], 0, &epochs).unwrap();
     writer.settle(&epochs, |_| ());

@@ -402,7 +402,7 @@ impl<'m> SadWriter<'m> {
         let (index, sa) = self.free_slot().ok_or(SaError::Busy)?;
         let id = sa.birth(index, &parts, fields, start);
         if !self.link(&parts, id, &sa) {
-            sa.death();
+            sa.stillbirth();
             return Err(SaError::Bucket);
         }
         self.use_slot(index);
@@ -479,7 +479,7 @@ impl<'m> SadWriter<'m> {
         if let Some(number) = self.sad.segments.direct_number(old.index()) {
             let id = sa.birth(index, &parts, fields, start);
             if !self.link(&parts, id, &sa) {
-                sa.death();
+                sa.stillbirth();
                 return Err(SaError::Bucket);
             }
             self.use_slot(index);
