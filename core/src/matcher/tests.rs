@@ -218,9 +218,7 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
     let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(shape, n, &mut rng)).collect();
     let boxes6: Vec<Boxed<Wide>> = boxes.iter().map(wide).collect();
     let (four, six) = (Grown::new(&boxes), Grown::new(&boxes6));
-    for tree in [four.tree()] {
-        assert!(tree.is_valid(boxes.len(), &mut (four.nodes.len() + four.leaves.len() + 1)));
-    }
+    assert!(four.tree().is_valid(boxes.len(), &mut (four.nodes.len() + four.leaves.len() + 1)));
     assert!(six.tree().is_valid(boxes.len(), &mut (six.nodes.len() + six.leaves.len() + 1)));
     assert_eq!(Grown::new(&boxes).nodes, four.nodes, "the same set gives the same words");
     for _ in 0..packets {
@@ -236,24 +234,28 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
 proptest! {
     #[test]
     fn trees_say_what_lists_say(
-        shape in 0..SHAPES, count in SMALL as u32 + 1..1500, seed in any::<u64>(),
+        shape in 0..SHAPES, count in SMALL as u32 + 1..500, seed in any::<u64>(),
     ) {
-        both(shape, count, seed, 40);
+        both(shape, count, seed, 20);
     }
 }
 
 /// One level more for each 64 times as many, and the sizes at which that happens.
 #[test]
 fn trees_of_every_depth() {
-    for (count, packets) in
-        [(33, 200), (64, 200), (1024, 100), (1025, 100), (1040, 100), (4000, 60)]
-    {
+    for (count, packets) in [(33, 100), (1024, 30), (1025, 30)] {
         for shape in 0..SHAPES {
             both(shape, count, u64::from(count), packets);
         }
     }
-    both(0, 65_536, 3, 6);
-    both(7, 65_537, 4, 6);
+    both(0, 4000, 3, 40);
+    let mut rng = Rng(5);
+    let boxes: Vec<Boxed<u32>> = (0..65_537).map(|n| one(7, n, &mut rng)).collect();
+    let grown = Grown::new(&boxes);
+    for _ in 0..6 {
+        let key = packet(&boxes, &mut rng);
+        within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
+    }
 }
 
 /// Words that no builder wrote: answers may be wrong, but nothing panics, and validation finds a tree
@@ -263,7 +265,7 @@ fn hostile_nodes_end_the_search() {
     let mut rng = Rng(11);
     let boxes: Vec<Boxed<u32>> = (0..3000).map(|n| one(0, n, &mut rng)).collect();
     let grown = Grown::new(&boxes);
-    for turn in 0..4000 {
+    for turn in 0..1000 {
         let mut nodes = grown.nodes.clone();
         for _ in 0..=turn % 5 {
             let at = rng.below(nodes.len() as u64) as usize;
