@@ -456,7 +456,7 @@ impl<'m> Control<'m> {
             Staging { tunnels: self.tunnels, children: self.children, staged: self.staged };
         let version = self
             .publisher
-            .publish(|version, words| compile::compile(&staging, version, words))
+            .publish(|version, words| compile::compile(&staging, version, words).is_some())
             .ok_or(Busy)?;
         let retired = self.tables.epochs.advance();
         for child in self.children.iter_mut() {

@@ -2,8 +2,10 @@
 
 pub mod capture;
 pub mod check;
+pub mod classify;
 pub mod config;
 pub mod conform;
 pub mod demo;
 pub mod lookup;
 pub mod open;
+mod table;

@@ -10,7 +10,7 @@ use espial_cli::check::{self, CheckError, Form};
 use espial_cli::config::GatewayConfig;
 use espial_cli::lookup::measure::{BURST_MAX, Effort};
 use espial_cli::lookup::scene::SpiKind;
-use espial_cli::{conform, demo, lookup};
+use espial_cli::{classify, conform, demo, lookup};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
@@ -26,6 +26,7 @@ Examples:
   espial check --config gateway.toml capture.pcapng --json | jq 'select(.verdict == \"drop\")'
   espial conform cases/*.jsonl
   espial lookup --sas 65536
+  espial classify --rules acl1_1k.rules --trace acl1_1k.trace
 
 Exit status: 0 nothing was dropped or all passed, 1 something was dropped or failed,
 2 the input is unusable."
@@ -101,6 +102,34 @@ Exit status: 0 every SA was found, 1 a live SA was missed, 2 the arguments are u
         #[arg(long)]
         json: bool,
     },
+    /// Measure how long it takes to find the selectors that cover a packet
+    #[command(after_help = "\
+Rules and traces are those of ClassBench: @SOURCE DESTINATION LO : HI LO : HI PROTOCOL/MASK, and
+SOURCE DESTINATION PORT PORT PROTOCOL FIRST-MATCH in decimal, -1 for none. Nothing else should run
+beside it: compare figures of one run only.
+
+Examples:
+  espial classify --rules acl1_1k.rules --trace acl1_1k.trace
+  espial classify --rules fw1_10k.rules.xz --trace fw1_10k.trace.xz --any --json
+
+Exit status: 0 all answers are those of the trace, 1 some are not, 2 a file is unusable.")]
+    Classify {
+        /// Rules, first one first; source is the remote side. .xz is read too
+        #[arg(long, value_name = "FILE")]
+        rules: PathBuf,
+        /// Packets with the expected first match in the last column. .xz is read too
+        #[arg(long, value_name = "FILE")]
+        trace: PathBuf,
+        /// Ask whether a rule covers the packet, not which one first
+        #[arg(long)]
+        any: bool,
+        /// Packets asked about with one call, 1 to 1024; then one at a time
+        #[arg(long, value_name = "N", default_value = "32", value_parser = packets)]
+        burst: NonZeroUsize,
+        /// One JSON object a row
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What `--spi` may be.
@@ -124,6 +153,12 @@ impl From<Spis> for SpiKind {
 fn burst(text: &str) -> Result<NonZeroUsize, String> {
     let burst: NonZeroUsize = text.parse().map_err(|error| format!("{error}"))?;
     if burst.get() > BURST_MAX { Err(format!("at most {BURST_MAX}")) } else { Ok(burst) }
+}
+
+fn packets(text: &str) -> Result<NonZeroUsize, String> {
+    let packets: NonZeroUsize = text.parse().map_err(|error| format!("{error}"))?;
+    let most = classify::BURST_MAX;
+    if packets.get() > most { Err(format!("at most {most}")) } else { Ok(packets) }
 }
 
 /// Threads of a measurement, at most: each has counters for every SA.
@@ -157,6 +192,11 @@ fn main() -> ExitCode {
             let options = lookup::Options { sas, spis, burst, threads, churn, effort };
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             lookup::run(&options, format, &mut out)
+        }
+        Some(Command::Classify { rules, trace, any, burst, json }) => {
+            let options = classify::Options { rules, trace, any, burst, effort: Effort::USUAL };
+            let format = if json { lookup::Format::Json } else { lookup::Format::Text };
+            classify::run(&options, format, &mut out)
         }
     };
     let status = status.and_then(|status| out.flush().map(|()| status).map_err(CheckError::Output));

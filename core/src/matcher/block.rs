@@ -16,7 +16,7 @@
 //! Invariants, tested by [`Block::parse`] before any use:
 //! - I1: magic, format and length are right; every array lies in the block and is aligned.
 //! - I2: the boxes of a tunnel lie in the arrays of boxes; those of a Child SA in its tunnel's.
-//! - I3: every box names a Child SA of the block, and `lo <= hi` in both address ranges.
+//! - I3: every box names a Child SA of the block (or a place in the list that was compiled), and `lo <= hi` in both address ranges.
 //! - I4: searching a tree ends within its bound, and names boxes of its tunnel only.
 
 use core::mem::{size_of, size_of_val};
@@ -59,7 +59,9 @@ pub(super) struct Header {
     pub(super) leaves6: Section,
     /// In words of 64 bits.
     pub(super) nodes: Section,
-    pub(super) reserved: [u32; 14],
+    /// Boxes name Child SAs, or places in a list, below this.
+    pub(super) owners: u32,
+    pub(super) reserved: [u32; 13],
 }
 
 /// Consecutive boxes of both families.
@@ -304,6 +306,8 @@ impl core::error::Error for BlockError {}
 #[derive(Clone, Copy, Default)]
 pub struct Block<'b> {
     version: u32,
+    octets: u32,
+    owners: u32,
     tunnels: &'b [TunnelRecord],
     children: &'b [ChildRecord],
     boxes4: &'b [Box4],
@@ -342,6 +346,8 @@ impl<'b> Block<'b> {
         let octets = octets.get(..header.octets as usize).ok_or(BlockError::Bounds)?;
         Ok(Self {
             version: header.version,
+            octets: header.octets,
+            owners: header.owners,
             tunnels: section(octets, header.tunnels)?,
             children: section(octets, header.children)?,
             boxes4: section(octets, header.boxes4)?,
@@ -369,7 +375,7 @@ impl<'b> Block<'b> {
         if let Some(index) = self.tunnels.iter().position(|tunnel| !all.holds(&tunnel.span)) {
             return Err(BlockError::Range { record: (self.children.len() + index) as u32 });
         }
-        let known = |child: u32| (child as usize) < self.children.len();
+        let known = |child: u32| child < self.owners;
         let bad4 = self.boxes4.iter().position(|b| !(b.is_ordered() && known(b.child())));
         let bad6 = self.boxes6.iter().position(|b| !(b.is_ordered() && known(b.child())));
         if let Some(index) = bad4.or(bad6.map(|index| index + self.boxes4.len())) {
@@ -389,6 +395,11 @@ impl<'b> Block<'b> {
     /// The publication that this block was compiled for.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// Octets of the block.
+    pub(super) fn octets(&self) -> usize {
+        self.octets as usize
     }
 
     /// True if the arrays are larger than a core's own caches usually are.

@@ -49,10 +49,20 @@ fn narrow(staged: &Staged) -> Box4 {
 
 /// Words of a block for a capacity, at its largest: all selectors IPv6.
 pub(crate) fn words_for(capacity: &Capacity) -> Result<usize, SetupError> {
-    let selectors = u64::from(capacity.selectors);
+    let Capacity { tunnels, children, selectors, .. } = *capacity;
+    words(tunnels.into(), children.into(), selectors.into())
+}
+
+/// Words of a block for a list of selectors.
+#[cfg(feature = "alloc")]
+pub(crate) fn words_for_list(selectors: usize) -> Result<usize, SetupError> {
+    words(1, 1, selectors as u64)
+}
+
+fn words(tunnels: u64, children: u64, selectors: u64) -> Result<usize, SetupError> {
     let octets = size_of::<Header>() as u64
-        + u64::from(capacity.tunnels) * size_of::<TunnelRecord>() as u64
-        + u64::from(capacity.children) * size_of::<ChildRecord>() as u64
+        + tunnels * size_of::<TunnelRecord>() as u64
+        + children * size_of::<ChildRecord>() as u64
         + selectors * size_of::<Box6>() as u64
         + tree_octets(selectors);
     // Offsets in the block have 32 bits.
@@ -80,20 +90,24 @@ pub(crate) trait Source {
     fn tunnels(&self) -> u32;
     /// Child SA slots.
     fn children(&self) -> u32;
+    /// What selectors may name as their Child SA: below this.
+    fn owners(&self) -> u32 {
+        self.children()
+    }
     /// The record (without boxes) and the staged selectors of a tunnel's Child SAs, in order.
     fn of_tunnel(&self, tunnel: u32) -> impl Iterator<Item = (u32, ChildRecord, &[Staged])>;
 }
 
-/// Compiles `source` into `words`. The same source gives the same octets. False if it does not
+/// Compiles `source` into `words`. The same source gives the same octets; how many. `None` if it does not
 /// fit, which a capacity that the source respects excludes.
 ///
 /// # Bound
 /// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 32.
-pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> bool {
-    fill(source, version, words).is_some()
+pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> Option<usize> {
+    fill(source, version, words).map(|octets| octets as usize)
 }
 
-fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
+fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<u32> {
     let mut counts = Counts::default();
     for tunnel in 0..source.tunnels() {
         let (mut count4, mut count6) = (0_u32, 0_u32);
@@ -126,7 +140,8 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
         leaves4: place(counts.leaves4, size_of::<Leaf4>())?,
         leaves6: place(counts.leaves6, size_of::<Leaf6>())?,
         nodes: Section::default(),
-        reserved: [0; 14],
+        owners: source.owners(),
+        reserved: [0; 13],
     };
     header.nodes.offset = end;
     let octets: &mut [u8] = bytemuck::cast_slice_mut(words);
@@ -164,7 +179,7 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<()> {
     header.nodes.count = u32::try_from(six.nodes_end).ok()?;
     header.octets = header.nodes.count.checked_mul(8).and_then(|nodes| end.checked_add(nodes))?;
     head.copy_from_slice(bytemuck::bytes_of(&header));
-    Some(())
+    Some(header.octets)
 }
 
 /// Elements of the arrays of a block.

@@ -6,6 +6,7 @@
 //! `Question` is where inbound is said once: the packet's source is compared with the remote
 //! range, its destination with the local one (RFC 4301 section 5.2; T1).
 
+mod alone;
 pub mod block;
 pub(crate) mod compile;
 pub(crate) mod linear;
@@ -13,6 +14,10 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod tree;
+
+pub use alone::Matcher;
+#[cfg(feature = "alloc")]
+pub use alone::compile;
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
@@ -112,6 +117,27 @@ impl Question {
             };
             selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })
+    }
+}
+
+impl Boxes<'_> {
+    /// What covers each of up to 32 packets, IPv4 first.
+    #[inline(always)]
+    fn find_burst<const ANY: bool>(
+        &self,
+        questions: &[Question],
+        mut tell: impl FnMut(usize, Option<u32>),
+    ) {
+        let v4 = questions.iter().enumerate().filter_map(|(nth, question)| match question {
+            Question::V4(key) => Some((nth, key)),
+            Question::V6(_) => None,
+        });
+        let v6 = questions.iter().enumerate().filter_map(|(nth, question)| match question {
+            Question::V6(key) => Some((nth, key)),
+            Question::V4(_) => None,
+        });
+        self.v4.find_burst::<ANY>(v4, &mut tell);
+        self.v6.find_burst::<ANY>(v6, &mut tell);
     }
 }
 

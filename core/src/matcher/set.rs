@@ -78,6 +78,27 @@ impl<'b, A: Address> Set<'b, A> {
     }
 }
 
+impl<'b, A: Address> Set<'b, A> {
+    /// What covers each of up to 32 packets: the Child SA of the first box, or of any if `ANY`.
+    #[inline(always)]
+    pub(super) fn find_burst<'k, const ANY: bool>(
+        &self,
+        keys: impl Iterator<Item = (usize, &'k Key<A>)> + Clone,
+        mut tell: impl FnMut(usize, Option<u32>),
+    ) where
+        A: 'k,
+    {
+        match &self.tree {
+            None => {
+                keys.for_each(|(nth, key)| tell(nth, self.first(key, |_| true)));
+            }
+            Some(tree) => tree.tree.find_burst::<ANY>(keys, |nth, index| {
+                tell(nth, index.and_then(|index| Some(tree.of.get(index as usize)?.child())));
+            }),
+        }
+    }
+}
+
 impl<A: Address> Indexed<'_, A> {
     /// [`Tree::find`] among the Child SAs that count.
     #[inline]

@@ -26,6 +26,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::block::{ADMITS_OPAQUE, Boxed, Wide};
 use super::linear::{Key, Values};
+use crate::prefetch;
 
 /// Boxes of a leaf.
 pub(super) const LEAF: usize = 16;
@@ -35,6 +36,8 @@ pub(super) const CHILDREN: usize = 64;
 pub(super) const SMALL: usize = 32;
 /// Levels of nodes that 2^32 boxes take.
 const LEVELS: usize = 5;
+/// Packets that are searched for together.
+pub(super) const BURST: usize = 32;
 /// Remote and local address, protocol, remote and local port.
 const DIMENSIONS: usize = 5;
 /// Cuts of a dimension: where each child's bounds start and end.
@@ -196,6 +199,7 @@ impl<A: Address> Leaf<A> {
 }
 
 /// A node taken apart: slices of the words of all nodes.
+#[derive(Clone, Copy)]
 struct Node<'b, A> {
     /// 0: the children are leaves.
     level: u32,
@@ -321,9 +325,10 @@ pub(crate) struct Tree<'b, A> {
     pub(super) root: u32,
 }
 
-impl<A: Address> Tree<'_, A> {
+impl<'b, A: Address> Tree<'b, A> {
     /// The first box that covers the packet in what is asked, and that `accept` takes; any such box if
     /// `ANY`.
+    #[inline]
     pub(super) fn find<const ANY: bool>(
         &self,
         key: &Key<A>,
@@ -331,11 +336,70 @@ impl<A: Address> Tree<'_, A> {
         accept: impl Fn(u32) -> bool,
         visits: &mut impl Visits,
     ) -> Option<u32> {
-        let mut best: Option<u32> = None;
-        let mut waiting: heapless::Vec<(Node<'_, A>, u64), LEVELS> = heapless::Vec::new();
-        let top = Node::open(self.nodes, self.root)?;
+        let top = self.top()?;
         visits.node();
         let mask = top.matches(key, ask);
+        self.find_below::<ANY>(top, mask, key, ask, accept, visits)
+    }
+
+    #[inline]
+    fn top(&self) -> Option<Node<'b, A>> {
+        Node::open(self.nodes, self.root)
+    }
+
+    /// [`Tree::find`] for up to 32 packets, all that covers them asked.
+    #[inline(always)]
+    pub(super) fn find_burst<'k, const ANY: bool>(
+        &self,
+        keys: impl Iterator<Item = (usize, &'k Key<A>)> + Clone,
+        mut tell: impl FnMut(usize, Option<u32>),
+    ) where
+        A: 'k,
+    {
+        let Some(top) = self.top() else { return };
+        let mut masks: heapless::Vec<u64, BURST> = heapless::Vec::new();
+        for (_, key) in keys.clone() {
+            let mask = top.matches(key, Ask::All);
+            self.prefetch(&top, mask);
+            // As many as there is room for.
+            let _ = masks.push(mask);
+        }
+        for ((nth, key), mask) in keys.zip(&masks) {
+            tell(nth, self.find_below::<ANY>(top, *mask, key, Ask::All, |_| true, &mut ()));
+        }
+    }
+
+    /// Brings the first child closer.
+    #[inline(always)]
+    fn prefetch(&self, node: &Node<'_, A>, mask: u64) {
+        let Some(at) = node.children.get(mask.trailing_zeros() as usize) else { return };
+        if node.level > 0 {
+            if let Some(words) = self.nodes.get(*at as usize..) {
+                prefetch::lines(words, 4);
+            }
+        } else if let Some(leaf) = self.leaves.get(*at as usize) {
+            for addresses in [&leaf.remote_lo, &leaf.remote_hi, &leaf.local_lo, &leaf.local_hi] {
+                prefetch::lines(addresses, 4);
+            }
+            for ports in [&leaf.remote_port_lo, &leaf.local_port_lo] {
+                prefetch::lines(ports, 1);
+            }
+        }
+    }
+
+    /// The search among the children of a node that a mask leaves.
+    #[inline]
+    fn find_below<const ANY: bool>(
+        &self,
+        top: Node<'b, A>,
+        mask: u64,
+        key: &Key<A>,
+        ask: Ask,
+        accept: impl Fn(u32) -> bool,
+        visits: &mut impl Visits,
+    ) -> Option<u32> {
+        let mut best: Option<u32> = None;
+        let mut waiting: heapless::Vec<(Node<'_, A>, u64), LEVELS> = heapless::Vec::new();
         waiting.push((top, mask)).ok()?;
         while let Some((node, mask)) = waiting.last_mut() {
             let child = mask.trailing_zeros() as usize;

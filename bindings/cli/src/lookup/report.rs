@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use super::measure::CHAIN;
 use super::scene::SpiKind;
 use super::threads::Pace;
 use super::{Ask, Call, Format, Options, Row};
+use crate::table::{figure, table};
 
 impl Ask {
     fn name(self) -> &'static str {
@@ -33,29 +33,6 @@ pub(super) fn write(
             rows.iter().try_for_each(|row| writeln!(out, "{}", to_json(options, kind, row)))
         }
     }
-}
-
-/// Tenths, hundredths and so on are for small numbers.
-fn figure(n: f64) -> String {
-    match n {
-        ..10.0 => format!("{n:.2}"),
-        10.0..100.0 => format!("{n:.1}"),
-        _ => format!("{n:.0}"),
-    }
-}
-
-fn table(header: &[&str], lines: Vec<Vec<String>>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().copied());
-    for line in lines {
-        table.add_row(line.into_iter().enumerate().map(|(column, text)| {
-            let side = if column == 0 { CellAlignment::Left } else { CellAlignment::Right };
-            Cell::new(text).set_alignment(side)
-        }));
-    }
-    table
 }
 
 fn write_text(

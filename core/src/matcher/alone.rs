@@ -1,0 +1,157 @@
+//! The matcher alone: a list of selectors, compiled, for hosts that have SAs and policies of their own.
+
+use super::Question;
+use super::block::{Block, BlockError, Boxes};
+use crate::headers::InnerHeaders;
+
+/// A compiled list of selectors. Each question names a selector by its place in the list.
+///
+/// Made of words that [`compile`] wrote, in this process or another one.
+#[derive(Clone, Copy)]
+pub struct Matcher<'b> {
+    block: Block<'b>,
+    boxes: Boxes<'b>,
+}
+
+/// Packets of a burst that are looked at together.
+const TOGETHER: usize = 32;
+
+impl<'b> Matcher<'b> {
+    /// The matcher in `words`, which are tested first.
+    ///
+    /// # Bound
+    /// Linear in the selectors.
+    ///
+    /// # Errors
+    /// [`BlockError`] says what is wrong with them.
+    pub fn open(words: &'b [u64]) -> Result<Self, BlockError> {
+        let block = Block::parse(words)?;
+        Ok(Self { block, boxes: block.tunnel_boxes(0) })
+    }
+
+    /// Octets of its words.
+    pub fn octets(&self) -> usize {
+        self.block.octets()
+    }
+
+    /// The first selector in the list that covers an inbound packet: source on the remote side,
+    /// destination on the local one.
+    ///
+    /// # Bound
+    /// Up to 32 selectors of the packet's family, each once; of more, n: at most n/16 leaves of 16 and
+    /// n/1000 nodes, and a few of either unless most selectors meet at one point.
+    #[inline]
+    pub fn first(&self, packet: &InnerHeaders) -> Option<u32> {
+        Question::inbound(packet).first(self.boxes, |_| true)
+    }
+
+    /// True if a selector covers an inbound packet.
+    ///
+    /// # Bound
+    /// As [`Matcher::first`].
+    #[inline]
+    pub fn any(&self, packet: &InnerHeaders) -> bool {
+        Question::inbound(packet).covered_by(self.boxes)
+    }
+
+    /// The first selector whose remote range holds the packet's source.
+    ///
+    /// # Bound
+    /// As [`Matcher::first`].
+    #[inline]
+    pub fn first_source(&self, packet: &InnerHeaders) -> Option<u32> {
+        Question::inbound(packet).first_source(self.boxes, |_| true)
+    }
+
+    /// [`Matcher::first`] for as many packets as `found` has room for; returns how many. Cache lines
+    /// are fetched ahead.
+    pub fn first_burst(&self, packets: &[InnerHeaders], found: &mut [Option<u32>]) -> usize {
+        self.burst::<false>(packets, |nth, first| {
+            if let Some(slot) = found.get_mut(nth) {
+                *slot = first;
+            }
+        });
+        packets.len().min(found.len())
+    }
+
+    /// [`Matcher::any`] for as many packets as `covered` has room for; returns how many. Cache lines
+    /// are fetched ahead.
+    pub fn any_burst(&self, packets: &[InnerHeaders], covered: &mut [bool]) -> usize {
+        self.burst::<true>(packets, |nth, found| {
+            if let Some(slot) = covered.get_mut(nth) {
+                *slot = found.is_some();
+            }
+        });
+        packets.len().min(covered.len())
+    }
+
+    #[inline(always)]
+    fn burst<const ANY: bool>(
+        &self,
+        packets: &[InnerHeaders],
+        mut tell: impl FnMut(usize, Option<u32>),
+    ) {
+        for (piece, packets) in packets.chunks(TOGETHER).enumerate() {
+            let mut questions: heapless::Vec<Question, TOGETHER> = heapless::Vec::new();
+            for packet in packets {
+                // As many as there is room for.
+                let _ = questions.push(Question::inbound(packet));
+            }
+            self.boxes.find_burst::<ANY>(&questions, |nth, found| {
+                tell(piece * TOGETHER + nth, found);
+            });
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+pub use compiling::compile;
+
+#[cfg(feature = "alloc")]
+mod compiling {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use crate::error::SetupError;
+    use crate::matcher::block::ChildRecord;
+    use crate::matcher::compile::{self, Source, Staged};
+    use crate::selector::Selector;
+
+    /// One tunnel, one Child SA; each selector says its place instead of a Child SA.
+    struct List(Vec<Staged>);
+
+    impl Source for List {
+        fn tunnels(&self) -> u32 {
+            1
+        }
+
+        fn children(&self) -> u32 {
+            1
+        }
+
+        fn owners(&self) -> u32 {
+            self.0.len() as u32
+        }
+
+        fn of_tunnel(&self, _tunnel: u32) -> impl Iterator<Item = (u32, ChildRecord, &[Staged])> {
+            core::iter::once((0, ChildRecord::new(1, 0, 0), &self.0[..]))
+        }
+    }
+
+    /// Compiles a list of selectors for [`Matcher::open`](super::Matcher::open). The same list gives
+    /// the same words.
+    ///
+    /// # Bound
+    /// O(n log n) on average.
+    ///
+    /// # Errors
+    /// [`SetupError::TooLarge`]: more than 32-bit offsets reach.
+    pub fn compile(selectors: &[Selector]) -> Result<Vec<u64>, SetupError> {
+        let staged = (0..).zip(selectors).map(|(place, one)| compile::stage(one, place)).collect();
+        let mut words = vec![0; compile::words_for_list(selectors.len())?];
+        let octets = compile::compile(&List(staged), 0, &mut words).ok_or(SetupError::TooLarge)?;
+        words.truncate(octets / 8);
+        words.shrink_to_fit();
+        Ok(words)
+    }
+}
