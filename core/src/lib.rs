@@ -125,7 +125,6 @@ pub mod sad;
 #[allow(dead_code, missing_docs, reason = "not all of the parts is modelled")]
 pub mod sad {
     pub mod direct;
-    mod group;
     pub mod id;
     mod key;
     pub mod table;
@@ -134,6 +133,7 @@ pub mod sad {
 }
 #[cfg(not(loom))]
 pub mod selector;
+mod simd;
 #[cfg(not(loom))]
 pub mod verdict;
 #[cfg(not(loom))]

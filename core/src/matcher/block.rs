@@ -26,6 +26,7 @@ use bytemuck::{Pod, Zeroable};
 use super::set::Set;
 use super::tree::{Leaf4, Leaf6, SMALL, Tree};
 use crate::selector::{AddrRange, PortRange, Selector};
+use crate::simd::Backend;
 
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
@@ -315,6 +316,7 @@ pub struct Block<'b> {
     leaves4: &'b [Leaf4],
     leaves6: &'b [Leaf6],
     nodes: &'b [u64],
+    backend: Backend,
 }
 
 impl<'b> Block<'b> {
@@ -355,6 +357,7 @@ impl<'b> Block<'b> {
             leaves4: section(octets, header.leaves4)?,
             leaves6: section(octets, header.leaves6)?,
             nodes: section(octets, header.nodes)?,
+            backend: Backend::detect(),
         })
     }
 
@@ -426,11 +429,13 @@ impl<'b> Block<'b> {
             nodes: self.nodes,
             leaves: self.leaves4,
             root: root4,
+            backend: self.backend,
         });
         let tree6 = (root6 != NO_TREE).then_some(Tree {
             nodes: self.nodes,
             leaves: self.leaves6,
             root: root6,
+            backend: self.backend,
         });
         Boxes {
             v4: Set::new(slice(self.boxes4, span.first4, span.count4), tree4),

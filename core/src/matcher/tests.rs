@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
 use super::linear::{self, Key, Values};
 use super::tree::{Address, Ask, Builder, CHILDREN, LEAF, Leaf, SMALL, Tree, Visits};
+use crate::simd::Backend;
 use crate::verdict::Field;
 
 /// Numbers that follow from a seed.
@@ -141,6 +142,7 @@ struct Grown<A> {
     nodes: Vec<u64>,
     leaves: Vec<Leaf<A>>,
     root: u32,
+    backend: Backend,
 }
 
 impl<A: Address> Grown<A>
@@ -164,11 +166,11 @@ where
         let end = builder.nodes_end;
         assert_eq!(builder.leaves_end, count);
         nodes.truncate(end);
-        Self { nodes, leaves, root }
+        Self { nodes, leaves, root, backend: Backend::detect() }
     }
 
     fn tree(&self) -> Tree<'_, A> {
-        Tree { nodes: &self.nodes, leaves: &self.leaves, root: self.root }
+        Tree { nodes: &self.nodes, leaves: &self.leaves, root: self.root, backend: self.backend }
     }
 }
 
@@ -276,7 +278,7 @@ fn hostile_nodes_end_the_search() {
             };
         }
         let root = if turn % 7 == 0 { rng.next() as u32 } else { grown.root };
-        let tree = Tree { nodes: &nodes, leaves: &grown.leaves, root };
+        let tree = Tree { nodes: &nodes, leaves: &grown.leaves, root, backend: Backend::BASE };
         let bound = grown.nodes.len() + grown.leaves.len() + 1;
         if !tree.is_valid(boxes.len(), &mut { bound }) {
             continue;

@@ -27,9 +27,10 @@ use bytemuck::{Pod, Zeroable};
 use super::block::{ADMITS_OPAQUE, Boxed, Wide};
 use super::linear::{Key, Values};
 use crate::prefetch;
+use crate::simd::{Backend, Job, LANES, Simd};
 
 /// Boxes of a leaf.
-pub(super) const LEAF: usize = 16;
+pub(super) const LEAF: usize = LANES;
 /// Children of a node.
 pub(super) const CHILDREN: usize = 64;
 /// Sets up to this many boxes have no tree.
@@ -46,17 +47,29 @@ const CUTS: usize = 2 * CHILDREN;
 /// An address as the tree compares it.
 pub(crate) trait Address: Copy + Ord + Default + Pod + Into<u128> {
     fn from_wide(value: u128) -> Self;
+    /// One bit for each range that holds the address.
+    fn hold<S: Simd>(lo: &[Self; LEAF], hi: &[Self; LEAF], value: Self) -> u32;
 }
 
 impl Address for u32 {
     fn from_wide(value: u128) -> Self {
         value as u32
     }
+
+    #[inline(always)]
+    fn hold<S: Simd>(lo: &[Self; LEAF], hi: &[Self; LEAF], value: Self) -> u32 {
+        S::hold_u32(lo, hi, value)
+    }
 }
 
 impl Address for Wide {
     fn from_wide(value: u128) -> Self {
         value.into()
+    }
+
+    #[inline(always)]
+    fn hold<S: Simd>(lo: &[Self; LEAF], hi: &[Self; LEAF], value: Self) -> u32 {
+        S::hold_wide(lo, hi, value)
     }
 }
 
@@ -121,12 +134,6 @@ pub(super) trait Visits {
 
 impl Visits for () {}
 
-#[inline(always)]
-fn covers<T: Copy + Ord>(lo: &[T; LEAF], hi: &[T; LEAF], value: T) -> u32 {
-    let pairs = lo.iter().zip(hi).enumerate();
-    pairs.fold(0, |mask, (i, (lo, hi))| mask | u32::from((*lo <= value) & (value <= *hi)) << i)
-}
-
 impl<A: Address> Leaf<A> {
     fn empty() -> Self {
         let (none, ports) = ([A::default(); LEAF], [0; LEAF]);
@@ -149,16 +156,16 @@ impl<A: Address> Leaf<A> {
 
     /// A bit for each box that covers the packet in what is asked.
     #[inline(always)]
-    fn matches(&self, key: &Key<A>, ask: Ask) -> u32 {
+    fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask) -> u32 {
         let Values { protocol, has_value, remote, local, .. } = key.values;
         let used = (1_u32 << (self.count as usize).min(LEAF)) - 1;
-        let source = used & covers(&self.remote_lo, &self.remote_hi, key.remote);
+        let source = used & A::hold::<S>(&self.remote_lo, &self.remote_hi, key.remote);
         if source == 0 || ask == Ask::Source {
             return source;
         }
         let portless = source
-            & covers(&self.local_lo, &self.local_hi, key.local)
-            & covers(&self.protocol_lo, &self.protocol_hi, protocol);
+            & A::hold::<S>(&self.local_lo, &self.local_hi, key.local)
+            & S::hold_u8(&self.protocol_lo, &self.protocol_hi, protocol);
         if portless == 0 || ask == Ask::Portless {
             return portless;
         }
@@ -166,8 +173,8 @@ impl<A: Address> Leaf<A> {
             return portless & self.opaque;
         }
         portless
-            & covers(&self.remote_port_lo, &self.remote_port_hi, remote)
-            & covers(&self.local_port_lo, &self.local_port_hi, local)
+            & S::hold_u16(&self.remote_port_lo, &self.remote_port_hi, remote)
+            & S::hold_u16(&self.local_port_lo, &self.local_port_hi, local)
     }
 
     fn is_valid(&self, boxes: usize) -> bool {
@@ -323,6 +330,7 @@ pub(crate) struct Tree<'b, A> {
     pub(super) leaves: &'b [Leaf<A>],
     /// First word of the top node.
     pub(super) root: u32,
+    pub(super) backend: Backend,
 }
 
 impl<'b, A: Address> Tree<'b, A> {
@@ -336,37 +344,24 @@ impl<'b, A: Address> Tree<'b, A> {
         accept: impl Fn(u32) -> bool,
         visits: &mut impl Visits,
     ) -> Option<u32> {
-        let top = self.top()?;
-        visits.node();
-        let mask = top.matches(key, ask);
-        self.find_below::<ANY>(top, mask, key, ask, accept, visits)
-    }
-
-    #[inline]
-    fn top(&self) -> Option<Node<'b, A>> {
-        Node::open(self.nodes, self.root)
+        self.backend.run(One::<'_, '_, A, _, _, ANY> { tree: self, key, ask, accept, visits })
     }
 
     /// [`Tree::find`] for up to 32 packets, all that covers them asked.
-    #[inline(always)]
+    #[inline]
     pub(super) fn find_burst<'k, const ANY: bool>(
         &self,
         keys: impl Iterator<Item = (usize, &'k Key<A>)> + Clone,
-        mut tell: impl FnMut(usize, Option<u32>),
+        tell: impl FnMut(usize, Option<u32>),
     ) where
         A: 'k,
     {
-        let Some(top) = self.top() else { return };
-        let mut masks: heapless::Vec<u64, BURST> = heapless::Vec::new();
-        for (_, key) in keys.clone() {
-            let mask = top.matches(key, Ask::All);
-            self.prefetch(&top, mask);
-            // As many as there is room for.
-            let _ = masks.push(mask);
-        }
-        for ((nth, key), mask) in keys.zip(&masks) {
-            tell(nth, self.find_below::<ANY>(top, *mask, key, Ask::All, |_| true, &mut ()));
-        }
+        self.backend.run(Many::<'_, '_, A, _, _, ANY> { tree: self, keys, tell });
+    }
+
+    #[inline(always)]
+    fn top(&self) -> Option<Node<'b, A>> {
+        Node::open(self.nodes, self.root)
     }
 
     /// Brings the first child closer.
@@ -388,8 +383,8 @@ impl<'b, A: Address> Tree<'b, A> {
     }
 
     /// The search among the children of a node that a mask leaves.
-    #[inline]
-    fn find_below<const ANY: bool>(
+    #[inline(always)]
+    fn find_below<S: Simd, const ANY: bool>(
         &self,
         top: Node<'b, A>,
         mask: u64,
@@ -399,33 +394,33 @@ impl<'b, A: Address> Tree<'b, A> {
         visits: &mut impl Visits,
     ) -> Option<u32> {
         let mut best: Option<u32> = None;
-        let mut waiting: heapless::Vec<(Node<'_, A>, u64), LEVELS> = heapless::Vec::new();
-        waiting.push((top, mask)).ok()?;
-        while let Some((node, mask)) = waiting.last_mut() {
+        let (mut node, mut mask) = (top, mask);
+        let mut above: heapless::Vec<(Node<'_, A>, u64), LEVELS> = heapless::Vec::new();
+        loop {
             let child = mask.trailing_zeros() as usize;
             let first = node.firsts.get(child).copied();
             // None left, or none that could hold an earlier box.
             if first.is_none_or(|first| best.is_some_and(|best| first >= best)) {
-                waiting.pop();
+                let Some(parent) = above.pop() else { return best };
+                (node, mask) = parent;
                 continue;
             }
-            *mask &= *mask - 1;
+            mask &= mask - 1;
             let Some(at) = node.children.get(child).copied() else { continue };
             if node.level > 0 {
-                let level = node.level;
                 let Some(below) = Node::open(self.nodes, at) else { continue };
                 // Levels go down, so that the search ends whatever the words are.
-                if below.level >= level {
+                if below.level >= node.level || above.push((node, mask)).is_err() {
                     continue;
                 }
                 visits.node();
-                let mask = below.matches(key, ask);
-                waiting.push((below, mask)).ok()?;
+                mask = below.matches(key, ask);
+                node = below;
                 continue;
             }
             let Some(leaf) = self.leaves.get(at as usize) else { continue };
             visits.leaf();
-            let mut matches = leaf.matches(key, ask);
+            let mut matches = leaf.matches::<S>(key, ask);
             while let Some(index) = leaf.index.get(matches.trailing_zeros() as usize) {
                 matches &= matches - 1;
                 if best.is_some_and(|best| *index >= best) {
@@ -440,7 +435,61 @@ impl<'b, A: Address> Tree<'b, A> {
                 return best;
             }
         }
-        best
+    }
+}
+
+/// [`Tree::find`], to be done in the way that suits the processor.
+struct One<'t, 'b, A, F, V, const ANY: bool> {
+    tree: &'t Tree<'b, A>,
+    key: &'t Key<A>,
+    ask: Ask,
+    accept: F,
+    visits: &'t mut V,
+}
+
+impl<A: Address, F: Fn(u32) -> bool, V: Visits, const ANY: bool> Job for One<'_, '_, A, F, V, ANY> {
+    type Answer = Option<u32>;
+
+    #[inline(always)]
+    fn run<S: Simd>(self) -> Option<u32> {
+        let Self { tree, key, ask, accept, visits } = self;
+        let top = tree.top()?;
+        visits.node();
+        let mask = top.matches(key, ask);
+        tree.find_below::<S, ANY>(top, mask, key, ask, accept, visits)
+    }
+}
+
+/// [`Tree::find_burst`], to be done in the way that suits the processor.
+struct Many<'t, 'b, A, K, T, const ANY: bool> {
+    tree: &'t Tree<'b, A>,
+    keys: K,
+    tell: T,
+}
+
+impl<'k, A, K, T, const ANY: bool> Job for Many<'_, '_, A, K, T, ANY>
+where
+    A: Address + 'k,
+    K: Iterator<Item = (usize, &'k Key<A>)> + Clone,
+    T: FnMut(usize, Option<u32>),
+{
+    type Answer = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { tree, keys, mut tell } = self;
+        let Some(top) = tree.top() else { return };
+        let mut masks: heapless::Vec<u64, BURST> = heapless::Vec::new();
+        for (_, key) in keys.clone() {
+            let mask = top.matches(key, Ask::All);
+            tree.prefetch(&top, mask);
+            // As many as there is room for.
+            let _ = masks.push(mask);
+        }
+        for ((nth, key), mask) in keys.zip(&masks) {
+            let found = tree.find_below::<S, ANY>(top, *mask, key, Ask::All, |_| true, &mut ());
+            tell(nth, found);
+        }
     }
 }
 

@@ -8,12 +8,12 @@
 //! In large tables each pass fetches the lines that the next one reads; small ones are looked at in
 //! one pass.
 
-use super::group::{Group, Job};
 use super::key::{Hash, Kind, Parts};
 use super::table::{First, Record};
 use super::{SaId, Sad, longest};
 use crate::headers::{Ipsec, OuterHeaders, Spi};
 use crate::prefetch;
+use crate::simd::{Job, Simd};
 
 /// Packets whose lines are fetched at once.
 const AHEAD: usize = 32;
@@ -219,7 +219,7 @@ impl Job for PlainJob<'_, '_, '_> {
     type Answer = u32;
 
     #[inline(always)]
-    fn run<G: Group>(self) -> u32 {
+    fn run<G: Simd>(self) -> u32 {
         let Self { sad, ipsec, spis, sas } = self;
         let all = u32::MAX.checked_shr((AHEAD - spis.len().min(AHEAD)) as u32).unwrap_or(0);
         let waiting = sad.find_direct_burst(ipsec, spis, sas) & all;
@@ -238,7 +238,7 @@ impl Job for PlainJob<'_, '_, '_> {
 
 /// Up to 32 SPIs, or with `SOME` those of them whose bit is set, in tables that the cache holds.
 #[inline(always)]
-fn find_near<G: Group, const SOME: bool>(
+fn find_near<G: Simd, const SOME: bool>(
     sad: &Sad<'_>,
     ipsec: Ipsec,
     spis: &[Spi],
@@ -260,7 +260,7 @@ fn find_near<G: Group, const SOME: bool>(
 }
 
 #[inline(always)]
-fn find_one<G: Group>(
+fn find_one<G: Simd>(
     sad: &Sad<'_>,
     ipsec: Ipsec,
     spi: u32,
@@ -279,7 +279,7 @@ fn find_one<G: Group>(
 
 /// Those of up to 32 SPIs whose bit is set, in large tables.
 #[inline(always)]
-fn find_ahead<G: Group>(
+fn find_ahead<G: Simd>(
     sad: &Sad<'_>,
     ipsec: Ipsec,
     spis: &[Spi],
@@ -335,7 +335,7 @@ impl Job for RootsJob<'_, '_, '_> {
     type Answer = Roots;
 
     #[inline(always)]
-    fn run<G: Group>(self) -> Roots {
+    fn run<G: Simd>(self) -> Roots {
         let Self { sad, ipsec, spis, sas } = self;
         let waiting = sad.find_direct_burst(ipsec, spis, sas);
         let mut roots = Roots { longer: 0, missing: 0 };

@@ -34,14 +34,13 @@
 mod burst;
 mod direct;
 mod entry;
-mod group;
 mod id;
 mod key;
 pub mod lifetime;
 mod recent;
 pub mod replay;
 mod segment;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -62,9 +61,9 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::headers::{Ipsec, OuterHeaders, Spi};
+use crate::simd::{Backend, Base, Simd};
 use crate::verdict::SpiClass;
 use direct::Direct;
-use group::{Backend, Base, Group};
 use key::{Hash, HashKeys, Kind, Parts};
 use recent::{Mark, Recent};
 use table::{First, Place, Record, Table};
@@ -166,7 +165,7 @@ impl<'m> Sad<'m> {
 
     /// The SA found by an SPI alone that no longer key shares. `None`: ask [`Sad::lookup`].
     #[inline(always)]
-    fn find_plain<G: Group, const DIRECT: bool>(
+    fn find_plain<G: Simd, const DIRECT: bool>(
         &self,
         ipsec: Ipsec,
         spi: u32,

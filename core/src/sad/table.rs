@@ -35,15 +35,15 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
 
-use super::group::{Base, Group};
 use super::key::Hash;
 #[cfg(loom)]
 use super::key::HashKeys;
 use super::{SaId, id};
 use crate::headers::Ipsec;
+use crate::simd::{Base, Simd};
 
 /// Slots of a bucket.
-pub(super) const SLOTS: usize = 8;
+pub(crate) const SLOTS: usize = 8;
 
 /// A 64-bit cell that the one writer stores and readers load.
 #[cfg(target_has_atomic = "64")]
@@ -68,12 +68,12 @@ impl Word {
     }
 
     #[inline(always)]
-    pub(super) fn high(&self) -> u32 {
+    pub(crate) fn high(&self) -> u32 {
         (self.load() >> 32) as u32
     }
 
     /// `keep`: bits that stay throughout, where the store is not one.
-    pub(super) fn store(&self, word: u64, _keep: u64) {
+    pub(crate) fn store(&self, word: u64, _keep: u64) {
         self.0.store(word, Ordering::Release);
     }
 }
@@ -106,11 +106,11 @@ impl Word {
     }
 
     #[inline]
-    pub(super) fn high(&self) -> u32 {
+    pub(crate) fn high(&self) -> u32 {
         self.high.load(Ordering::Acquire)
     }
 
-    pub(super) fn store(&self, word: u64, keep: u64) {
+    pub(crate) fn store(&self, word: u64, keep: u64) {
         let high = (word >> 32) as u32;
         if self.high.load(Ordering::Relaxed) != high {
             self.low.store((word & keep) as u32, Ordering::Release);
@@ -240,7 +240,7 @@ impl Record {
 
 /// Eight words in one cache line.
 #[repr(C, align(64))]
-pub(crate) struct Bucket(pub(super) [Word; SLOTS]);
+pub(crate) struct Bucket(pub(crate) [Word; SLOTS]);
 
 #[cfg(not(loom))]
 // SAFETY: integers in atomic cells; all zero is an empty bucket.
@@ -367,7 +367,7 @@ impl<'m> Table<'m> {
     /// # Bound
     /// One bucket.
     #[inline(always)]
-    pub(super) fn find_first<G: Group>(
+    pub(super) fn find_first<G: Simd>(
         &self,
         hash: Hash,
         pattern: Record,
@@ -379,7 +379,7 @@ impl<'m> Table<'m> {
         // a tenth of the lookup.
         let bucket = unsafe { self.buckets.get_unchecked(self.first(hash)) };
         probe.line();
-        if let Some(slot) = G::first(G::matches(bucket, pattern.high())) {
+        if let Some(slot) = G::first(G::slots(bucket, pattern.high())) {
             let found = bucket.record(slot).and_then(|record| record.plain_sa(pattern));
             return found.map_or(First::Elsewhere, First::Sa);
         }
@@ -392,9 +392,9 @@ impl<'m> Table<'m> {
     /// # Bound
     /// One bucket.
     #[inline(always)]
-    pub(super) fn root_in_first<G: Group>(&self, hash: Hash, pattern: Record) -> Option<Record> {
+    pub(super) fn root_in_first<G: Simd>(&self, hash: Hash, pattern: Record) -> Option<Record> {
         let bucket = self.buckets.get(self.first(hash))?;
-        let Some(slot) = G::first(G::matches(bucket, pattern.high())) else {
+        let Some(slot) = G::first(G::slots(bucket, pattern.high())) else {
             return if bucket.spilled(hash) { None } else { Some(Record::EMPTY) };
         };
         let found = bucket.record(slot)?.without_filter();
@@ -411,7 +411,7 @@ impl<'m> Table<'m> {
         let found = self
             .buckets
             .get(self.first(hash))
-            .and_then(|bucket| bucket.record(Base::first(Base::matches(bucket, pattern.high()))?));
+            .and_then(|bucket| bucket.record(Base::first(Base::slots(bucket, pattern.high()))?));
         found.filter(|found| pattern.fits_long(*found)).unwrap_or(Record::EMPTY)
     }
 
@@ -427,7 +427,7 @@ impl<'m> Table<'m> {
     ) -> Option<SaId> {
         let bucket = self.buckets.get(self.second(hash))?;
         probe.line();
-        let slot = Base::first(Base::matches(bucket, pattern.high()))?;
+        let slot = Base::first(Base::slots(bucket, pattern.high()))?;
         bucket.record(slot)?.plain_sa(pattern)
     }
 
@@ -487,7 +487,7 @@ impl Bucket {
         pattern: Record,
         accept: impl Fn(Record) -> bool,
     ) -> Option<(usize, Record)> {
-        let mut matches = Base::matches(self, pattern.high());
+        let mut matches = Base::slots(self, pattern.high());
         while let Some(slot) = Base::first(matches) {
             matches &= matches - 1;
             let record = self.record(slot)?;
