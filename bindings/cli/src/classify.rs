@@ -168,3 +168,70 @@ fn pass(matcher: &Matcher<'_>, packets: &[InnerHeaders], any: bool, burst: usize
         std::hint::black_box((&mut first, &mut covered));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes rules and a trace whose expected answers a list gives.
+    fn files(name: &str, rules: u32, wrong: bool) -> (PathBuf, PathBuf) {
+        let directory =
+            std::env::temp_dir().join(format!("espial-classify-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = |end: &str| directory.join(format!("{name}.{end}"));
+        let text: String = (0..rules)
+            .map(|n| {
+                format!(
+                    "@10.{}.{}.0/24\t0.0.0.0/0\t0 : 65535\t{n} : 65535\t0x06/0xFF\n",
+                    n % 3,
+                    n % 7
+                )
+            })
+            .collect();
+        std::fs::write(path("rules"), &text).unwrap();
+        let read = read_rules(&path("rules")).unwrap();
+        let packets = (0..400_u32).map(|n| {
+            let (remote, port) = (0x0a00_0001 | (n % 4) << 16 | (n % 8) << 8, n % 90);
+            let covers = |rule: &espial::Selector| {
+                let espial::selector::AddrRange::V4 { lo, hi } = rule.remote else { return false };
+                (lo..=hi).contains(&remote) && u32::from(rule.local_ports.lo()) <= port
+            };
+            let first = read.iter().position(covers).map_or(-1, |at| at as i64);
+            format!("{remote} 7 1 {port} 6 {}\n", if wrong { first + 1 } else { first })
+        });
+        std::fs::write(path("trace"), packets.collect::<String>()).unwrap();
+        (path("rules"), path("trace"))
+    }
+
+    #[test]
+    fn answers_are_those_of_a_list_with_and_without_a_tree() {
+        for rules in [1, 32, 33, 500] {
+            let (rules, trace) = files(&format!("right{rules}"), rules, false);
+            for (any, burst) in [(false, 32), (true, 32), (false, 1), (true, 7), (false, 1000)] {
+                let burst = burst.try_into().unwrap();
+                let (rules, trace, effort) = (rules.clone(), trace.clone(), Effort::LEAST);
+                let options = Options { rules, trace, any, burst, effort };
+                let mut out = Vec::new();
+                assert_eq!(run(&options, Format::Json, &mut out).unwrap(), 0);
+                assert!(String::from_utf8(out).unwrap().contains("\"mismatches\":0"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_is_counted_and_a_wrong_line_named() {
+        let (rules, trace) = files("wrong", 40, true);
+        let options = |rules: &PathBuf, trace: &PathBuf| Options {
+            rules: rules.clone(),
+            trace: trace.clone(),
+            any: false,
+            burst: 32.try_into().unwrap(),
+            effort: Effort::LEAST,
+        };
+        let mut out = Vec::new();
+        assert_eq!(run(&options(&rules, &trace), Format::Text, &mut out).unwrap(), 1);
+        assert!(String::from_utf8(out).unwrap().contains("mismatches"));
+        let error = run(&options(&trace, &rules), Format::Text, &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("wrong.trace: line 1: "), "{error}");
+    }
+}

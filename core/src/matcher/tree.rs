@@ -232,6 +232,7 @@ struct Shape {
 }
 
 impl Shape {
+    #[inline(always)]
     fn from_words(words: [u64; 2]) -> Self {
         let cut = |dimension: usize| (words[1] >> (8 * dimension)) as usize & 0xff;
         Self {
@@ -247,6 +248,7 @@ impl Shape {
     }
 
     /// Words that the cuts of a dimension take.
+    #[inline(always)]
     fn cut_words<A>(&self, dimension: usize) -> usize {
         let each = [size_of::<A>(), size_of::<A>(), 1, 2, 2];
         let (cuts, each) = (self.cuts.get(dimension), each.get(dimension));
