@@ -8,7 +8,7 @@ use super::block::{
     Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, NO_TREE, Section, Span,
     TunnelRecord, Wide,
 };
-use super::tree::{Builder, LEAF, Leaf4, Leaf6, SMALL};
+use super::tree::{Builder, LEAF, Leaf4, Leaf6, SMALL, WORDS_PER_LEAF};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
 use crate::storage::Capacity;
@@ -79,8 +79,7 @@ fn tree_octets(selectors: u64) -> u64 {
     }
     // A tree of n boxes has n/16 leaves, rounded up: the most for 33, which have 3.
     let leaves = (selectors * 3).div_ceil(SMALL as u64 + 1);
-    // A node takes 10 words and 21 for each child, which is a leaf but for one in 63.
-    let words = leaves * 26;
+    let words = leaves * WORDS_PER_LEAF as u64;
     leaves * size_of::<Leaf6>() as u64 + words * 8 + (selectors * 4).next_multiple_of(8)
 }
 

@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
 use super::linear::{self, Key, Values};
-use super::tree::{Address, Ask, Builder, CHILDREN, LEAF, Leaf, SMALL, Tree, Visits};
+use super::tree::{
+    Address, Ask, Builder, CHILDREN, LEAF, Leaf, SMALL, Tree, Visits, WORDS_PER_LEAF,
+};
 use crate::simd::Backend;
 use crate::verdict::Field;
 
@@ -153,7 +155,7 @@ where
         let count = boxes.len().div_ceil(LEAF);
         let mut leaves = vec![bytemuck::Zeroable::zeroed(); count];
         // What `compile` leaves room for.
-        let mut nodes = vec![0x5555; count * 26];
+        let mut nodes = vec![0x5555; count * WORDS_PER_LEAF];
         let mut scratch = vec![7; boxes.len()];
         let mut builder = Builder {
             nodes: &mut nodes,

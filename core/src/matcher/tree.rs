@@ -20,6 +20,7 @@
 //! Nodes visited: ceil(n/16)/64, and of each level above a 64th of that, and one; leaves: ceil(n/16);
 //! boxes: n. A packet visits that many only in sets whose boxes nearly all meet at one point.
 
+use core::marker::PhantomData;
 use core::mem::size_of;
 
 use bytemuck::{Pod, Zeroable};
@@ -27,7 +28,7 @@ use bytemuck::{Pod, Zeroable};
 use super::block::{ADMITS_OPAQUE, Boxed, Wide};
 use super::linear::{Key, Values};
 use crate::prefetch;
-use crate::simd::{Backend, Job, LANES, Simd};
+use crate::simd::{Backend, Job, LANES, STRIDE, Simd};
 
 /// Boxes of a leaf.
 pub(super) const LEAF: usize = LANES;
@@ -37,6 +38,9 @@ pub(super) const CHILDREN: usize = 64;
 pub(super) const SMALL: usize = 32;
 /// Levels of nodes that 2^32 boxes take.
 const LEVELS: usize = 5;
+/// Words of nodes for each leaf of a tree, at most: a node takes 25 and 21 for each child, which is a
+/// leaf but for one in 63, and the smallest tree has 3 leaves.
+pub(super) const WORDS_PER_LEAF: usize = 31;
 /// Packets that are searched for together.
 pub(super) const BURST: usize = 32;
 /// Remote and local address, protocol, remote and local port.
@@ -49,6 +53,8 @@ pub(crate) trait Address: Copy + Ord + Default + Pod + Into<u128> {
     fn from_wide(value: u128) -> Self;
     /// One bit for each range that holds the address.
     fn hold<S: Simd>(lo: &[Self; LEAF], hi: &[Self; LEAF], value: Self) -> u32;
+    /// How many of the ascending addresses are less than this one.
+    fn rank<S: Simd>(addresses: &[Self], value: Self) -> usize;
 }
 
 impl Address for u32 {
@@ -60,6 +66,11 @@ impl Address for u32 {
     fn hold<S: Simd>(lo: &[Self; LEAF], hi: &[Self; LEAF], value: Self) -> u32 {
         S::hold_u32(lo, hi, value)
     }
+
+    #[inline(always)]
+    fn rank<S: Simd>(addresses: &[Self], value: Self) -> usize {
+        S::rank_u32(addresses, value)
+    }
 }
 
 impl Address for Wide {
@@ -70,6 +81,11 @@ impl Address for Wide {
     #[inline(always)]
     fn hold<S: Simd>(lo: &[Self; LEAF], hi: &[Self; LEAF], value: Self) -> u32 {
         S::hold_wide(lo, hi, value)
+    }
+
+    #[inline(always)]
+    fn rank<S: Simd>(addresses: &[Self], value: Self) -> usize {
+        addresses.partition_point(|address| *address < value)
     }
 }
 
@@ -205,7 +221,11 @@ impl<A: Address> Leaf<A> {
     }
 }
 
-/// A node taken apart: slices of the words of all nodes.
+/// A node: its words and those behind it.
+///
+/// Words of a node: level and number of children; where the masks and the cuts of each dimension are, and
+/// how many words the cuts take, in numbers of 16 bits; children and their first boxes; for each dimension
+/// its masks; for each its cuts.
 #[derive(Clone, Copy)]
 struct Node<'b, A> {
     /// 0: the children are leaves.
@@ -214,115 +234,118 @@ struct Node<'b, A> {
     children: &'b [u32],
     /// The first box of each child, ascending.
     firsts: &'b [u32],
-    masks: [&'b [u64]; DIMENSIONS],
-    remote: &'b [A],
-    local: &'b [A],
-    protocol: &'b [u8],
-    remote_port: &'b [u16],
-    local_port: &'b [u16],
+    spots: &'b Spots,
+    words: &'b [u64],
+    family: PhantomData<A>,
 }
 
-/// Words of a node: one with level and number of children, one with the numbers of cuts, then children
-/// and their first boxes, then for each dimension its masks, then for each its cuts.
+/// Words in front of a node's arrays.
+const HEAD: usize = 5;
+
+/// Where the arrays of a node are, counted in words from its start.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Spots {
+    masks: [u16; DIMENSIONS],
+    cuts: [u16; DIMENSIONS],
+    /// Words of cuts.
+    len: [u16; DIMENSIONS],
+    reserved: u16,
+}
+
+const _: () = assert!(size_of::<Spots>() == 8 * (HEAD - 1));
+
+// SAFETY: `repr(C)` integers of one size: no padding, every bit pattern is valid.
+#[allow(unsafe_code)]
+unsafe impl Zeroable for Spots {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Pod for Spots {}
+
+/// How large a node is.
 #[derive(Clone, Copy)]
 struct Shape {
-    level: u32,
     children: usize,
     cuts: [usize; DIMENSIONS],
 }
 
 impl Shape {
-    #[inline(always)]
-    fn from_words(words: [u64; 2]) -> Self {
-        let cut = |dimension: usize| (words[1] >> (8 * dimension)) as usize & 0xff;
-        Self {
-            level: (words[0] >> 32) as u32,
-            children: (words[0] as u32 as usize).min(CHILDREN),
-            cuts: core::array::from_fn(cut),
-        }
-    }
-
-    fn words(&self) -> [u64; 2] {
-        let cuts = self.cuts.iter().rev().fold(0, |word, cuts| word << 8 | *cuts as u64);
-        [u64::from(self.level) << 32 | self.children as u64, cuts]
-    }
-
-    /// Words that the cuts of a dimension take.
-    #[inline(always)]
+    /// Words that the cuts of a dimension take; the largest number fills the last ones.
     fn cut_words<A>(&self, dimension: usize) -> usize {
         let each = [size_of::<A>(), size_of::<A>(), 1, 2, 2];
         let (cuts, each) = (self.cuts.get(dimension), each.get(dimension));
-        (cuts.copied().unwrap_or(0) * each.copied().unwrap_or(0)).div_ceil(8)
+        let octets = cuts.copied().unwrap_or(0) * each.copied().unwrap_or(0);
+        octets.next_multiple_of(STRIDE) / 8
     }
 
-    /// Words of the whole node.
-    fn len<A>(&self) -> usize {
-        let masks: usize = self.cuts.iter().map(|cuts| cuts + 1).sum();
-        let cuts: usize = (0..DIMENSIONS).map(|dimension| self.cut_words::<A>(dimension)).sum();
-        2 + self.children + masks + cuts
+    /// Where its arrays are, and its length.
+    fn spots<A>(&self) -> (Spots, usize) {
+        let mut spots = Spots::default();
+        let mut end = HEAD + self.children;
+        for (spot, cuts) in spots.masks.iter_mut().zip(self.cuts) {
+            *spot = end as u16;
+            end += cuts + 1;
+        }
+        for (dimension, (spot, len)) in spots.cuts.iter_mut().zip(&mut spots.len).enumerate() {
+            *spot = end as u16;
+            *len = self.cut_words::<A>(dimension) as u16;
+            end += self.cut_words::<A>(dimension);
+        }
+        (spots, end)
     }
-}
-
-/// The first `count` elements of words.
-#[inline(always)]
-fn cells<T: Pod>(words: &[u64], count: usize) -> Option<&[T]> {
-    bytemuck::try_cast_slice::<u64, T>(words).ok()?.get(..count)
 }
 
 impl<'b, A: Address> Node<'b, A> {
     #[inline(always)]
     fn open(words: &'b [u64], at: u32) -> Option<Self> {
         let words = words.get(at as usize..)?;
-        let ([head, cuts], mut rest) = words.split_first_chunk::<2>()?;
-        let shape = Shape::from_words([*head, *cuts]);
-        let mut take = |count: usize| {
-            let (taken, behind) = rest.split_at_checked(count)?;
-            rest = behind;
-            Some(taken)
-        };
-        let family = cells::<u32>(take(shape.children)?, 2 * shape.children)?;
-        let (children, firsts) = family.split_at_checked(shape.children)?;
-        let [a, b, c, d, e] = shape.cuts;
-        let masks = [take(a + 1)?, take(b + 1)?, take(c + 1)?, take(d + 1)?, take(e + 1)?];
+        let (head, arrays) = words.split_first_chunk::<HEAD>()?;
+        let [first, spots @ ..] = head;
+        let children = (*first as u32 as usize).min(CHILDREN);
+        let family: &[u32] = bytemuck::cast_slice(arrays.get(..children)?);
+        let (children, firsts) = family.split_at_checked(children)?;
+        let spots = bytemuck::cast_ref::<[u64; HEAD - 1], Spots>(spots);
         Some(Self {
-            level: shape.level,
+            level: (first >> 32) as u32,
             children,
             firsts,
-            masks,
-            remote: cells(take(shape.cut_words::<A>(0))?, a)?,
-            local: cells(take(shape.cut_words::<A>(1))?, b)?,
-            protocol: cells(take(shape.cut_words::<A>(2))?, c)?,
-            remote_port: cells(take(shape.cut_words::<A>(3))?, d)?,
-            local_port: cells(take(shape.cut_words::<A>(4))?, e)?,
+            spots,
+            words,
+            family: PhantomData,
         })
+    }
+
+    /// The mask of the interval of a dimension that `rank` finds among the cuts.
+    #[inline(always)]
+    fn mask<const DIMENSION: usize, T: Pod>(&self, rank: impl FnOnce(&[T]) -> usize) -> u64 {
+        let Spots { masks, cuts, len, .. } = self.spots;
+        let (masks, cuts) = (usize::from(masks[DIMENSION]), usize::from(cuts[DIMENSION]));
+        let found = self
+            .words
+            .get(cuts..cuts + usize::from(len[DIMENSION]))
+            .and_then(|cuts| self.words.get(masks + rank(bytemuck::try_cast_slice(cuts).ok()?)));
+        found.copied().unwrap_or(0)
     }
 
     /// A bit for each child whose bounds hold the packet in what is asked.
     #[inline(always)]
-    fn matches(&self, key: &Key<A>, ask: Ask) -> u64 {
-        let [remote, local, protocol, remote_port, local_port] = self.masks;
-        let source = mask(remote, self.remote, key.remote);
+    fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask) -> u64 {
+        let source = self.mask::<0, A>(|cuts| A::rank::<S>(cuts, key.remote));
         if ask == Ask::Source {
             return source;
         }
+        let Values { protocol, remote, local, has_value, .. } = key.values;
         let portless = source
-            & mask(local, self.local, key.local)
-            & mask(protocol, self.protocol, key.values.protocol);
+            & self.mask::<1, A>(|cuts| A::rank::<S>(cuts, key.local))
+            & self.mask::<2, u8>(|cuts| cuts.partition_point(|cut| *cut < protocol));
         // A packet without a value lies in no interval of ports.
-        if ask == Ask::Portless || !key.values.has_value {
+        if ask == Ask::Portless || !has_value {
             return portless;
         }
         portless
-            & mask(remote_port, self.remote_port, key.values.remote)
-            & mask(local_port, self.local_port, key.values.local)
+            & self.mask::<3, u16>(|cuts| S::rank_u16(cuts, remote))
+            & self.mask::<4, u16>(|cuts| S::rank_u16(cuts, local))
     }
-}
-
-/// The mask of the interval that a value lies in.
-#[inline(always)]
-fn mask<T: Copy + Ord>(masks: &[u64], cuts: &[T], value: T) -> u64 {
-    let rank = cuts.partition_point(|cut| *cut < value);
-    masks.get(rank).copied().unwrap_or(0)
 }
 
 /// The tree of one set of boxes, in the arrays of all sets.
@@ -416,7 +439,7 @@ impl<'b, A: Address> Tree<'b, A> {
                     continue;
                 }
                 visits.node();
-                mask = below.matches(key, ask);
+                mask = below.matches::<S>(key, ask);
                 node = below;
                 continue;
             }
@@ -457,7 +480,7 @@ impl<A: Address, F: Fn(u32) -> bool, V: Visits, const ANY: bool> Job for One<'_,
         let Self { tree, key, ask, accept, visits } = self;
         let top = tree.top()?;
         visits.node();
-        let mask = top.matches(key, ask);
+        let mask = top.matches::<S>(key, ask);
         tree.find_below::<S, ANY>(top, mask, key, ask, accept, visits)
     }
 }
@@ -483,7 +506,7 @@ where
         let Some(top) = tree.top() else { return };
         let mut masks: heapless::Vec<u64, BURST> = heapless::Vec::new();
         for (_, key) in keys.clone() {
-            let mask = top.matches(key, Ask::All);
+            let mask = top.matches::<S>(key, Ask::All);
             tree.prefetch(&top, mask);
             // As many as there is room for.
             let _ = masks.push(mask);
@@ -694,8 +717,6 @@ impl<'b> Pen<'b> {
     fn take<T: Pod>(&mut self, words: usize) -> Option<&'b mut [T]> {
         let (taken, rest) = core::mem::take(&mut self.0).split_at_mut_checked(words)?;
         self.0 = rest;
-        // What is left over at the end of an array is the same in every build.
-        taken.fill(0);
         bytemuck::try_cast_slice_mut(taken).ok()
     }
 }
@@ -770,11 +791,14 @@ impl<A: Address> Builder<'_, A> {
         let count = |dimension: usize| {
             cuts(children, dimension, most.get(dimension).copied().unwrap_or(0)).len()
         };
-        let shape = Shape { level, children: children.len(), cuts: core::array::from_fn(count) };
+        let shape = Shape { children: children.len(), cuts: core::array::from_fn(count) };
+        let (spots, len) = shape.spots::<A>();
         let at = self.nodes_end;
-        let end = at.checked_add(shape.len::<A>())?;
+        let end = at.checked_add(len)?;
         let mut pen = Pen(self.nodes.get_mut(at..end)?);
-        pen.take::<u64>(2)?.copy_from_slice(&shape.words());
+        let (first, head) = pen.take::<u64>(HEAD)?.split_first_mut()?;
+        *first = u64::from(level) << 32 | children.len() as u64;
+        head.copy_from_slice(bytemuck::cast_slice(core::slice::from_ref(&spots)));
         let family = pen.take::<u32>(children.len())?;
         for (nth, child) in children.iter().enumerate() {
             *family.get_mut(nth)? = child.at;
@@ -794,9 +818,9 @@ impl<A: Address> Builder<'_, A> {
             let cuts = cuts(children, dimension, most);
             let words = shape.cut_words::<A>(dimension);
             match dimension {
-                0 | 1 => write(pen.take(words)?, &cuts, A::from_wide),
-                2 => write(pen.take(words)?, &cuts, |cut| cut as u8),
-                _ => write(pen.take(words)?, &cuts, |cut| cut as u16),
+                0 | 1 => write(pen.take(words)?, &cuts, most, A::from_wide),
+                2 => write(pen.take(words)?, &cuts, most, |cut| cut as u8),
+                _ => write(pen.take(words)?, &cuts, most, |cut| cut as u16),
             }
         }
         self.nodes_end = end;
@@ -804,9 +828,9 @@ impl<A: Address> Builder<'_, A> {
     }
 }
 
-fn write<T>(cells: &mut [T], cuts: &[u128], narrow: impl Fn(u128) -> T) {
-    for (cell, cut) in cells.iter_mut().zip(cuts) {
-        *cell = narrow(*cut);
+fn write<T>(cells: &mut [T], cuts: &[u128], most: u128, narrow: impl Fn(u128) -> T) {
+    for (cell, cut) in cells.iter_mut().zip(cuts.iter().copied().chain(core::iter::repeat(most))) {
+        *cell = narrow(cut);
     }
 }
 

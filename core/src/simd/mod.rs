@@ -68,9 +68,35 @@ pub(crate) trait Simd: Copy {
         hold(lo, hi, value)
     }
 
+    /// How many of the ascending numbers are less than the value. Lists that fill [`STRIDE`] octets are
+    /// fastest: the largest number may stand behind the others any number of times.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn rank_u32(numbers: &[u32], value: u32) -> usize {
+        rank(numbers, value)
+    }
+
+    /// As [`Simd::rank_u32`].
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn rank_u16(numbers: &[u16], value: u16) -> usize {
+        rank(numbers, value)
+    }
+
     /// To be called before code that knows nothing of this way.
     #[inline(always)]
     fn leave() {}
+}
+
+/// Octets of which lists of numbers to be ranked have a multiple.
+#[cfg(not(loom))]
+pub(crate) const STRIDE: usize = 32;
+
+/// The twin of ranks: halves the list until one place is left.
+#[cfg(not(loom))]
+#[inline(always)]
+fn rank<T: Copy + Ord>(numbers: &[T], value: T) -> usize {
+    numbers.partition_point(|number| *number < value)
 }
 
 /// Work to be done in the way that suits the processor: [`Backend::run`].
@@ -131,6 +157,19 @@ mod tests {
         }
     }
 
+    /// Ranks of a value, and of its high half among high halves.
+    struct Ranks<'a>(&'a [u32], u32);
+
+    impl Job for Ranks<'_> {
+        type Answer = (usize, usize);
+
+        #[inline(always)]
+        fn run<S: Simd>(self) -> (usize, usize) {
+            let narrow: Vec<u16> = self.0.iter().map(|number| (number >> 16) as u16).collect();
+            (S::rank_u32(self.0, self.1), S::rank_u16(&narrow, (self.1 >> 16) as u16))
+        }
+    }
+
     /// Four kinds of ranges against four values.
     #[derive(Clone, Copy)]
     struct Ranges<'a> {
@@ -176,6 +215,28 @@ mod tests {
             prop_assert_eq!(base[2], hold(&lo.map(octet), &hi.map(octet), octet(job.value)));
             prop_assert_eq!(Backend::BASE.run(job), base);
             prop_assert_eq!(Backend::detect().run(job), base);
+        }
+
+        #[test]
+        fn backends_agree_on_ranks(
+            mut numbers in proptest::collection::vec(any::<u32>(), 0..130), value in any::<u32>(),
+            near in any::<proptest::sample::Index>(), fill in 0_usize..40,
+        ) {
+            numbers.sort_unstable();
+            numbers.dedup();
+            let value = if numbers.is_empty() { value } else { *near.get(&numbers) };
+            for value in [value.wrapping_sub(1), value, value.wrapping_add(1), 0, u32::MAX] {
+                let twin = numbers.iter().filter(|number| **number < value).count();
+                let filled = [&numbers[..], &vec![u32::MAX; fill]].concat();
+                for backend in [Backend::BASE, Backend::detect()] {
+                    prop_assert_eq!(backend.run(Ranks(&filled, value)).0, twin);
+                }
+                let narrow: Vec<u16> = filled.iter().map(|number| (number >> 16) as u16).collect();
+                let twin = narrow.iter().filter(|number| **number < (value >> 16) as u16).count();
+                for backend in [Backend::BASE, Backend::detect()] {
+                    prop_assert_eq!(backend.run(Ranks(&filled, value)).1, twin);
+                }
+            }
         }
 
         #[test]

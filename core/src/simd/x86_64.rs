@@ -6,12 +6,12 @@ use core::hint::assert_unchecked;
 use super::{Job, LANES, Simd};
 use crate::sad::table::{Bucket, SLOTS};
 
-cpufeatures::new!(processor, "avx2", "bmi1", "bmi2");
+cpufeatures::new!(processor, "avx2", "bmi1", "bmi2", "popcnt");
 
 /// The way that suits this processor.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Backend {
-    /// The processor has AVX2, BMI1 and BMI2.
+    /// The processor has AVX2, BMI1, BMI2 and POPCNT.
     wide: bool,
 }
 
@@ -40,7 +40,7 @@ fn run_base<J: Job>(job: J) -> J::Answer {
     job.run::<Base>()
 }
 
-#[target_feature(enable = "avx2,bmi1,bmi2")]
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 #[inline(never)]
 fn run_wide<J: Job>(job: J) -> J::Answer {
     let answer = job.run::<Avx2>();
@@ -248,6 +248,20 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     #[allow(unsafe_code)]
+    fn rank_u32(numbers: &[u32], value: u32) -> usize {
+        // SAFETY: the processor has AVX2 wherever this type is used.
+        unsafe { rank_u32_wide(numbers, value) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn rank_u16(numbers: &[u16], value: u16) -> usize {
+        // SAFETY: the processor has AVX2 wherever this type is used.
+        unsafe { rank_u16_wide(numbers, value) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
     fn leave() {
         // SAFETY: clears the upper halves of registers, in which nothing is kept from one `slots` to the
         // next; the compiler is told that all are overwritten.
@@ -285,4 +299,50 @@ fn hold_u32_wide(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
         _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(from, to))) as u32
     };
     eight(0) | eight(1) << 8
+}
+
+/// Counts, eight at once: no step waits for the one before it, as halving does.
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(unsafe_code)]
+fn rank_u32_wide(numbers: &[u32], value: u32) -> usize {
+    use core::arch::x86_64::{
+        __m256i, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_max_epu32, _mm256_set1_epi32,
+        _mm256_setzero_si256, _mm256_sub_epi32,
+    };
+    let (strides, rest) = numbers.as_chunks::<8>();
+    let wanted = _mm256_set1_epi32(value as i32);
+    let mut not_less = _mm256_setzero_si256();
+    for stride in strides {
+        // SAFETY: 32 octets of the list; any alignment will do.
+        let stride = unsafe { _mm256_loadu_si256(stride.as_ptr().cast::<__m256i>()) };
+        let same = _mm256_cmpeq_epi32(_mm256_max_epu32(stride, wanted), stride);
+        not_less = _mm256_sub_epi32(not_less, same);
+    }
+    let mut counts = [0_u32; 8];
+    // SAFETY: an array of 32 octets.
+    unsafe { core::arch::x86_64::_mm256_storeu_si256(counts.as_mut_ptr().cast(), not_less) };
+    let not_less = counts.iter().sum::<u32>() as usize;
+    strides.len() * 8 - not_less + super::rank(rest, value)
+}
+
+/// As [`rank_u32_wide`], sixteen at once.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+#[allow(unsafe_code)]
+fn rank_u16_wide(numbers: &[u16], value: u16) -> usize {
+    use core::arch::x86_64::{
+        __m256i, _mm256_cmpeq_epi16, _mm256_loadu_si256, _mm256_max_epu16, _mm256_movemask_epi8,
+        _mm256_set1_epi16,
+    };
+    let (strides, rest) = numbers.as_chunks::<16>();
+    let wanted = _mm256_set1_epi16(value as i16);
+    let mut less = 0;
+    for stride in strides {
+        // SAFETY: 32 octets of the list; any alignment will do.
+        let stride = unsafe { _mm256_loadu_si256(stride.as_ptr().cast::<__m256i>()) };
+        let same = _mm256_cmpeq_epi16(_mm256_max_epu16(stride, wanted), stride);
+        less += 16 - _mm256_movemask_epi8(same).count_ones() as usize / 2;
+    }
+    less + super::rank(rest, value)
 }
