@@ -337,7 +337,7 @@ impl<'b, A: Address> Node<'b, A> {
         let Values { protocol, remote, local, has_value, .. } = key.values;
         let portless = source
             & self.mask::<1, A>(|cuts| A::rank::<S>(cuts, key.local))
-            & self.mask::<2, u8>(|cuts| cuts.partition_point(|cut| *cut < protocol));
+            & self.mask::<2, u8>(|cuts| S::rank_u8(cuts, protocol));
         // A packet without a value lies in no interval of ports.
         if ask == Ask::Portless || !has_value {
             return portless;

@@ -262,6 +262,13 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     #[allow(unsafe_code)]
+    fn rank_u8(numbers: &[u8], value: u8) -> usize {
+        // SAFETY: the processor has AVX2 wherever this type is used.
+        unsafe { rank_u8_wide(numbers, value) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
     fn leave() {
         // SAFETY: clears the upper halves of registers, in which nothing is kept from one `slots` to the
         // next; the compiler is told that all are overwritten.
@@ -301,48 +308,30 @@ fn hold_u32_wide(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
     eight(0) | eight(1) << 8
 }
 
-/// Counts, eight at once: no step waits for the one before it, as halving does.
-#[target_feature(enable = "avx2")]
-#[inline]
-#[allow(unsafe_code)]
-fn rank_u32_wide(numbers: &[u32], value: u32) -> usize {
-    use core::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_max_epu32, _mm256_set1_epi32,
-        _mm256_setzero_si256, _mm256_sub_epi32,
+/// Counts, all of a vector at once: no step waits for the one before it, as halving does.
+macro_rules! rank_wide {
+    ($name:ident, $number:ty, $signed:ty, $set:ident, $max:ident, $same:ident) => {
+        #[target_feature(enable = "avx2,popcnt")]
+        #[inline]
+        #[allow(unsafe_code)]
+        fn $name(numbers: &[$number], value: $number) -> usize {
+            use core::arch::x86_64::{
+                __m256i, _mm256_loadu_si256, _mm256_movemask_epi8, $max, $same, $set,
+            };
+            const LANES: usize = 32 / size_of::<$number>();
+            let (strides, rest) = numbers.as_chunks::<LANES>();
+            let wanted = $set(value as $signed);
+            let not_less = strides.iter().fold(0, |not_less, stride| {
+                // SAFETY: 32 octets of the list; any alignment will do.
+                let stride = unsafe { _mm256_loadu_si256(stride.as_ptr().cast::<__m256i>()) };
+                let same = $same($max(stride, wanted), stride);
+                not_less + _mm256_movemask_epi8(same).count_ones() as usize
+            });
+            let less = strides.len() * LANES - not_less / size_of::<$number>();
+            if rest.is_empty() { less } else { less + super::rank(rest, value) }
+        }
     };
-    let (strides, rest) = numbers.as_chunks::<8>();
-    let wanted = _mm256_set1_epi32(value as i32);
-    let mut not_less = _mm256_setzero_si256();
-    for stride in strides {
-        // SAFETY: 32 octets of the list; any alignment will do.
-        let stride = unsafe { _mm256_loadu_si256(stride.as_ptr().cast::<__m256i>()) };
-        let same = _mm256_cmpeq_epi32(_mm256_max_epu32(stride, wanted), stride);
-        not_less = _mm256_sub_epi32(not_less, same);
-    }
-    let mut counts = [0_u32; 8];
-    // SAFETY: an array of 32 octets.
-    unsafe { core::arch::x86_64::_mm256_storeu_si256(counts.as_mut_ptr().cast(), not_less) };
-    let not_less = counts.iter().sum::<u32>() as usize;
-    strides.len() * 8 - not_less + super::rank(rest, value)
 }
-
-/// As [`rank_u32_wide`], sixteen at once.
-#[target_feature(enable = "avx2,popcnt")]
-#[inline]
-#[allow(unsafe_code)]
-fn rank_u16_wide(numbers: &[u16], value: u16) -> usize {
-    use core::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi16, _mm256_loadu_si256, _mm256_max_epu16, _mm256_movemask_epi8,
-        _mm256_set1_epi16,
-    };
-    let (strides, rest) = numbers.as_chunks::<16>();
-    let wanted = _mm256_set1_epi16(value as i16);
-    let mut less = 0;
-    for stride in strides {
-        // SAFETY: 32 octets of the list; any alignment will do.
-        let stride = unsafe { _mm256_loadu_si256(stride.as_ptr().cast::<__m256i>()) };
-        let same = _mm256_cmpeq_epi16(_mm256_max_epu16(stride, wanted), stride);
-        less += 16 - _mm256_movemask_epi8(same).count_ones() as usize / 2;
-    }
-    less + super::rank(rest, value)
-}
+rank_wide!(rank_u32_wide, u32, i32, _mm256_set1_epi32, _mm256_max_epu32, _mm256_cmpeq_epi32);
+rank_wide!(rank_u16_wide, u16, i16, _mm256_set1_epi16, _mm256_max_epu16, _mm256_cmpeq_epi16);
+rank_wide!(rank_u8_wide, u8, i8, _mm256_set1_epi8, _mm256_max_epu8, _mm256_cmpeq_epi8);
