@@ -81,6 +81,7 @@
 #[cfg(any(test, feature = "alloc"))]
 extern crate alloc;
 
+#[cfg_attr(loom, allow(dead_code, reason = "models fetch nothing ahead"))]
 mod prefetch;
 #[cfg(not(loom))]
 mod storage;
@@ -133,6 +134,7 @@ pub mod sad {
 }
 #[cfg(not(loom))]
 pub mod selector;
+#[cfg_attr(loom, allow(dead_code, reason = "models have no bursts and no selectors"))]
 mod simd;
 #[cfg(not(loom))]
 pub mod verdict;

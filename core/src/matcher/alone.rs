@@ -6,7 +6,7 @@ use crate::headers::InnerHeaders;
 
 /// A compiled list of selectors. Each question names a selector by its place in the list.
 ///
-/// Made of words that [`compile`] wrote, in this process or another one.
+/// Made of words that `matcher::compile` wrote, in this process or another one.
 #[derive(Clone, Copy)]
 pub struct Matcher<'b> {
     block: Block<'b>,

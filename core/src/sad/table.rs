@@ -9,7 +9,7 @@
 //! word   63            32   31   30 28   27   26      24   23     0
 //!        | SPI or tag    | AH | flags |filter| generation | index |   0 but for the filter = empty
 //! ```
-//! A word whose flags are 0 is that of a longer key; all others are roots ([`id`](super::id)).
+//! A word whose flags are 0 is that of a longer key; all others are roots ([`id`]).
 //!
 //! Source: two-choice bucketized hashing (Azar, Broder, Karlin, Upfal 1999), with at most one
 //! displacement instead of a cuckoo walk. Departures: the first bucket is preferred, not the emptier

@@ -130,7 +130,7 @@ mod sse2 {
         const { assert!(OCTETS == size_of::<[T; 16]>()) };
         assert!((nth + 1) * 16 <= OCTETS);
         // SAFETY: these 16 octets lie in the array; any alignment will do.
-        unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>().add(nth)) }
+        unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>().wrapping_add(nth)) }
     }
 
     /// All ones in the lanes of four numbers that lie outside.
@@ -298,7 +298,7 @@ fn hold_u32_wide(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
     let eight = |nth: usize| {
         // SAFETY: half an array of 64 octets.
         let load = |from: &[u32; LANES]| unsafe {
-            _mm256_loadu_si256(from.as_ptr().cast::<__m256i>().add(nth))
+            _mm256_loadu_si256(from.as_ptr().cast::<__m256i>().wrapping_add(nth))
         };
         let (lo, hi) = (load(lo), load(hi));
         let from = _mm256_cmpeq_epi32(_mm256_max_epu32(lo, value), value);
