@@ -10,6 +10,7 @@ mod alone;
 pub mod block;
 pub(crate) mod compile;
 pub(crate) mod linear;
+mod order;
 mod set;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::block::{ADMITS_OPAQUE, Boxed, Wide};
 use super::linear::{Key, Values};
+use super::order;
 use crate::prefetch;
 use crate::simd::{Backend, Job, LANES, STRIDE, Simd};
 
@@ -608,7 +609,7 @@ impl Bounds {
 /// and the local addresses they cover, which keeps wide boxes together.
 const KEYS: usize = DIMENSIONS + 2;
 
-fn order<A: Address>(one: &Boxed<A>, by: usize) -> u128 {
+fn order_key<A: Address>(one: &Boxed<A>, by: usize) -> u128 {
     let Bounds { lo, hi } = Bounds::of(one);
     let at = |from: &[u128; DIMENSIONS], by: usize| from.get(by).copied().unwrap_or(0);
     match by.checked_sub(DIMENSIONS) {
@@ -622,19 +623,24 @@ const SAMPLES: usize = 64;
 
 /// The order whose halves share least: at how many sampled points would both have to be searched?
 fn best_order<A: Address>(boxes: &[Boxed<A>], set: &[u32], left: usize) -> usize {
-    let step = set.len().div_ceil(SAMPLES).max(1);
-    let sample =
-        || set.iter().step_by(step).filter_map(|index| Some((*index, boxes.get(*index as usize)?)));
+    let step = set.len().div_ceil(SAMPLES);
+    let sample = || {
+        let places = (0..SAMPLES).map(|nth| nth * step).take_while(|place| *place < set.len());
+        places.filter_map(|place| {
+            let index = *set.get(place)?;
+            Some((index, boxes.get(index as usize)?))
+        })
+    };
     let size = sample().count();
-    let left = (left * size / set.len().max(1)).clamp(1, size.max(2) - 1);
+    let left = (left * size / set.len().max(1)).min(size.saturating_sub(1)).max(1);
     // A search of one half costs about as the root of its size.
     let (left_cost, right_cost) = (left.isqrt() as u64 + 1, (size - left).isqrt() as u64 + 1);
     let mut sorted: heapless::Vec<(u128, u32), SAMPLES> = heapless::Vec::new();
     let cost = |by: &usize| {
         sorted.clear();
         // As many as the sample has room for.
-        let _ = sample().try_for_each(|(index, one)| sorted.push((order(one, *by), index)));
-        sorted.sort_unstable();
+        let _ = sample().try_for_each(|(index, one)| sorted.push((order_key(one, *by), index)));
+        order::sort(&mut sorted, |pair| *pair);
         let mut halves = [Bounds::NONE; 2];
         for (nth, (_, index)) in sorted.iter().enumerate() {
             if let (Some(one), Some(half)) =
@@ -671,9 +677,9 @@ fn split<A: Address>(boxes: &[Boxed<A>], set: &mut [u32]) {
     let leaves = set.len().div_ceil(LEAF);
     let left = LEAF * (leaves.next_power_of_two() / 2);
     let by = best_order(boxes, set, left);
-    let key = |index: &u32| (boxes.get(*index as usize).map(|one| order(one, by)), *index);
+    let key = |index: &u32| (boxes.get(*index as usize).map(|one| order_key(one, by)), *index);
     if left < set.len() {
-        set.select_nth_unstable_by_key(left, key);
+        order::halve(set, left, key);
     }
     if let Some((left, right)) = set.split_at_mut_checked(left) {
         split(boxes, left);
@@ -682,6 +688,7 @@ fn split<A: Address>(boxes: &[Boxed<A>], set: &mut [u32]) {
 }
 
 /// A child of a node that is built.
+#[derive(Clone, Copy)]
 struct Child {
     first: u32,
     at: u32,
@@ -706,7 +713,7 @@ fn cuts(children: &[Child], dimension: usize, most: u128) -> heapless::Vec<u128,
             }
         }
     }
-    cuts.sort_unstable();
+    order::sort(&mut cuts, |cut| *cut);
     cuts
 }
 
@@ -751,7 +758,7 @@ impl<A: Address> Builder<'_, A> {
                     let leaves = self.leaves.get(first_leaf + nth * each..first_leaf + end)?;
                     children.push(child(at, leaves, boxes)).ok()?;
                 }
-                children.sort_unstable_by_key(|child| (child.first, child.at));
+                order::sort(&mut children, |child| (child.first, child.at));
                 // Children of later nodes stand behind.
                 *self.scratch.get_mut(node)? = self.node(level, &children)?;
             }
@@ -769,10 +776,10 @@ impl<A: Address> Builder<'_, A> {
         for group in order.chunks_mut(LEAF * CHILDREN) {
             let mut firsts: heapless::Vec<(u32, usize), CHILDREN> = heapless::Vec::new();
             for (nth, leaf) in group.chunks_mut(LEAF).enumerate() {
-                leaf.sort_unstable();
+                order::sort(leaf, |index| *index);
                 firsts.push((*leaf.first()?, nth)).ok()?;
             }
-            firsts.sort_unstable();
+            order::sort(&mut firsts, |first| *first);
             for (_, nth) in &firsts {
                 let leaf = self.leaves.get_mut(self.leaves_end)?;
                 *leaf = Leaf::empty();
@@ -798,7 +805,8 @@ impl<A: Address> Builder<'_, A> {
         let mut pen = Pen(self.nodes.get_mut(at..end)?);
         let (first, head) = pen.take::<u64>(HEAD)?.split_first_mut()?;
         *first = u64::from(level) << 32 | children.len() as u64;
-        head.copy_from_slice(bytemuck::cast_slice(core::slice::from_ref(&spots)));
+        let spots: [u64; HEAD - 1] = bytemuck::cast(spots);
+        head.iter_mut().zip(spots).for_each(|(word, spot)| *word = spot);
         let family = pen.take::<u32>(children.len())?;
         for (nth, child) in children.iter().enumerate() {
             *family.get_mut(nth)? = child.at;

@@ -1,0 +1,94 @@
+//! Orders small lists and halves large ones, without a panic: the standard library's sorts keep one for
+//! orders that contradict themselves, and a library for bare metal must not.
+
+use core::cell::Cell;
+
+/// `Cell::swap` panics where cells overlap.
+fn swap<T: Copy>(one: &Cell<T>, other: &Cell<T>) {
+    let kept = one.get();
+    one.set(other.get());
+    other.set(kept);
+}
+
+/// Brings a short list into the order of its keys.
+///
+/// # Bound
+/// Quadratic.
+pub(super) fn sort<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
+    let cells = Cell::from_mut(list).as_slice_of_cells();
+    for end in 1..cells.len() {
+        for at in (1..=end).rev() {
+            let (Some(before), Some(own)) = (cells.get(at.wrapping_sub(1)), cells.get(at)) else {
+                break;
+            };
+            if key(&before.get()) <= key(&own.get()) {
+                break;
+            }
+            swap(before, own);
+        }
+    }
+}
+
+/// Brings the `count` entries with the lowest keys to the front, in any order. No two keys are equal.
+///
+/// # Bound
+/// Linear on average, whatever the order before: places to divide at are drawn at random, from a fixed
+/// seed, so that the same list gives the same result.
+pub(super) fn halve<T: Copy, K: Ord>(list: &mut [T], count: usize, key: impl Fn(&T) -> K) {
+    let mut cells = Cell::from_mut(list).as_slice_of_cells();
+    let (mut count, mut random) = (count, 0x9e37_79b9_7f4a_7c15_u64);
+    while 0 < count && count < cells.len() {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let at = ((u128::from(random) * cells.len() as u128) >> 64) as usize;
+        let Some(pivot) = cells.get(at).map(|cell| key(&cell.get())) else { return };
+        // In front of `less`: what is below the pivot.
+        let mut less = 0;
+        for cell in cells {
+            if key(&cell.get()) < pivot
+                && let Some(front) = cells.get(less)
+            {
+                swap(cell, front);
+                less += 1;
+            }
+        }
+        let Some((front, behind)) = cells.split_at_checked(less) else { return };
+        if count <= less {
+            cells = front;
+            continue;
+        }
+        // The pivot comes next.
+        let Some((first, rest)) = behind.split_first() else { return };
+        if let Some(own) = behind.iter().find(|cell| key(&cell.get()) == pivot) {
+            swap(own, first);
+        }
+        cells = rest;
+        count -= less + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{halve, sort};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn as_the_standard_library(
+            mut list in proptest::collection::vec(0_u32..300, 0..200), at in any::<proptest::sample::Index>(),
+        ) {
+            let mut sorted = list.clone();
+            sort(&mut sorted, |n| *n);
+            let mut twin = list.clone();
+            twin.sort_unstable();
+            prop_assert_eq!(&sorted, &twin);
+            let mut pairs: Vec<(u32, usize)> = list.drain(..).zip(0..).collect();
+            let count = at.index(pairs.len() + 1);
+            halve(&mut pairs, count, |pair| *pair);
+            let (front, behind) = pairs.split_at(count);
+            prop_assert!(front.iter().all(|one| behind.iter().all(|other| one < other)));
+            let mut all: Vec<u32> = pairs.iter().map(|pair| pair.0).collect();
+            all.sort_unstable();
+            prop_assert_eq!(all, twin);
+        }
+    }
+}
