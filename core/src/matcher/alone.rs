@@ -7,6 +7,36 @@ use crate::headers::InnerHeaders;
 /// A compiled list of selectors. Each question names a selector by its place in the list.
 ///
 /// Made of words that `matcher::compile` wrote, in this process or another one.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "alloc")] {
+/// use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
+/// use espial::matcher::{Matcher, compile};
+/// use espial::selector::{AddrRange, PortRange, Selector};
+///
+/// let range = |lo: [u8; 4], hi: [u8; 4]| AddrRange::new(lo.into(), hi.into()).unwrap();
+/// let https = PortRange::new(443, 443).unwrap();
+/// let selector = |local_ports| Selector {
+///     remote: range([198, 51, 100, 0], [198, 51, 100, 255]),
+///     local: range([192, 0, 2, 0], [192, 0, 2, 255]),
+///     protocol: 6,
+///     remote_ports: PortRange::ANY,
+///     local_ports,
+/// };
+/// let words = compile(&[selector(https), selector(PortRange::ANY)])?;
+/// let matcher = Matcher::open(&words)?;
+/// let packet = |dst| InnerHeaders {
+///     endpoints: Endpoints::V4 { src: 0xc633_6407, dst: 0xc000_0201 },
+///     protocol: 6,
+///     next_layer: NextLayer::Ports { src: 50_000, dst },
+///     fragment: Fragment::None,
+/// };
+/// assert_eq!(matcher.first(&packet(443)), Some(0));
+/// assert_eq!(matcher.first(&packet(80)), Some(1));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Matcher<'b> {
     block: Block<'b>,
