@@ -451,6 +451,33 @@ impl<'b> Block<'b> {
         if own4.len().max(own6.len()) <= SMALL {
             return Boxes { v4: Set::new(own4, None), v6: Set::new(own6, None) };
         }
+        self.large_child_boxes(index, child, own4, own6)
+    }
+
+    /// The IPv4 boxes of a Child SA, if they are so few that they are asked one by one.
+    #[inline]
+    pub(super) fn few4(&self, child: &ChildRecord) -> Option<&'b [Box4]> {
+        let Span { first4, count4, .. } = child.span;
+        (count4 as usize <= SMALL).then(|| slice(self.boxes4, first4, count4))
+    }
+
+    /// The IPv6 boxes, as [`Block::few4`].
+    #[inline]
+    pub(super) fn few6(&self, child: &ChildRecord) -> Option<&'b [Box6]> {
+        let Span { first6, count6, .. } = child.span;
+        (count6 as usize <= SMALL).then(|| slice(self.boxes6, first6, count6))
+    }
+
+    // Not inlined: nearly all Child SAs are small, and their way through here is to stay short.
+    #[cold]
+    #[inline(never)]
+    fn large_child_boxes(
+        &self,
+        index: u32,
+        child: &ChildRecord,
+        own4: &'b [Box4],
+        own6: &'b [Box6],
+    ) -> Boxes<'b> {
         let Boxes { v4, v6 } = self.tunnel_boxes(child.tunnel);
         Boxes { v4: v4.of_child(own4, index), v6: v6.of_child(own6, index) }
     }

@@ -23,7 +23,7 @@ pub use alone::compile;
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
 use crate::verdict::Field;
-use block::{Boxed, Boxes, Wide};
+use block::{Block, Boxed, Boxes, ChildRecord, Wide};
 use linear::{Key, Values};
 
 /// A packet, ready to be compared with boxes of its family.
@@ -78,6 +78,22 @@ impl Question {
     #[inline]
     pub(crate) fn covered_by(&self, boxes: Boxes<'_>) -> bool {
         by_family!(self, boxes, |key, set| set.any(key))
+    }
+
+    /// True if one of the boxes of a Child SA, which has this index, covers the packet.
+    #[inline]
+    pub(crate) fn covered_by_child(
+        &self,
+        block: &Block<'_>,
+        index: u32,
+        child: &ChildRecord,
+    ) -> bool {
+        // The family first: small Child SAs, the usual ones, are asked without more ado.
+        let covered = match self {
+            Self::V4(key) => block.few4(child).map(|few| linear::any(few, key)),
+            Self::V6(key) => block.few6(child).map(|few| linear::any(few, key)),
+        };
+        covered.unwrap_or_else(|| self.covered_by(block.child_boxes(index, child)))
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
