@@ -24,7 +24,7 @@ use crate::gateway::Tables;
 use crate::headers::{Fragment, InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
 use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
-use crate::sad::{LimitKind, Outcome, SaFields, SaId, SaMode, Sad};
+use crate::sad::{AHEAD, LimitKind, Outcome, SaFields, SaId, SaMode, Sad};
 use crate::selector::Selector;
 use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, SpiClass, Verdict};
 use crate::{prefetch, wire};
@@ -65,7 +65,7 @@ pub struct Opened<'a> {
 }
 
 /// Packets that a burst call looks at together before it goes on to the next ones.
-const STRIDE: usize = 32;
+const STRIDE: usize = AHEAD;
 
 /// One thread's packet path: its counters, its events and its view of the selectors.
 ///

@@ -171,17 +171,6 @@ const _: () = assert!(size_of::<ChildRecord>() == 32);
 const _: () = assert!(size_of::<Box4>() == 32);
 const _: () = assert!(size_of::<Box6>() == 80);
 
-macro_rules! plain {
-    ($($name:ty),*) => { $(
-        // SAFETY: `repr(C)` integers whose sizes add up to the struct's (asserted above): no
-        // padding, every bit pattern is valid.
-        #[allow(unsafe_code)]
-        unsafe impl Zeroable for $name {}
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        unsafe impl Pod for $name {}
-    )* };
-}
 plain!(Section, Header, Span, TunnelRecord, ChildRecord, Wide, Rest, Boxed<u32>, Boxed<Wide>);
 
 impl<A> Boxed<A> {

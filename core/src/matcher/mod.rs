@@ -6,6 +6,19 @@
 //! `Question` is where inbound is said once: the packet's source is compared with the remote
 //! range, its destination with the local one (RFC 4301 section 5.2; T1).
 
+/// Marks types of the compiled form as plain memory; their sizes are asserted beside them.
+macro_rules! plain {
+    ($($name:ty),*) => { $(
+        // SAFETY: `repr(C)` integers whose sizes add up to the struct's (asserted beside them): no
+        // padding, every bit pattern is valid.
+        #[allow(unsafe_code)]
+        unsafe impl Zeroable for $name {}
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe impl Pod for $name {}
+    )* };
+}
+
 mod alone;
 pub mod block;
 pub(crate) mod compile;

@@ -5,11 +5,11 @@
 //!                             m0 | m1 | m2 ...     them: bit i = child i's bounds meet the interval
 //!
 //! search  children to visit = remote mask & local mask & protocol mask & both port masks,
-//!                             each found by binary search; then down to leaves of 16 boxes
+//!                             each that of the packet's interval; then down to leaves of 16 boxes
 //! ```
 //!
-//! A node has up to 64 children, so one word says which of them a packet can lie in, and five binary
-//! searches and four ANDs do for all of them what an R-tree does one by one (Guttman 1984). Children
+//! A node has up to 64 children, so one word says which of them a packet can lie in, and ranks in five
+//! short lists and four ANDs do for all of them what an R-tree does one by one (Guttman 1984). Children
 //! stand in the order of their first boxes, so the search for the first box stops as soon as no
 //! child can have an earlier one. Built top-down: halves by the dimension whose two bounding boxes
 //! share the least (binned bounding volume hierarchies: Wald 2007), leaves full but for the last.
@@ -119,18 +119,7 @@ pub(super) type Leaf6 = Leaf<Wide>;
 const _: () = assert!(size_of::<Leaf4>() == 488);
 const _: () = assert!(size_of::<Leaf6>() == 1256);
 
-macro_rules! plain {
-    ($($name:ty),*) => { $(
-        // SAFETY: `repr(C)` integers whose sizes add up to the struct's (asserted above): no
-        // padding, every bit pattern is valid.
-        #[allow(unsafe_code)]
-        unsafe impl Zeroable for $name {}
-        // SAFETY: as above.
-        #[allow(unsafe_code)]
-        unsafe impl Pod for $name {}
-    )* };
-}
-plain!(Leaf<u32>, Leaf<Wide>);
+plain!(Leaf<u32>, Leaf<Wide>, Spots);
 
 /// What of a box must cover a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -255,13 +244,6 @@ struct Spots {
 }
 
 const _: () = assert!(size_of::<Spots>() == 8 * (HEAD - 1));
-
-// SAFETY: `repr(C)` integers of one size: no padding, every bit pattern is valid.
-#[allow(unsafe_code)]
-unsafe impl Zeroable for Spots {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Pod for Spots {}
 
 /// How large a node is.
 #[derive(Clone, Copy)]

@@ -15,8 +15,8 @@ use crate::headers::{Ipsec, OuterHeaders, Spi};
 use crate::prefetch;
 use crate::simd::{Job, Simd};
 
-/// Packets whose lines are fetched at once.
-const AHEAD: usize = 32;
+/// Packets that are looked up together.
+pub(crate) const AHEAD: usize = 32;
 
 /// Bits of a burst's packets, of which a loop takes the places.
 #[derive(Clone, Copy)]

@@ -51,6 +51,7 @@ pub use key::{SaKey, Scope};
 pub use lifetime::{Lifetime, Limit, LimitKind};
 pub use table::Probe;
 
+pub(crate) use burst::AHEAD;
 pub(crate) use entry::{SaFields, SaRef, SaStart};
 pub(crate) use lifetime::Outcome;
 pub(crate) use segment::Segments;

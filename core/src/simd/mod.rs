@@ -7,8 +7,7 @@
 //! before what the program reads later. Every x86-64 does so.
 //!
 //! [`Base`] is chosen when compiled: SSE2 is part of x86-64, and one number after the other is what all
-//! targets can. AVX2 is used if the processor has it: [`Backend::detect`] asks once, when a
-//! gateway is made. AVX-512 was tried for buckets and dropped (DESIGN.md).
+//! targets can. AVX2 is used if the processor has it: [`Backend::detect`] asks the first time. AVX-512 was tried for buckets and dropped (DESIGN.md).
 
 #[cfg(not(all(
     target_arch = "x86_64",
@@ -47,19 +46,31 @@ pub(crate) trait Simd: Copy {
     fn slots(bucket: &Bucket, high: u32) -> u32;
 
     /// The slot of the lowest bit of what `slots` gave, if there is one.
-    fn first(slots: u32) -> Option<usize>;
+    #[inline(always)]
+    fn first(slots: u32) -> Option<usize> {
+        if slots == 0 { None } else { Some(slots.trailing_zeros() as usize) }
+    }
 
     /// One bit for each range that holds the value.
     #[cfg(not(loom))]
-    fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32;
+    #[inline(always)]
+    fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
+        hold(lo, hi, value)
+    }
 
     /// As [`Simd::hold_u32`].
     #[cfg(not(loom))]
-    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32;
+    #[inline(always)]
+    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
+        hold(lo, hi, value)
+    }
 
     /// As [`Simd::hold_u32`].
     #[cfg(not(loom))]
-    fn hold_u8(lo: &[u8; LANES], hi: &[u8; LANES], value: u8) -> u32;
+    #[inline(always)]
+    fn hold_u8(lo: &[u8; LANES], hi: &[u8; LANES], value: u8) -> u32 {
+        hold(lo, hi, value)
+    }
 
     /// As [`Simd::hold_u32`].
     #[cfg(not(loom))]
@@ -117,10 +128,6 @@ pub(crate) trait Job {
 /// The twin: one range after the other, on every target.
 #[cfg(not(loom))]
 #[inline(always)]
-#[cfg_attr(
-    all(target_arch = "x86_64", not(any(test, miri, espial_scalar))),
-    allow(dead_code, reason = "sixteen at once")
-)]
 fn hold<T: Copy + Ord>(lo: &[T; LANES], hi: &[T; LANES], value: T) -> u32 {
     let pairs = lo.iter().zip(hi).enumerate();
     pairs.fold(0, |mask, (i, (lo, hi))| mask | u32::from((*lo <= value) & (value <= *hi)) << i)

@@ -1,4 +1,4 @@
-//! Eight words at once: SSE2 and AVX2.
+//! SSE2 and AVX2.
 
 use core::arch::asm;
 use core::hint::assert_unchecked;
@@ -87,11 +87,6 @@ impl Simd for Base {
     }
 
     #[inline(always)]
-    fn first(slots: u32) -> Option<usize> {
-        if slots == 0 { None } else { Some(slots.trailing_zeros() as usize) }
-    }
-
-    #[inline(always)]
     #[allow(unsafe_code)]
     fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
         // SAFETY: every x86-64 has SSE2.
@@ -113,7 +108,7 @@ impl Simd for Base {
     }
 }
 
-/// Ranges in vectors of 16 octets, as SSE2 compares them: signed but for octets.
+/// Ranges in vectors of 16 octets.
 mod sse2 {
     use core::arch::x86_64::{
         __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_cmpeq_epi16, _mm_cmpgt_epi32, _mm_loadu_si128,
@@ -126,29 +121,29 @@ mod sse2 {
     #[target_feature(enable = "sse2")]
     #[inline]
     #[allow(unsafe_code)]
-    fn load<T, const OCTETS: usize>(from: &[T; 16], nth: usize) -> __m128i {
-        const { assert!(OCTETS == size_of::<[T; 16]>()) };
-        assert!((nth + 1) * 16 <= OCTETS);
+    fn load<T, const NTH: usize>(from: &[T; 16]) -> __m128i {
+        const { assert!((NTH + 1) * 16 <= size_of::<[T; 16]>()) };
         // SAFETY: these 16 octets lie in the array; any alignment will do.
-        unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>().wrapping_add(nth)) }
+        unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>().wrapping_add(NTH)) }
     }
 
-    /// All ones in the lanes of four numbers that lie outside.
+    /// All ones in the lanes of the nth four ranges that do not hold a value; all numbers with the sign
+    /// changed, since these compares are signed.
     #[target_feature(enable = "sse2")]
     #[inline]
-    fn outside(lo: __m128i, hi: __m128i, value: __m128i, sign: __m128i) -> __m128i {
-        let (lo, hi) = (_mm_xor_si128(lo, sign), _mm_xor_si128(hi, sign));
+    fn outside<const NTH: usize>(lo: &[u32; 16], hi: &[u32; 16], value: __m128i) -> __m128i {
+        let sign = _mm_set1_epi32(i32::MIN);
+        let lo = _mm_xor_si128(load::<_, NTH>(lo), sign);
+        let hi = _mm_xor_si128(load::<_, NTH>(hi), sign);
         _mm_or_si128(_mm_cmpgt_epi32(lo, value), _mm_cmpgt_epi32(value, hi))
     }
 
     #[target_feature(enable = "sse2")]
     #[inline]
     pub(super) fn hold_u32(lo: &[u32; 16], hi: &[u32; 16], value: u32) -> u32 {
-        let sign = _mm_set1_epi32(i32::MIN);
-        let value = _mm_xor_si128(_mm_set1_epi32(value as i32), sign);
-        let four = |nth| outside(load::<_, 64>(lo, nth), load::<_, 64>(hi, nth), value, sign);
-        let low = _mm_packs_epi32(four(0), four(1));
-        let high = _mm_packs_epi32(four(2), four(3));
+        let value = _mm_xor_si128(_mm_set1_epi32(value as i32), _mm_set1_epi32(i32::MIN));
+        let low = _mm_packs_epi32(outside::<0>(lo, hi, value), outside::<1>(lo, hi, value));
+        let high = _mm_packs_epi32(outside::<2>(lo, hi, value), outside::<3>(lo, hi, value));
         !(_mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32) & 0xffff
     }
 
@@ -156,19 +151,20 @@ mod sse2 {
     #[inline]
     pub(super) fn hold_u16(lo: &[u16; 16], hi: &[u16; 16], value: u16) -> u32 {
         let value = _mm_set1_epi16(value as i16);
-        // What the lower end lies above the value, and the value above the upper end: both nothing.
-        let eight = |nth| {
-            let below = _mm_subs_epu16(load::<_, 32>(lo, nth), value);
-            let above = _mm_subs_epu16(value, load::<_, 32>(hi, nth));
-            _mm_cmpeq_epi16(_mm_or_si128(below, above), _mm_setzero_si128())
+        // By how much the lower end lies above the value, and the value above the upper end: nothing.
+        let inside = |lo, hi| {
+            let off = _mm_or_si128(_mm_subs_epu16(lo, value), _mm_subs_epu16(value, hi));
+            _mm_cmpeq_epi16(off, _mm_setzero_si128())
         };
-        _mm_movemask_epi8(_mm_packs_epi16(eight(0), eight(1))) as u32
+        let low = inside(load::<_, 0>(lo), load::<_, 0>(hi));
+        let high = inside(load::<_, 1>(lo), load::<_, 1>(hi));
+        _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32
     }
 
     #[target_feature(enable = "sse2")]
     #[inline]
     pub(super) fn hold_u8(lo: &[u8; 16], hi: &[u8; 16], value: u8) -> u32 {
-        let (lo, hi) = (load::<_, 16>(lo, 0), load::<_, 16>(hi, 0));
+        let (lo, hi) = (load::<_, 0>(lo), load::<_, 0>(hi));
         let value = _mm_set1_epi8(value as i8);
         let from = _mm_cmpeq_epi8(_mm_max_epu8(lo, value), value);
         let to = _mm_cmpeq_epi8(_mm_min_epu8(hi, value), value);
@@ -233,17 +229,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    #[allow(unsafe_code)]
     fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
-        // SAFETY: every x86-64 has SSE2.
-        unsafe { sse2::hold_u16(lo, hi, value) }
+        Base::hold_u16(lo, hi, value)
     }
 
     #[inline(always)]
-    #[allow(unsafe_code)]
     fn hold_u8(lo: &[u8; LANES], hi: &[u8; LANES], value: u8) -> u32 {
-        // SAFETY: every x86-64 has SSE2.
-        unsafe { sse2::hold_u8(lo, hi, value) }
+        Base::hold_u8(lo, hi, value)
     }
 
     #[inline(always)]
