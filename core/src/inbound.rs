@@ -315,10 +315,10 @@ impl<'g> Worker<'g> {
         }
         for (index, record) in opened.iter().filter_map(child) {
             let boxes = self.block.child_boxes(index, record);
-            if let Some(first) = boxes.v4.boxes.first() {
+            if let Some(first) = boxes.v4().boxes.first() {
                 prefetch::read(first);
             }
-            if let Some(first) = boxes.v6.boxes.first() {
+            if let Some(first) = boxes.v6().boxes.first() {
                 prefetch::read(first);
             }
         }
@@ -868,16 +868,12 @@ impl<'b, 'g> Scene<'b, 'g> {
     }
 
     #[inline]
-    fn is_own(&self, question: &Question) -> bool {
-        question.covered_by_child(self.block, self.child_id.index, self.child)
-    }
-
-    fn own(&self) -> Boxes<'g> {
+    fn own(&self) -> Boxes<'b, 'g> {
         self.block.child_boxes(self.child_id.index, self.child)
     }
 
     #[inline]
-    fn all(&self) -> Boxes<'g> {
+    fn all(&self) -> Boxes<'b, 'g> {
         self.block.tunnel_boxes(self.tunnel)
     }
 
@@ -895,7 +891,7 @@ impl<'b, 'g> Scene<'b, 'g> {
     #[inline]
     fn ask(&self, mode: Mode, question: &Question) -> Option<ChildId> {
         match mode {
-            Mode::StrictSa => self.is_own(question).then_some(self.child_id),
+            Mode::StrictSa => question.covered_by(self.own()).then_some(self.child_id),
             Mode::AnySelector => {
                 let child = question.first(self.all(), |child| self.established(child))?;
                 self.id_of(child)
@@ -907,7 +903,7 @@ impl<'b, 'g> Scene<'b, 'g> {
             Mode::OrderedSpd => {
                 let first = question.first(self.all(), |_| true)?;
                 let same = self.block.child(first)?.class == self.child.class;
-                (same && self.is_own(question)).then_some(self.child_id)
+                (same && question.covered_by(self.own())).then_some(self.child_id)
             }
         }
     }
@@ -929,7 +925,7 @@ impl<'b, 'g> Scene<'b, 'g> {
         };
         let (reason, nearest) = match belongs_to {
             // In ordered-spd the SA's own selectors may cover it too: then no field differs.
-            Some(_) if self.is_own(question) => (Reason::WrongSa, None),
+            Some(_) if question.covered_by(self.own()) => (Reason::WrongSa, None),
             Some(_) => (Reason::WrongSa, question.nearest(self.own())),
             None => {
                 let asked = |child| mode == Mode::OrderedSpd || self.established(child);

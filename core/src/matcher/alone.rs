@@ -40,7 +40,6 @@ use crate::headers::InnerHeaders;
 #[derive(Clone, Copy)]
 pub struct Matcher<'b> {
     block: Block<'b>,
-    boxes: Boxes<'b>,
 }
 
 /// Packets of a burst that are looked at together.
@@ -55,8 +54,13 @@ impl<'b> Matcher<'b> {
     /// # Errors
     /// [`BlockError`] says what is wrong with them.
     pub fn open(words: &'b [u64]) -> Result<Self, BlockError> {
-        let block = Block::parse(words)?;
-        Ok(Self { block, boxes: block.tunnel_boxes(0) })
+        Ok(Self { block: Block::parse(words)? })
+    }
+
+    /// All selectors are those of one tunnel.
+    #[inline]
+    fn boxes(&self) -> Boxes<'_, 'b> {
+        self.block.tunnel_boxes(0)
     }
 
     /// Octets of its words.
@@ -72,7 +76,7 @@ impl<'b> Matcher<'b> {
     /// n/1000 nodes, and a few of either unless most selectors meet at one point.
     #[inline]
     pub fn first(&self, packet: &InnerHeaders) -> Option<u32> {
-        Question::inbound(packet).first(self.boxes, |_| true)
+        Question::inbound(packet).first(self.boxes(), |_| true)
     }
 
     /// True if a selector covers an inbound packet.
@@ -81,7 +85,7 @@ impl<'b> Matcher<'b> {
     /// As [`Matcher::first`].
     #[inline]
     pub fn any(&self, packet: &InnerHeaders) -> bool {
-        Question::inbound(packet).covered_by(self.boxes)
+        Question::inbound(packet).covered_by(self.boxes())
     }
 
     /// The first selector whose remote range holds the packet's source.
@@ -90,7 +94,7 @@ impl<'b> Matcher<'b> {
     /// As [`Matcher::first`].
     #[inline]
     pub fn first_source(&self, packet: &InnerHeaders) -> Option<u32> {
-        Question::inbound(packet).first_source(self.boxes, |_| true)
+        Question::inbound(packet).first_source(self.boxes(), |_| true)
     }
 
     /// [`Matcher::first`] for as many packets as `found` has room for; returns how many. Cache lines
@@ -127,7 +131,7 @@ impl<'b> Matcher<'b> {
                 // As many as there is room for.
                 let _ = questions.push(Question::inbound(packet));
             }
-            self.boxes.find_burst::<ANY>(&questions, |nth, found| {
+            self.boxes().find_burst::<ANY>(&questions, |nth, found| {
                 tell(piece * TOGETHER + nth, found);
             });
         }

@@ -24,7 +24,7 @@ use core::mem::{size_of, size_of_val};
 use bytemuck::{Pod, Zeroable};
 
 use super::set::Set;
-use super::tree::{Leaf4, Leaf6, SMALL, Tree};
+use super::tree::{Address, Leaf, Leaf4, Leaf6, SMALL, Tree};
 use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
 
@@ -376,8 +376,8 @@ impl<'b> Block<'b> {
         // Each word of the nodes is part of one node, each leaf the child of one.
         let mut left = self.nodes.len() + self.leaves4.len() + self.leaves6.len() + 1;
         for tunnel in 0..self.tunnels.len() as u32 {
-            let Boxes { v4, v6 } = self.tunnel_boxes(tunnel);
-            if !(v4.is_valid(&mut left) && v6.is_valid(&mut left)) {
+            let boxes = self.tunnel_boxes(tunnel);
+            if !(boxes.v4().is_valid(&mut left) && boxes.v6().is_valid(&mut left)) {
                 return Err(BlockError::Tree { tunnel });
             }
         }
@@ -409,77 +409,69 @@ impl<'b> Block<'b> {
 
     /// The boxes of a tunnel.
     #[inline]
-    pub(crate) fn tunnel_boxes(&self, tunnel: u32) -> Boxes<'b> {
-        let record = self.tunnels.get(tunnel as usize);
-        let (span, roots) =
-            record.map_or((Span::default(), [NO_TREE; 2]), |record| (record.span, record.roots));
-        let [root4, root6] = roots;
-        let tree4 = (root4 != NO_TREE).then_some(Tree {
-            nodes: self.nodes,
-            leaves: self.leaves4,
-            root: root4,
-            backend: self.backend,
-        });
-        let tree6 = (root6 != NO_TREE).then_some(Tree {
-            nodes: self.nodes,
-            leaves: self.leaves6,
-            root: root6,
-            backend: self.backend,
-        });
-        Boxes {
-            v4: Set::new(slice(self.boxes4, span.first4, span.count4), tree4),
-            v6: Set::new(slice(self.boxes6, span.first6, span.count6), tree6),
-        }
+    pub(crate) fn tunnel_boxes(&self, tunnel: u32) -> Boxes<'_, 'b> {
+        let span = self.tunnels.get(tunnel as usize).map_or_else(Span::default, |one| one.span);
+        Boxes { block: self, span, tunnel, child: None }
     }
 
     /// The boxes of a Child SA with this index.
     #[inline]
-    pub(crate) fn child_boxes(&self, index: u32, child: &ChildRecord) -> Boxes<'b> {
-        let Span { first4, count4, first6, count6 } = child.span;
-        let (own4, own6) = (slice(self.boxes4, first4, count4), slice(self.boxes6, first6, count6));
-        if own4.len().max(own6.len()) <= SMALL {
-            return Boxes { v4: Set::new(own4, None), v6: Set::new(own6, None) };
-        }
-        self.large_child_boxes(index, child, own4, own6)
-    }
-
-    /// The IPv4 boxes of a Child SA, if they are so few that they are asked one by one.
-    #[inline]
-    pub(super) fn few4(&self, child: &ChildRecord) -> Option<&'b [Box4]> {
-        let Span { first4, count4, .. } = child.span;
-        (count4 as usize <= SMALL).then(|| slice(self.boxes4, first4, count4))
-    }
-
-    /// The IPv6 boxes, as [`Block::few4`].
-    #[inline]
-    pub(super) fn few6(&self, child: &ChildRecord) -> Option<&'b [Box6]> {
-        let Span { first6, count6, .. } = child.span;
-        (count6 as usize <= SMALL).then(|| slice(self.boxes6, first6, count6))
-    }
-
-    // Not inlined: nearly all Child SAs are small, and their way through here is to stay short.
-    #[cold]
-    #[inline(never)]
-    fn large_child_boxes(
-        &self,
-        index: u32,
-        child: &ChildRecord,
-        own4: &'b [Box4],
-        own6: &'b [Box6],
-    ) -> Boxes<'b> {
-        let Boxes { v4, v6 } = self.tunnel_boxes(child.tunnel);
-        Boxes { v4: v4.of_child(own4, index), v6: v6.of_child(own6, index) }
+    pub(crate) fn child_boxes(&self, index: u32, child: &ChildRecord) -> Boxes<'_, 'b> {
+        Boxes { block: self, span: child.span, tunnel: child.tunnel, child: Some(index) }
     }
 }
 
 /// Blocks above this are fetched ahead in bursts: half of the level 2 cache of common servers.
 const LARGE_OCTETS: usize = 512 << 10;
 
-/// The boxes of a tunnel or a Child SA, of both families.
+/// The boxes of a tunnel or a Child SA. Which family is asked decides what is put together.
 #[derive(Clone, Copy)]
-pub(crate) struct Boxes<'b> {
-    pub(crate) v4: Set<'b, u32>,
-    pub(crate) v6: Set<'b, Wide>,
+pub(crate) struct Boxes<'s, 'b> {
+    block: &'s Block<'b>,
+    span: Span,
+    tunnel: u32,
+    /// The Child SA; `None` for all of the tunnel.
+    child: Option<u32>,
+}
+
+impl<'b> Boxes<'_, 'b> {
+    #[inline]
+    pub(crate) fn v4(&self) -> Set<'b, u32> {
+        let Block { boxes4, leaves4, .. } = *self.block;
+        let span = |span: Span| slice(boxes4, span.first4, span.count4);
+        let own = span(self.span);
+        if own.len() <= SMALL { Set::list(own) } else { self.searched(own, span, 0, leaves4) }
+    }
+
+    #[inline]
+    pub(crate) fn v6(&self) -> Set<'b, Wide> {
+        let Block { boxes6, leaves6, .. } = *self.block;
+        let span = |span: Span| slice(boxes6, span.first6, span.count6);
+        let own = span(self.span);
+        if own.len() <= SMALL { Set::list(own) } else { self.searched(own, span, 1, leaves6) }
+    }
+
+    /// A set with the tree of its tunnel. Not inlined: nearly all sets are small, and their way is to stay
+    /// short.
+    #[cold]
+    #[inline(never)]
+    fn searched<A: Address>(
+        &self,
+        own: &'b [Boxed<A>],
+        boxes: impl Fn(Span) -> &'b [Boxed<A>],
+        family: usize,
+        leaves: &'b [Leaf<A>],
+    ) -> Set<'b, A> {
+        let Block { tunnels, nodes, backend, .. } = *self.block;
+        let tunnel = tunnels.get(self.tunnel as usize);
+        let root = tunnel.and_then(|tunnel| Some((tunnel.span, *tunnel.roots.get(family)?)));
+        match root {
+            Some((span, root)) if root != NO_TREE => {
+                Set::searched(own, boxes(span), Tree { nodes, leaves, root, backend }, self.child)
+            }
+            _ => Set::list(own),
+        }
+    }
 }
 
 impl Span {

@@ -36,7 +36,7 @@ pub use alone::compile;
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
 use crate::verdict::Field;
-use block::{Block, Boxed, Boxes, ChildRecord, Wide};
+use block::{Boxed, Boxes, Wide};
 use linear::{Key, Values};
 
 /// A packet, ready to be compared with boxes of its family.
@@ -53,11 +53,11 @@ macro_rules! by_family {
     ($question:expr, $boxes:expr, |$key:ident, $set:ident| $body:expr) => {
         match $question {
             Question::V4($key) => {
-                let $set = $boxes.v4;
+                let $set = $boxes.v4();
                 $body
             }
             Question::V6($key) => {
-                let $set = $boxes.v6;
+                let $set = $boxes.v6();
                 $body
             }
         }
@@ -89,29 +89,13 @@ impl Question {
 
     /// True if one of `boxes` covers the packet.
     #[inline]
-    pub(crate) fn covered_by(&self, boxes: Boxes<'_>) -> bool {
+    pub(crate) fn covered_by(&self, boxes: Boxes<'_, '_>) -> bool {
         by_family!(self, boxes, |key, set| set.any(key))
-    }
-
-    /// True if one of the boxes of a Child SA, which has this index, covers the packet.
-    #[inline]
-    pub(crate) fn covered_by_child(
-        &self,
-        block: &Block<'_>,
-        index: u32,
-        child: &ChildRecord,
-    ) -> bool {
-        // The family first: small Child SAs, the usual ones, are asked without more ado.
-        let covered = match self {
-            Self::V4(key) => block.few4(child).map(|few| linear::any(few, key)),
-            Self::V6(key) => block.few6(child).map(|few| linear::any(few, key)),
-        };
-        covered.unwrap_or_else(|| self.covered_by(block.child_boxes(index, child)))
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
     #[inline]
-    pub(crate) fn first(&self, boxes: Boxes<'_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn first(&self, boxes: Boxes<'_, '_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
         by_family!(self, boxes, |key, set| set.first(key, accept))
     }
 
@@ -119,21 +103,25 @@ impl Question {
     #[inline]
     pub(crate) fn first_source(
         &self,
-        boxes: Boxes<'_>,
+        boxes: Boxes<'_, '_>,
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
         by_family!(self, boxes, |key, set| set.first_source(key, accept))
     }
 
     /// True if a box that `accept` takes covers the packet but for its missing ports.
-    pub(crate) fn covered_portless(&self, boxes: Boxes<'_>, accept: impl Fn(u32) -> bool) -> bool {
+    pub(crate) fn covered_portless(
+        &self,
+        boxes: Boxes<'_, '_>,
+        accept: impl Fn(u32) -> bool,
+    ) -> bool {
         by_family!(self, boxes, |key, set| set.any_portless(key, accept))
     }
 
     /// The selector that came nearest and its first field that does not cover the packet. Those
     /// that cover it are left out. Boxes of the other family fail at the source and are asked only
     /// if there are no others.
-    pub(crate) fn nearest(&self, boxes: Boxes<'_>) -> Option<Nearest> {
+    pub(crate) fn nearest(&self, boxes: Boxes<'_, '_>) -> Option<Nearest> {
         let own = by_family!(self, boxes, |key, set| {
             linear::nearest(set.boxes, key).and_then(|(index, field)| {
                 let selector = set.boxes.get(index)?.selector();
@@ -142,15 +130,15 @@ impl Question {
         });
         own.or_else(|| {
             let selector = match self {
-                Self::V4(_) => boxes.v6.boxes.first().map(Boxed::<Wide>::selector),
-                Self::V6(_) => boxes.v4.boxes.first().map(Boxed::<u32>::selector),
+                Self::V4(_) => boxes.v6().boxes.first().map(Boxed::<Wide>::selector),
+                Self::V6(_) => boxes.v4().boxes.first().map(Boxed::<u32>::selector),
             };
             selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })
     }
 }
 
-impl Boxes<'_> {
+impl Boxes<'_, '_> {
     /// What covers each of up to 32 packets, IPv4 first.
     #[inline(always)]
     fn find_burst<const ANY: bool>(
@@ -166,8 +154,8 @@ impl Boxes<'_> {
             Question::V6(key) => Some((nth, key)),
             Question::V4(_) => None,
         });
-        self.v4.find_burst::<ANY>(v4, &mut tell);
-        self.v6.find_burst::<ANY>(v6, &mut tell);
+        self.v4().find_burst::<ANY>(v4, &mut tell);
+        self.v6().find_burst::<ANY>(v6, &mut tell);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::block::Boxed;
 use super::linear::{self, Key};
-use super::tree::{Address, Ask, SMALL, Tree, Visits};
+use super::tree::{Address, Ask, Tree, Visits};
 
 /// Consecutive boxes in configuration order.
 #[derive(Clone, Copy)]
@@ -23,15 +23,20 @@ struct Indexed<'b, A> {
 }
 
 impl<'b, A: Address> Set<'b, A> {
+    /// A set that is asked one by one.
     #[inline]
-    pub(super) fn new(boxes: &'b [Boxed<A>], tree: Option<Tree<'b, A>>) -> Self {
-        Self { boxes, tree: tree.map(|tree| Indexed { tree, of: boxes, child: None }) }
+    pub(super) fn list(boxes: &'b [Boxed<A>]) -> Self {
+        Self { boxes, tree: None }
     }
 
-    /// The boxes of one Child SA of this set.
-    pub(super) fn of_child(&self, boxes: &'b [Boxed<A>], child: u32) -> Self {
-        let tree = self.tree.filter(|_| boxes.len() > SMALL);
-        Self { boxes, tree: tree.map(|tree| Indexed { child: Some(child), ..tree }) }
+    /// A set of which a tree of the boxes `of` holds all; only those of `child` count, if there is one.
+    pub(super) fn searched(
+        boxes: &'b [Boxed<A>],
+        of: &'b [Boxed<A>],
+        tree: Tree<'b, A>,
+        child: Option<u32>,
+    ) -> Self {
+        Self { boxes, tree: Some(Indexed { tree, of, child }) }
     }
 
     /// True if the tree, if there is one, is what it says: for sets of tunnels.
