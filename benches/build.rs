@@ -1,4 +1,4 @@
-//! Compiles the shim for DPDK, if feature `dpdk` asks for it; nothing otherwise.
+//! Compiles the shims for DPDK, if feature `dpdk` asks for it; nothing otherwise.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -10,7 +10,7 @@ fn main() {
 mod dpdk {
     use std::process::Command;
 
-    const SHIM: &str = "src/peers/dpdk.c";
+    const SHIMS: [&str; 3] = ["src/peers/dpdk.c", "src/peers/acl.c", "src/peers/dpdk.h"];
 
     /// What pkg-config says, word by word. It is asked here, not by its crate, which leaves out
     /// `-include rte_config.h` and `-march`: the headers' inline CRC32 wants both.
@@ -25,10 +25,15 @@ mod dpdk {
     }
 
     pub fn build() {
-        println!("cargo::rerun-if-changed={SHIM}");
         let mut shim = cc::Build::new();
+        for file in SHIMS {
+            println!("cargo::rerun-if-changed={file}");
+            if file.ends_with(".c") {
+                shim.file(file);
+            }
+        }
         // Optimised in test builds too: the library is.
-        shim.file(SHIM).opt_level(3).warnings(true).flag_if_supported("-std=gnu11");
+        shim.opt_level(3).warnings(true).flag_if_supported("-std=gnu11");
         for flag in pkg_config("--cflags") {
             shim.flag(flag);
         }
@@ -36,8 +41,8 @@ mod dpdk {
         for folder in pkg_config("--libs-only-L") {
             println!("cargo::rustc-link-search=native={}", folder.trim_start_matches("-L"));
         }
-        // pkg-config names every library and driver there is; the shim calls three.
-        for library in ["rte_ipsec", "rte_hash", "rte_eal"] {
+        // pkg-config names every library and driver there is; the shims call four.
+        for library in ["rte_ipsec", "rte_hash", "rte_acl", "rte_eal"] {
             println!("cargo::rustc-link-lib=dylib={library}");
         }
     }

@@ -29,11 +29,14 @@
 //! as many packets as there are SAs, 16 384 at least: the tables of all SAs are in use.
 
 pub mod arena;
+pub mod contest;
 pub mod drive;
+pub mod matching;
 pub mod mixed;
 pub mod naive;
 pub mod peers;
 mod plan;
+pub mod selectors;
 mod trace;
 
 pub use espial_cli::lookup::Rng;

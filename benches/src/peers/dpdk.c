@@ -20,6 +20,8 @@
 #include <rte_ipsec_sad.h>
 #include <rte_malloc.h>
 
+#include "dpdk.h"
+
 #define BURST 64 /* RTE_HASH_LOOKUP_BULK_MAX, and what rte_ipsec_sad takes a pass */
 
 struct handle {
@@ -50,8 +52,7 @@ int espial_peer_eal(void)
 	return taken < 0 ? (rte_errno ? rte_errno : EINVAL) : 0;
 }
 
-/* What is allocated of DPDK's heap. */
-static size_t heap(void)
+size_t espial_peer_heap(void)
 {
 	struct rte_malloc_socket_stats stats;
 
@@ -64,7 +65,7 @@ static uint32_t room(uint32_t n)
 	return n + n / 8 + 8;
 }
 
-static const char *fresh_name(char name[32])
+const char *espial_peer_fresh_name(char name[32])
 {
 	static unsigned int tables;
 
@@ -82,7 +83,7 @@ void *espial_peer_sad_new(uint32_t n, const uint8_t *kinds, const uint32_t *spis
 			  const uint32_t *srcs, size_t *octets, int *error)
 {
 	struct rte_ipsec_sad_conf conf = { .socket_id = SOCKET_ID_ANY };
-	size_t before = heap();
+	size_t before = espial_peer_heap();
 	char name[32];
 
 	_Static_assert(RTE_IPSEC_SAD_SPI_ONLY == 0 && RTE_IPSEC_SAD_SPI_DIP == 1 && RTE_IPSEC_SAD_SPI_DIP_SIP == 2,
@@ -91,7 +92,7 @@ void *espial_peer_sad_new(uint32_t n, const uint8_t *kinds, const uint32_t *spis
 		conf.max_sa[kinds ? kinds[i] : RTE_IPSEC_SAD_SPI_ONLY]++;
 	for (int kind = 0; kind < RTE_IPSEC_SAD_KEY_TYPE_MASK; kind++)
 		conf.max_sa[kind] = room(conf.max_sa[kind]);
-	struct rte_ipsec_sad *sad = rte_ipsec_sad_create(fresh_name(name), &conf);
+	struct rte_ipsec_sad *sad = rte_ipsec_sad_create(espial_peer_fresh_name(name), &conf);
 	if (sad == NULL) {
 		*error = rte_errno;
 		return NULL;
@@ -111,7 +112,7 @@ void *espial_peer_sad_new(uint32_t n, const uint8_t *kinds, const uint32_t *spis
 			return NULL;
 		}
 	}
-	*octets = heap() - before;
+	*octets = espial_peer_heap() - before;
 	return sad;
 }
 
@@ -162,13 +163,13 @@ void *espial_peer_hash_new(uint32_t n, const uint32_t *spis, size_t *octets, int
 {
 	char name[32];
 	struct rte_hash_parameters parameters = {
-		.name = fresh_name(name),
+		.name = espial_peer_fresh_name(name),
 		.entries = room(n),
 		.key_len = sizeof *spis,
 		.hash_func = rte_hash_crc, /* from hash_func_init_val 0 */
 		.socket_id = SOCKET_ID_ANY,
 	};
-	size_t before = heap();
+	size_t before = espial_peer_heap();
 	struct rte_hash *hash = rte_hash_create(&parameters);
 
 	if (hash == NULL) {
@@ -183,7 +184,7 @@ void *espial_peer_hash_new(uint32_t n, const uint32_t *spis, size_t *octets, int
 			return NULL;
 		}
 	}
-	*octets = heap() - before;
+	*octets = espial_peer_heap() - before;
 	return hash;
 }
 

@@ -58,9 +58,9 @@ unsafe extern "C" {
 }
 
 /// A table of DPDK's.
-struct Owned {
-    table: NonNull<c_void>,
-    octets: usize,
+pub(super) struct Owned {
+    pub(super) table: NonNull<c_void>,
+    pub(super) octets: usize,
     free: unsafe extern "C" fn(*mut c_void),
 }
 
@@ -71,15 +71,22 @@ impl Owned {
         free: unsafe extern "C" fn(*mut c_void),
         make: impl FnOnce(&mut usize, &mut c_int) -> *mut c_void,
     ) -> Self {
+        Self::try_new(free, make).unwrap_or_else(|error| panic!("no table: errno {error}"))
+    }
+
+    /// As [`Owned::new`], or the errno.
+    pub(super) fn try_new(
+        free: unsafe extern "C" fn(*mut c_void),
+        make: impl FnOnce(&mut usize, &mut c_int) -> *mut c_void,
+    ) -> Result<Self, c_int> {
         static STARTED: Mutex<Option<c_int>> = Mutex::new(None);
         let mut started = STARTED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // SAFETY: under the lock and not called before, as `rte_eal_init` asks.
         let error = *started.get_or_insert_with(|| unsafe { espial_peer_eal() });
         assert_eq!(error, 0, "rte_eal_init: errno {error}");
         let (mut octets, mut error) = (0, 0);
-        let table = NonNull::new(make(&mut octets, &mut error));
-        let table = table.unwrap_or_else(|| panic!("no table: errno {error}"));
-        Self { table, octets, free }
+        let table = NonNull::new(make(&mut octets, &mut error)).ok_or(error)?;
+        Ok(Self { table, octets, free })
     }
 }
 

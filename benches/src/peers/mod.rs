@@ -12,10 +12,14 @@
 //! | `dpdk::Sad`, `dpdk::Hash` (feature `dpdk`) | two buckets of 8 | as created |
 //! | [`Roofline`] | no table: what the memory under one costs | |
 //!
+//! And `acl::Acl` (feature `dpdk`), which is asked about selectors and not about SPIs.
+//!
 //! Pages: no contender asks for huge ones. With transparent huge pages on `always`, or glibc's
 //! tunable `glibc.malloc.hugetlb=1`, those on malloc's heap get them and DPDK's do not: compare
 //! with neither.
 
+#[cfg(feature = "dpdk")]
+pub mod acl;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 mod roofline;
@@ -294,5 +298,61 @@ impl MixedTable for HashbrownMixed {
 
     fn octets(&self) -> usize {
         self.spi.allocation_size() + self.dst.allocation_size() + self.src.allocation_size()
+    }
+}
+
+/// How `rte_acl` classifies packets: DPDK's numbers. Each falls back to narrower vectors for the packets
+/// of a burst that are fewer than it takes at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub enum Algorithm {
+    /// One packet after the other, two at once.
+    Scalar = 1,
+    /// 8 at once, SSE4.1.
+    Sse = 2,
+    /// 16 at once.
+    Avx2 = 3,
+    /// 16 at once, in vectors of 256 bits.
+    Avx512x16 = 6,
+    /// 32 at once, in vectors of 512 bits.
+    Avx512x32 = 7,
+}
+
+impl Algorithm {
+    /// The widest first.
+    pub const ALL: [Self; 5] =
+        [Self::Avx512x32, Self::Avx512x16, Self::Avx2, Self::Sse, Self::Scalar];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Sse => "sse",
+            Self::Avx2 => "avx2",
+            Self::Avx512x16 => "avx512x16",
+            Self::Avx512x32 => "avx512x32",
+        }
+    }
+}
+
+/// What a matcher is asked about a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// Which selector comes first of those that cover it. `rte_acl` gives each a priority of its own.
+    First,
+    /// Whether one covers it. `rte_acl` gives all one priority and one answer: smaller tables.
+    Any,
+}
+
+impl Question {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::First, Self::Any];
+
+    /// Its name in tables and arguments.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Any => "any",
+        }
     }
 }

@@ -1,0 +1,331 @@
+//! The matcher of espial and its peers over the same selectors: passes that are timed, and what each
+//! must answer.
+//!
+//! Owns which programs compete and how each is asked. Knows nothing of clocks. A table is made when the
+//! first pass asks for it. Before the clock starts each side has the packets in the form that its API
+//! takes: espial 64 octets of host-order headers each, `rte_acl` 16 octets in network order (IPv6: 48)
+//! behind an array of pointers. Answers are written to an array as long as a burst.
+
+use std::cell::OnceCell;
+use std::hint::black_box;
+use std::ops::Range;
+use std::time::Instant;
+
+use espial::headers::InnerHeaders;
+use espial::matcher::{Matcher, compile};
+use espial::selector::Selector;
+
+#[cfg(feature = "dpdk")]
+use crate::peers::acl::{Acl, Packets};
+use crate::peers::{Algorithm, Question};
+
+/// Boxes that are asked one by one to know what a trace must be answered: a sample of a long trace.
+const ASKED: usize = 1 << 27;
+
+/// The most packets a call is given.
+const BURST: usize = 64;
+
+/// A program and how it is asked. Bursts of 1 are the calls for single packets, where there are some.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contender {
+    /// [`Matcher`], so many packets with a call.
+    Espial(usize),
+    /// One selector after the other.
+    Linear,
+    /// `rte_acl`, so many packets with a call.
+    Acl(Algorithm, Tries, usize),
+}
+
+/// How many tries `rte_acl` compiles selectors to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tries {
+    /// As many as it likes, 8 at most.
+    Default,
+    /// Fewer and larger ones, as long as they fit [`List::max_size`].
+    Fewer,
+}
+
+/// A list of selectors, compiled.
+pub struct List {
+    selectors: Vec<Selector>,
+    words: Vec<u64>,
+    build_ms: f64,
+    max_size: Option<usize>,
+    /// By question, then by [`Tries`].
+    #[cfg(feature = "dpdk")]
+    acl: [[OnceCell<Option<Acl>>; 2]; 2],
+}
+
+/// Packets, and what they must be answered.
+pub struct Trace {
+    packets: Vec<InnerHeaders>,
+    #[cfg(feature = "dpdk")]
+    in_network_order: OnceCell<Packets>,
+    /// The first selector that covers each; of a sample, the first ones.
+    firsts: Vec<Option<u32>>,
+}
+
+impl Trace {
+    /// A trace with the expected answers, or with those of the plain twin, as many as that can give in
+    /// a second.
+    pub fn new(packets: Vec<InnerHeaders>, firsts: Option<Vec<Option<u32>>>, list: &List) -> Self {
+        let sample = (ASKED / list.selectors.len().max(1)).min(packets.len());
+        let firsts = firsts.unwrap_or_else(|| {
+            packets[..sample].iter().map(|packet| linear(&list.selectors, packet)).collect()
+        });
+        Self {
+            packets,
+            #[cfg(feature = "dpdk")]
+            in_network_order: OnceCell::new(),
+            firsts,
+        }
+    }
+
+    /// How many packets there are.
+    #[allow(clippy::len_without_is_empty, reason = "one that is empty is of no use")]
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// How many of the packets whose answer is known are covered, from 0 to 1.
+    pub fn covered(&self) -> f64 {
+        let covered = self.firsts.iter().flatten().count();
+        covered as f64 / self.firsts.len().max(1) as f64
+    }
+
+    #[cfg(feature = "dpdk")]
+    fn in_network_order(&self) -> &Packets {
+        self.in_network_order.get_or_init(|| Packets::new(&self.packets))
+    }
+}
+
+fn linear(selectors: &[Selector], packet: &InnerHeaders) -> Option<u32> {
+    let found = selectors.iter().position(|selector| selector.covers(packet));
+    found.map(|place| place as u32)
+}
+
+impl List {
+    /// Compiles selectors for espial.
+    ///
+    /// # Panics
+    /// If they are more than it takes.
+    pub fn new(selectors: Vec<Selector>) -> Self {
+        // The second time: by then the allocator has pages, as it has for who compiles after.
+        let first = compile(&selectors);
+        drop(first);
+        let start = Instant::now();
+        let words = compile(&selectors).expect("a set that fits");
+        Matcher::open(&words).expect("words as compiled");
+        let build_ms = start.elapsed().as_secs_f64() * 1e3;
+        Self {
+            selectors,
+            words,
+            build_ms,
+            max_size: None,
+            #[cfg(feature = "dpdk")]
+            acl: Default::default(),
+        }
+    }
+
+    /// Lets `rte_acl` take so many octets for fewer tries.
+    pub fn max_size(mut self, octets: Option<usize>) -> Self {
+        self.max_size = octets;
+        self
+    }
+
+    /// What was compiled.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
+    #[cfg(feature = "dpdk")]
+    fn acl(&self, question: Question, tries: Tries) -> Option<&Acl> {
+        let made = || Acl::new(&self.selectors, question, None).ok();
+        let default = self.acl[question as usize][0].get_or_init(made);
+        if tries == Tries::Default {
+            return default.as_ref();
+        }
+        let fewer = || {
+            let acl = Acl::new(&self.selectors, question, Some(self.max_size?)).ok()?;
+            // The same table again is no other contender.
+            (acl.octets() != default.as_ref()?.octets()).then_some(acl)
+        };
+        self.acl[question as usize][1].get_or_init(fewer).as_ref()
+    }
+
+    /// Whether it is built in, runs on this machine and takes these selectors.
+    pub fn has(&self, contender: Contender, question: Question) -> bool {
+        match contender {
+            Contender::Espial(_) | Contender::Linear => true,
+            #[cfg(feature = "dpdk")]
+            Contender::Acl(algorithm, tries, _) => {
+                self.acl(question, tries).is_some_and(|acl| acl.algorithms().contains(&algorithm))
+            }
+            #[cfg(not(feature = "dpdk"))]
+            Contender::Acl(..) => {
+                let _ = question;
+                false
+            }
+        }
+    }
+
+    /// What compiling took, and octets of what it made; `None` of what is not compiled.
+    pub fn built(&self, contender: Contender, question: Question) -> Option<(f64, usize)> {
+        match contender {
+            Contender::Espial(_) => Some((self.build_ms, self.words.len() * 8)),
+            Contender::Linear => Some((0.0, self.selectors.len() * size_of::<Selector>())),
+            #[cfg(feature = "dpdk")]
+            Contender::Acl(_, tries, _) => {
+                self.acl(question, tries).map(|acl| (acl.build_ms(), acl.octets()))
+            }
+            #[cfg(not(feature = "dpdk"))]
+            Contender::Acl(..) => {
+                let _ = question;
+                None
+            }
+        }
+    }
+
+    fn matcher(&self) -> Matcher<'_> {
+        Matcher::open(&self.words).expect("words as compiled")
+    }
+
+    /// What a contender says; of the question whether one covers it, place 0 says yes.
+    fn answers(&self, contender: Contender, question: Question, trace: &Trace) -> Vec<Option<u32>> {
+        let packets = &trace.packets[..];
+        let place = |covered: bool| covered.then_some(0);
+        match contender {
+            Contender::Espial(burst) => {
+                let matcher = self.matcher();
+                let (mut places, mut covered) = ([None; BURST], [false; BURST]);
+                let mut answers = Vec::with_capacity(packets.len());
+                for packets in packets.chunks(burst) {
+                    match (question, packets) {
+                        (Question::First, [packet]) => answers.push(matcher.first(packet)),
+                        (Question::Any, [packet]) => answers.push(place(matcher.any(packet))),
+                        (Question::First, packets) => {
+                            let n = matcher.first_burst(packets, &mut places[..packets.len()]);
+                            answers.extend(&places[..n]);
+                        }
+                        (Question::Any, packets) => {
+                            let n = matcher.any_burst(packets, &mut covered[..packets.len()]);
+                            answers.extend(covered[..n].iter().copied().map(place));
+                        }
+                    }
+                }
+                answers
+            }
+            Contender::Linear => trace
+                .firsts
+                .iter()
+                .map(|first| match question {
+                    Question::First => *first,
+                    Question::Any => place(first.is_some()),
+                })
+                .collect(),
+            #[cfg(feature = "dpdk")]
+            Contender::Acl(algorithm, tries, burst) => {
+                let acl = self.acl(question, tries).expect("a contender that is there");
+                acl.answers(trace.in_network_order(), burst, algorithm)
+            }
+            #[cfg(not(feature = "dpdk"))]
+            Contender::Acl(..) => panic!("built without feature dpdk"),
+        }
+    }
+
+    /// Makes what a pass needs, and compares every answer: with the expected ones as far as these are
+    /// known, and with espial's.
+    ///
+    /// # Panics
+    /// If one differs.
+    pub fn prepare(&self, contender: Contender, question: Question, trace: &Trace) {
+        let answers = self.answers(contender, question, trace);
+        let same = |what: &str, expected: &[Option<u32>]| {
+            let pairs = answers.iter().zip(expected);
+            for (at, (answer, expected)) in pairs.enumerate() {
+                assert!(
+                    answer == expected,
+                    "{contender:?}, {question:?}, packet {at}, {:?}: {answer:?}, {what}: {expected:?}",
+                    trace.packets[at],
+                );
+            }
+        };
+        same("expected", &self.answers(Contender::Linear, question, trace));
+        if matches!(contender, Contender::Acl(..)) {
+            same("espial", &self.answers(Contender::Espial(1), question, trace));
+            assert_eq!(answers.len(), trace.len());
+        }
+    }
+
+    /// Asks about a part of the trace. Its loops are functions of their own.
+    ///
+    /// # Panics
+    /// If there is no such contender ([`List::has`]).
+    pub fn pass(
+        &self,
+        contender: Contender,
+        question: Question,
+        trace: &Trace,
+        part: Range<usize>,
+    ) {
+        match (contender, question) {
+            (Contender::Espial(1), Question::First) => {
+                first_singles(&self.matcher(), &trace.packets[part]);
+            }
+            (Contender::Espial(1), Question::Any) => {
+                any_singles(&self.matcher(), &trace.packets[part]);
+            }
+            (Contender::Espial(burst), Question::First) => {
+                first_bursts(&self.matcher(), &trace.packets[part], burst);
+            }
+            (Contender::Espial(burst), Question::Any) => {
+                any_bursts(&self.matcher(), &trace.packets[part], burst);
+            }
+            // Neither question is easier for it: the first one ends both.
+            (Contender::Linear, _) => {
+                for packet in &trace.packets[part] {
+                    black_box(linear(&self.selectors, packet));
+                }
+            }
+            #[cfg(feature = "dpdk")]
+            (Contender::Acl(algorithm, tries, burst), _) => {
+                let acl = self.acl(question, tries).expect("a contender that is there");
+                acl.pass(trace.in_network_order(), part, burst, algorithm);
+            }
+            #[cfg(not(feature = "dpdk"))]
+            (Contender::Acl(..), _) => panic!("built without feature dpdk"),
+        }
+    }
+}
+
+#[inline(never)]
+fn first_singles(matcher: &Matcher<'_>, packets: &[InnerHeaders]) {
+    for packet in packets {
+        black_box(matcher.first(packet));
+    }
+}
+
+#[inline(never)]
+fn any_singles(matcher: &Matcher<'_>, packets: &[InnerHeaders]) {
+    for packet in packets {
+        black_box(matcher.any(packet));
+    }
+}
+
+#[inline(never)]
+fn first_bursts(matcher: &Matcher<'_>, packets: &[InnerHeaders], burst: usize) {
+    let mut found = [None; BURST];
+    for packets in packets.chunks(burst) {
+        matcher.first_burst(packets, &mut found);
+        black_box(&mut found);
+    }
+}
+
+#[inline(never)]
+fn any_bursts(matcher: &Matcher<'_>, packets: &[InnerHeaders], burst: usize) {
+    let mut covered = [false; BURST];
+    for packets in packets.chunks(burst) {
+        matcher.any_burst(packets, &mut covered);
+        black_box(&mut covered);
+    }
+}

@@ -1,0 +1,8 @@
+/* What the shims share. */
+#include <stddef.h>
+
+/* What is allocated of DPDK's heap, in octets. */
+size_t espial_peer_heap(void);
+
+/* A name that no table has had yet. */
+const char *espial_peer_fresh_name(char name[32]);

@@ -1,0 +1,1 @@
+//! What sets and packets are promised to be.
