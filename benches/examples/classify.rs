@@ -2,20 +2,23 @@
 //! `classify [--shape S]... [--family v4|v6] [--traffic T]... [--rules FILE --trace FILE]...
 //! [--question any|first|both] [--max-size MIB] [--rounds N] [--json FILE] [SIZE...]`.
 //!
-//! S is a shape of `espial_benches::selectors`: without one `acl`, `fw` and `ipc`, unless there are
-//! files. T is `hit`, `near` or `miss`; without one the first two. SIZE is `1k`, `10k`, `100k` or a number of selectors;
-//! without one, the three. FILE is in ClassBench's form: rules, and a trace with the expected first match; `.xz` is
-//! unpacked. Prints Markdown, and writes one JSON object for each figure to the file after `--json`.
+//! S is a shape of `espial_benches::selectors`; without one `acl`, `fw` and `ipc`, unless there are
+//! files. T is `hit`, `near` or `miss`; without one the first two. SIZE is `1k`, `10k`, `100k` or a
+//! number of selectors; without one, the three. FILE is in ClassBench's form: rules, and a trace with
+//! the expected first match; `.xz` is unpacked. Prints Markdown, and writes one JSON object for each
+//! figure to the file after `--json`.
 //!
-//! Contenders take turns (`espial_benches::contest`), and every answer is compared before the first is
-//! timed. `fewer tries` is rte_acl with its option `max_size`, 256 MiB or as asked, where that makes another
-//! table: up to 1k selectors, since building takes many times as long; larger sets if it is given; `--max-size 0` leaves it out.
+//! Contenders take turns (`espial_benches::contest`), and every answer is compared before the first
+//! is timed. `fewer tries` is rte_acl with its option `max_size`, where that makes another table:
+//! 256 MiB for sets up to 1k, since building takes many times as long; as given for sets of any size;
+//! `--max-size 0` leaves it out.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use espial::headers::Family;
+use espial::selector::AddrRange;
 use espial_benches::contest::{Parts, Sheet, compete, figure};
 use espial_benches::matching::{Contender, List, Trace, Tries};
 use espial_benches::peers::{Algorithm, Question};
@@ -265,15 +268,15 @@ fn main() -> io::Result<()> {
     let seed = espial_benches::seed();
     let mut options = options();
     let mut json = options.json.take();
-    let family = match options.family {
-        Family::V4 => "v4",
-        Family::V6 => "v6",
-    };
     let mut sheets: Vec<(String, Sheet)> = Vec::new();
     for source in &options.sources {
         let (set, column) = source.names();
         let (list, traces) = list(source, &options, seed);
         let n = list.selectors().len();
+        let family = match list.selectors()[0].remote {
+            AddrRange::V4 { .. } => "v4",
+            AddrRange::V6 { .. } => "v6",
+        };
         let rounds = options.rounds.unwrap_or(if n <= 20_000 { 40 } else { 16 });
         for question in &options.questions {
             let built = |row: &str| {

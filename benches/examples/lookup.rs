@@ -3,17 +3,15 @@
 //! K is `allocated`, `random`, `both` or `mixed` (keys of all three types); without one, the four. SIZE is `1k`, `64k`, `1M`, `4M` or a number of SAs; without one, the four. Prints Markdown, and
 //! writes one JSON object for each figure to FILE.
 //!
-//! Contenders take turns within short rounds, and the least time of each counts: on a machine that
-//! does other things too, what they have in common is then the same for all. Before a timed pass
-//! the same contender makes one that is not timed, since the others have had the cache. Up to 512k SAs
-//! both take the whole trace, 128k lookups or more. Above, they take different parts of it, 512k and
-//! 128k lookups: what the first leaves in the cache is what any traffic would.
+//! Contenders take turns (`espial_benches::contest`). Up to 512k SAs a pass takes the whole trace, 128k
+//! lookups or more, and so does the one before it. Above, they take different parts of it, 128k and 512k
+//! lookups: what the first leaves in the cache is what any traffic would.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::time::Instant;
 
 use espial_benches::arena::{Arena, Ask, Contender, Load, Way};
+use espial_benches::contest::{Parts, Sheet, compete, figure};
 use espial_benches::mixed::{Mixed, MixedContender};
 use espial_cli::lookup::scene::SpiKind;
 
@@ -109,73 +107,11 @@ fn sas(size: &str) -> usize {
     unit * digits.parse::<usize>().expect("1k, 64k, 1M, 4M or a number")
 }
 
-/// Least ns a lookup of each contender, over rounds in which they take turns. `pass` gets the
-/// contender's place and a part of `items` lookups.
-fn compete(
-    contenders: usize,
-    items: usize,
-    rounds: usize,
-    mut pass: impl FnMut(usize, std::ops::Range<usize>),
-) -> Vec<f64> {
-    let large = items > WARM;
-    let slow_ns = SLOW_NS[usize::from(large)];
-    let parts = if large { items / PART } else { 1 };
-    let timed = |round: usize| match large {
-        true => round * 5 % parts * PART..(round * 5 % parts + 1) * PART,
-        false => 0..items,
-    };
-    // What lies behind the timed part, or at the other end.
-    let before = |round: usize| match timed(round).end {
-        _ if !large => 0..items,
-        end if end + WARM <= items => end..end + WARM,
-        _ => 0..WARM,
-    };
-    let mut least = vec![f64::INFINITY; contenders];
-    for round in 0..rounds {
-        for (at, least) in least.iter_mut().enumerate() {
-            if round % 8 != 0 && *least > slow_ns && *least < f64::INFINITY {
-                continue;
-            }
-            pass(at, before(round));
-            let part = timed(round);
-            let items = part.len() as f64;
-            let start = Instant::now();
-            pass(at, part);
-            *least = least.min(start.elapsed().as_nanos() as f64 / items);
-        }
-    }
-    least
-}
-
-fn figure(ns: f64) -> String {
-    if ns < 10.0 { format!("{ns:.2}") } else { format!("{ns:.1}") }
-}
-
-/// Lines of a Markdown table, contenders down and sizes across.
-struct Sheet {
-    title: String,
-    sizes: Vec<String>,
-    rows: Vec<(String, Vec<String>)>,
-}
-
-impl Sheet {
-    fn new(title: String, names: &[&str]) -> Self {
-        let rows = names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
-        Self { title, sizes: Vec::new(), rows }
-    }
-
-    fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        if self.sizes.is_empty() {
-            return Ok(());
-        }
-        writeln!(out, "\n{}\n\n| | {} |", self.title, self.sizes.join(" | "))?;
-        writeln!(out, "|---|{}", "---|".repeat(self.sizes.len()))?;
-        for (name, cells) in &self.rows {
-            if cells.iter().any(|cell| cell != "-") {
-                writeln!(out, "| {name} | {} |", cells.join(" | "))?;
-            }
-        }
-        Ok(())
+/// Parts of a trace of so many lookups, and what is slow then.
+fn parts(items: usize) -> (Parts, f64) {
+    match items > WARM {
+        true => (Parts { items, timed: PART, before: WARM }, SLOW_NS[1]),
+        false => (Parts::whole(items), SLOW_NS[0]),
     }
 }
 
@@ -197,14 +133,14 @@ fn main() -> io::Result<()> {
             let title = format!("SPIs {}, {}: ns a lookup", kind.name(), ask.name());
             let mut names: Vec<_> = CONTENDERS.iter().map(|(name, _)| *name).collect();
             names.extend(["hashbrown / espial bursts", "hashbrown / espial one at a time"]);
-            Question { kind, ask, sheet: Sheet::new(title, &names) }
+            Question { kind, ask, sheet: Sheet::new(title, names) }
         })
         .collect();
     let mut octets: Vec<(SpiKind, Sheet)> = [SpiKind::Allocated, SpiKind::Random, SpiKind::Both]
         .map(|kind| {
             let title = format!("SPIs {}: octets of table an SA", kind.name());
             let names: Vec<_> = CONTENDERS.iter().map(|(name, _)| *name).collect();
-            (kind, Sheet::new(title, &names))
+            (kind, Sheet::new(title, names))
         })
         .into();
     let mut mixed: Vec<(bool, Sheet)> = [true, false]
@@ -213,7 +149,7 @@ fn main() -> io::Result<()> {
                 "Keys of three types (SPI, SPI and destination, both addresses), {}: ns a lookup",
                 if hit { "hit" } else { "miss" }
             );
-            (hit, Sheet::new(title, &MIXED.map(|(name, _)| name)))
+            (hit, Sheet::new(title, MIXED.map(|(name, _)| name)))
         })
         .into();
 
@@ -232,24 +168,21 @@ fn main() -> io::Result<()> {
                 let list: Vec<_> =
                     CONTENDERS.iter().filter(|(_, contender)| arena.has(*contender)).collect();
                 list.iter().for_each(|(_, contender)| arena.prepare(*contender, ask));
-                let least = compete(list.len(), arena.items(), rounds, |at, part| {
+                let (parts, slow_ns) = parts(arena.items());
+                let least = compete(&vec![parts; list.len()], rounds, slow_ns, |at, part| {
                     std::hint::black_box(arena.pass(list[at].1, ask, part));
                 });
                 let of = |name: &str| {
                     let at = list.iter().position(|(listed, _)| *listed == name)?;
                     Some(least[at])
                 };
-                question.sheet.sizes.push(size.clone());
-                for (name, cells) in &mut question.sheet.rows {
-                    let ratio =
-                        |name| Some(format!("{:.2}", of("hashbrown")? / of(name).unwrap_or(0.0)));
-                    let cell = match name.as_str() {
-                        "hashbrown / espial bursts" => ratio("espial, bursts of 32"),
-                        "hashbrown / espial one at a time" => ratio("espial, one at a time"),
-                        name => of(name).map(figure),
-                    };
-                    cells.push(cell.unwrap_or_else(|| "-".to_owned()));
-                }
+                let ratio =
+                    |name| Some(format!("{:.2}", of("hashbrown")? / of(name).unwrap_or(0.0)));
+                question.sheet.column(size.clone(), |name| match name {
+                    "hashbrown / espial bursts" => ratio("espial, bursts of 32"),
+                    "hashbrown / espial one at a time" => ratio("espial, one at a time"),
+                    name => of(name).map(figure),
+                });
                 for (at, (name, contender)) in list.iter().enumerate() {
                     let each = arena.octets_per_sa(*contender);
                     let each = each.map_or("null".to_owned(), |octets| format!("{octets:.2}"));
@@ -261,14 +194,14 @@ fn main() -> io::Result<()> {
                     ))?;
                 }
             }
-            octets.sizes.push(size.clone());
-            for ((name, contender), (_, cells)) in CONTENDERS.iter().zip(&mut octets.rows) {
+            octets.column(size.clone(), |name| {
                 // One row for each table.
                 let shown = !name.contains("one at a time") && !name.contains("waits");
+                let (_, contender) = CONTENDERS.iter().find(|(listed, _)| *listed == name)?;
                 let has = shown && arena.has(*contender);
                 let each = has.then(|| arena.octets_per_sa(*contender)).flatten();
-                cells.push(each.map_or("-".to_owned(), |octets| format!("{octets:.1}")));
-            }
+                each.map(|octets| format!("{octets:.1}"))
+            });
         }
         if !keys.has("mixed") {
             continue;
@@ -278,13 +211,14 @@ fn main() -> io::Result<()> {
         for (hit, sheet) in &mut mixed {
             let lookup = if *hit { "hit" } else { "miss" };
             eprintln!("{size}: keys of three types, {lookup}");
-            let least = compete(list.len(), arena.items(), rounds, |at, part| {
+            let (parts, slow_ns) = parts(arena.items());
+            let least = compete(&vec![parts; list.len()], rounds, slow_ns, |at, part| {
                 std::hint::black_box(arena.pass(list[at].1, *hit, part));
             });
-            sheet.sizes.push(size.clone());
-            for (at, (_, cells)) in sheet.rows.iter_mut().enumerate() {
-                cells.push(least.get(at).map_or("-".to_owned(), |ns| figure(*ns)));
-            }
+            sheet.column(size.clone(), |name| {
+                let at = list.iter().position(|(listed, _)| *listed == name)?;
+                Some(figure(least[at]))
+            });
             for (at, (name, contender)) in list.iter().enumerate() {
                 tell(format!(
                     "{{\"sas\":{sas},\"spi\":\"three key types\",\"lookup\":\"{lookup}\",\

@@ -148,7 +148,7 @@ impl List {
         let fewer = || {
             let acl = Acl::new(&self.selectors, question, Some(self.max_size?)).ok()?;
             // The same table again is no other contender.
-            (acl.octets() != default.as_ref()?.octets()).then_some(acl)
+            (default.as_ref().map(Acl::octets) != Some(acl.octets())).then_some(acl)
         };
         self.acl[question as usize][1].get_or_init(fewer).as_ref()
     }
@@ -327,5 +327,75 @@ fn any_bursts(matcher: &Matcher<'_>, packets: &[InnerHeaders], burst: usize) {
     for packets in packets.chunks(burst) {
         matcher.any_burst(packets, &mut covered);
         black_box(&mut covered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use espial::headers::Family;
+
+    use super::*;
+    use crate::selectors::{Shape, Traffic, packets, selectors};
+
+    fn contenders() -> Vec<Contender> {
+        let mut all = vec![Contender::Espial(1), Contender::Espial(7), Contender::Espial(32)];
+        for algorithm in Algorithm::ALL {
+            let ways = [Tries::Default, Tries::Fewer]
+                .map(|tries| [1, 5, 32, 64].map(|burst| Contender::Acl(algorithm, tries, burst)));
+            all.extend(ways.into_iter().flatten());
+        }
+        all
+    }
+
+    #[test]
+    fn every_contender_answers_as_the_plain_list_does() {
+        for shape in Shape::ALL {
+            for family in [Family::V4, Family::V6] {
+                let n = if shape == Shape::Sites(256) { 256 } else { 64 };
+                let set = selectors(shape, n, family, 5);
+                let list = List::new(set).max_size(Some(1 << 26));
+                for traffic in Traffic::ALL {
+                    let Some(packets) = packets(list.selectors(), traffic, 300, 5) else {
+                        continue;
+                    };
+                    let trace = Trace::new(packets, None, &list);
+                    assert_eq!(trace.firsts.len(), 300);
+                    match traffic {
+                        Traffic::Hit => assert_eq!(trace.covered(), 1.0),
+                        Traffic::Miss => assert_eq!(trace.covered(), 0.0),
+                        Traffic::Near => assert!(trace.covered() < 1.0, "{shape:?}"),
+                    }
+                    for question in Question::ALL {
+                        for contender in contenders() {
+                            if list.has(contender, question) {
+                                list.prepare(contender, question, &trace);
+                                list.pass(contender, question, &trace, 3..300);
+                            }
+                        }
+                    }
+                }
+                // The peer takes part wherever it can: prefixes, and ranges of IPv4.
+                let peer = Contender::Acl(Algorithm::Scalar, Tries::Default, 1);
+                let prefixes = list
+                    .selectors()
+                    .iter()
+                    .all(|one| one.remote.to_prefix().is_some() && one.local.to_prefix().is_some());
+                let can = cfg!(feature = "dpdk") && (family == Family::V4 || prefixes);
+                // It takes no more than 8 tries: 64 random boxes are too much for 22.11.
+                if shape != Shape::Wide {
+                    assert_eq!(list.has(peer, Question::First), can, "{shape:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "packet 4")]
+    fn another_answer_is_noticed() {
+        let list = List::new(selectors(Shape::Acl, 100, Family::V4, 5));
+        let packets = packets(list.selectors(), Traffic::Hit, 10, 5).unwrap();
+        let mut trace = Trace::new(packets, None, &list);
+        trace.firsts[4] = None;
+        list.prepare(Contender::Espial(1), Question::Any, &trace);
     }
 }

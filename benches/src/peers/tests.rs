@@ -133,3 +133,86 @@ fn the_roofline_reads_the_lines_it_is_asked_for() {
     assert_eq!((lines.len(), Roofline::new(0).len()), (100, 1));
     assert_eq!((lines.burst(&[0, 99, 1, 99]), lines.ones(&[3, 4])), (199, 7));
 }
+
+#[cfg(feature = "dpdk")]
+mod acl {
+    use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
+    use espial::selector::{AddrRange, PortRange, Selector};
+
+    use crate::peers::acl::{Acl, AclError, Packets};
+    use crate::peers::{Algorithm, Question};
+
+    fn selector(remote: (u32, u32), protocol: u8, ports: (u16, u16)) -> Selector {
+        Selector {
+            remote: AddrRange::V4 { lo: remote.0, hi: remote.1 },
+            local: AddrRange::V4 { lo: 0, hi: u32::MAX },
+            protocol,
+            remote_ports: PortRange::ANY,
+            local_ports: PortRange::new(ports.0, ports.1).unwrap(),
+        }
+    }
+
+    fn packet(src: u32, protocol: u8, port: u16) -> InnerHeaders {
+        InnerHeaders {
+            endpoints: Endpoints::V4 { src, dst: 9 },
+            protocol,
+            next_layer: NextLayer::Ports { src: 1, dst: port },
+            fragment: Fragment::None,
+        }
+    }
+
+    #[test]
+    fn the_first_rule_counts_at_the_ends_of_masks_and_of_ranges() {
+        // As masks, then as ranges: of the second list one range is no prefix.
+        for (lo, hi) in [(0x0a00_0000, 0x0a00_00ff), (0x0a00_0003, 0x0a01_0004)] {
+            let any = (0, u16::MAX);
+            let list = [
+                selector((lo, hi), 6, (443, 443)),
+                selector((lo, hi), 0, any),
+                selector((0, u32::MAX), 17, (1024, u16::MAX)),
+            ];
+            let asked = [
+                (packet(lo, 6, 443), Some(0)),
+                (packet(hi, 6, 443), Some(0)),
+                (packet(hi, 6, 444), Some(1)),
+                (packet(hi, 253, 444), Some(1)),
+                (packet(lo - 1, 6, 443), None),
+                (packet(hi + 1, 6, 443), None),
+                (packet(hi + 1, 17, 1024), Some(2)),
+                (packet(hi + 1, 17, 1023), None),
+            ];
+            let packets = Packets::new(&asked.map(|(packet, _)| packet));
+            for question in Question::ALL {
+                for max_size in [None, Some(1 << 24)] {
+                    let acl = Acl::new(&list, question, max_size).unwrap();
+                    assert!(acl.octets() > 0 && acl.build_ms() > 0.0);
+                    assert!(acl.algorithms().contains(&Algorithm::Scalar));
+                    let wanted = asked.map(|(_, place)| match question {
+                        Question::First => place,
+                        Question::Any => place.map(|_| 0),
+                    });
+                    for algorithm in acl.algorithms() {
+                        for burst in [1, 3, 64] {
+                            let got = acl.answers(&packets, burst, *algorithm);
+                            assert_eq!(got, wanted, "{question:?}, {}", algorithm.name());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_it_cannot_say_is_refused_by_place() {
+        let list = [selector((1, 1), 6, (1, 1)), selector((1, 1), 6, (u16::MAX, 0))];
+        let error = Acl::new(&list, Question::First, None).map(|_| ()).unwrap_err();
+        assert_eq!(error, AclError::Selector(1));
+        let six = |lo, hi| AddrRange::V6 { lo, hi };
+        let range = Selector { remote: six(1, 2), local: six(0, u128::MAX), ..list[0] };
+        assert!(matches!(Acl::new(&[range], Question::Any, None), Err(AclError::Selector(0))));
+        assert!(matches!(
+            Acl::new(&[list[0], range], Question::Any, None),
+            Err(AclError::Selector(1))
+        ));
+    }
+}

@@ -59,11 +59,15 @@ fn any_ports(remote: AddrRange, local: AddrRange) -> Selector {
     }
 }
 
-/// Each box lies in the next one, on all sides of both addresses; the smallest comes first.
+/// Each box lies in the next one, on all sides of both addresses; the smallest comes first. The largest
+/// leaves an eighth of each axis on either end.
 pub fn nested(n: usize, family: Family) -> Vec<Selector> {
-    (0..n)
-        .map(|at| any_ports(inside(family, n - at, n + 1), inside(family, n - at, n + 1)))
-        .collect()
+    let one = |at| {
+        // From 3 n to n of 8 n steps inside.
+        let range = inside(family, 3 * n - 2 * at, 4 * n);
+        any_ports(range, range)
+    };
+    (0..n).map(one).collect()
 }
 
 /// One box, so many times.
@@ -73,11 +77,11 @@ pub fn identical(n: usize, family: Family, rng: &mut Rng) -> Vec<Selector> {
 }
 
 /// Slabs across each other: one limits the source, the next the destination, and neither the other.
-/// They leave a gap at the end of each axis.
+/// Every second slice of either axis is free.
 pub fn crossing(n: usize, family: Family) -> Vec<Selector> {
     let all = addrs(family, 0, last(family));
     let one = |at| {
-        let slice = slice(family, at / 2, n.div_ceil(2), 1);
+        let slice = slice(family, at / 2 * 2, n.next_multiple_of(2), 1);
         if at % 2 == 0 { any_ports(slice, all) } else { any_ports(all, slice) }
     };
     (0..n).map(one).collect()

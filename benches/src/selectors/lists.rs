@@ -34,7 +34,7 @@ pub struct Profile {
 /// Lengths of prefixes, IPv4's. IPv6's are /32 to /46, /48 to /62, /64 to /120 by eights, /128.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
-    /// Every address.
+    /// Every address; of selectors whose other side is not.
     pub any: usize,
     /// /8 to /15.
     pub blocks: usize,
@@ -89,7 +89,7 @@ pub const ACL: Profile = Profile {
 /// A firewall's list.
 pub const FW: Profile = Profile {
     remote: Lengths { any: 350, blocks: 60, networks: 150, subnets: 200, hosts: 240 },
-    local: Lengths { any: 300, blocks: 40, networks: 140, subnets: 170, hosts: 350 },
+    local: Lengths { any: 250, blocks: 50, networks: 150, subnets: 200, hosts: 350 },
     both_any: 2,
     protocols: Protocols { any: 150, tcp: 550, udp: 200, icmp: 60, other: 40 },
     remote_ports: Ports { any: 650, one: 80, low: 10, high: 230, range: 30 },
@@ -145,17 +145,15 @@ impl Pool {
     }
 
     fn draw(&self, lengths: &Lengths, rng: &mut Rng) -> AddrRange {
-        let Lengths { any, blocks, networks, subnets, hosts } = *lengths;
-        let (v4, v6) = match drawn(rng, &[any, blocks, networks, subnets, hosts]) {
-            0 => (0, 0),
-            1 => (8, 32),
-            2 => (16, 48),
-            3 => (24, 64),
+        let Lengths { any: _, blocks, networks, subnets, hosts } = *lengths;
+        let (v4, v6) = match drawn(rng, &[blocks, networks, subnets, hosts]) {
+            0 => (8, 32),
+            1 => (16, 48),
+            2 => (24, 64),
             _ => (32, 128),
         };
         let more = rng.below(8) as u32;
         let length = match (self.family, v4) {
-            (_, 0) => 0,
             (Family::V4, 32) => 32,
             (Family::V6, 32) => 128,
             (Family::V4, _) => v4 + more,
@@ -207,11 +205,12 @@ fn one(profile: &Profile, pools: &[Pool; 2], rng: &mut Rng) -> Selector {
             local_ports: one_port(rng),
         };
     }
-    let (remote, local) = loop {
-        let sides = (pools[0].draw(&profile.remote, rng), pools[1].draw(&profile.local, rng));
-        if sides != (any, any) {
-            break sides;
-        }
+    let (of_remote, of_local) = (&profile.remote, &profile.local);
+    let not_any = 1000 - of_remote.any - of_local.any;
+    let (remote, local) = match drawn(rng, &[of_remote.any, of_local.any, not_any]) {
+        0 => (any, pools[1].draw(of_local, rng)),
+        1 => (pools[0].draw(of_remote, rng), any),
+        _ => (pools[0].draw(of_remote, rng), pools[1].draw(of_local, rng)),
     };
     let Protocols { any, tcp, udp, icmp, other } = profile.protocols;
     let (protocol, remote_ports, local_ports) = match drawn(rng, &[any, tcp, udp, icmp, other]) {

@@ -15,7 +15,7 @@
 //! | | addresses | protocol and ports |
 //! |---|---|---|
 //! | [`Shape::Acl`] | specific, hosts on the local side; 1 of 10 remote ones is ANY | TCP to one port |
-//! | [`Shape::Fw`] | a third of each side is ANY | ports on both sides, high ports and ranges |
+//! | [`Shape::Fw`] | one side is ANY in 3 of 5 | ports on both sides, high ports and ranges |
 //! | [`Shape::Ipc`] | between the two, both sides alike | a third has no protocol |
 //!
 //! Tunnels of a hub, in [`sites`]: [`Shape::Sites`] with so many selectors each. What hurts trees, in
