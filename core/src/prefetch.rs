@@ -1,12 +1,5 @@
 //! A hint to the cache, where the target has one.
 
-/// Asks for the first so many cache lines of plain values.
-#[inline(always)]
-pub(crate) fn lines<T: bytemuck::NoUninit>(values: &[T], lines: usize) {
-    let octets: &[u8] = bytemuck::cast_slice(values);
-    octets.iter().step_by(64).take(lines).for_each(read);
-}
-
 /// Asks for the first cache line of `value`, for reading. Never faults, changes nothing.
 #[inline(always)]
 pub(crate) fn read<T>(value: &T) {

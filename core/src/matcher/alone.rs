@@ -2,7 +2,10 @@
 
 use super::Question;
 use super::block::{Block, BlockError, Boxes};
+use super::fan::BURST;
+use super::linear::Key;
 use crate::headers::InnerHeaders;
+use crate::simd::Backend;
 
 /// A compiled list of selectors. Each question names a selector by its place in the list.
 ///
@@ -42,9 +45,6 @@ pub struct Matcher<'b> {
     block: Block<'b>,
 }
 
-/// Packets of a burst that are looked at together.
-const TOGETHER: usize = 32;
-
 impl<'b> Matcher<'b> {
     /// The matcher in `words`, which are tested first.
     ///
@@ -55,6 +55,12 @@ impl<'b> Matcher<'b> {
     /// [`BlockError`] says what is wrong with them.
     pub fn open(words: &'b [u64]) -> Result<Self, BlockError> {
         Ok(Self { block: Block::parse(words)? })
+    }
+
+    /// The same matcher, searched with these instructions.
+    #[must_use]
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { block: self.block.with_backend(backend) }
     }
 
     /// All selectors are those of one tunnel.
@@ -125,16 +131,44 @@ impl<'b> Matcher<'b> {
         packets: &[InnerHeaders],
         mut tell: impl FnMut(usize, Option<u32>),
     ) {
-        for (piece, packets) in packets.chunks(TOGETHER).enumerate() {
-            let mut questions: heapless::Vec<Question, TOGETHER> = heapless::Vec::new();
-            for packet in packets {
-                // As many as there is room for.
-                let _ = questions.push(Question::inbound(packet));
+        let boxes = self.boxes();
+        let (v4, v6) = (boxes.v4(), boxes.v6());
+        for (piece, packets) in packets.chunks(BURST).enumerate() {
+            let (mut keys4, mut keys6) = (Keys::new(), Keys::new());
+            for (nth, packet) in packets.iter().enumerate() {
+                match Question::inbound(packet) {
+                    Question::V4(key) => keys4.push(nth, key),
+                    Question::V6(key) => keys6.push(nth, key),
+                }
             }
-            self.boxes().find_burst::<ANY>(&questions, |nth, found| {
-                tell(piece * TOGETHER + nth, found);
-            });
+            let mut tell = |nth, found| tell(piece * BURST + nth, found);
+            v4.find_burst::<ANY>(&keys4.keys, |nth, found| tell(keys4.place(nth), found));
+            v6.find_burst::<ANY>(&keys6.keys, |nth, found| tell(keys6.place(nth), found));
         }
+    }
+}
+
+/// The packets of one family in a burst.
+struct Keys<A> {
+    keys: heapless::Vec<Key<A>, BURST>,
+    places: heapless::Vec<u8, BURST>,
+}
+
+impl<A> Keys<A> {
+    fn new() -> Self {
+        Self { keys: heapless::Vec::new(), places: heapless::Vec::new() }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, place: usize, key: Key<A>) {
+        // There is room for a whole burst.
+        let _ = self.keys.push(key);
+        let _ = self.places.push(place as u8);
+    }
+
+    #[inline(always)]
+    fn place(&self, nth: usize) -> usize {
+        self.places.get(nth).copied().map_or(0, usize::from)
     }
 }
 

@@ -4,10 +4,10 @@
 //! block. Numbers are in the host's byte order; `MAGIC` read in the wrong order does not match.
 //!
 //! ```text
-//! Header | tunnels x n | children x n | boxes of IPv4 | boxes of IPv6 | leaves 4 | leaves 6 | nodes
-//!            │   │         │             ▲                                 ▲                    ▲ │
-//!            ├───┼─────────┴─ ranges ────┘                                 └────────────────────┼─┘
-//!            └───┴─ tops of trees ──────────────────────────────────────────────────────────────┘
+//! Header | tunnels x n | children x n | boxes 4 | boxes 6 | fans 4 | fans 6 | groups 4 | groups 6
+//!            │   │         │             ▲                   ▲   │             ▲
+//!            ├───┼─────────┴─ ranges ────┘                   │   └─────────────┤
+//!            └───┴─ tops of trees ───────────────────────────┴─────────────────┘
 //! ```
 //!
 //! Boxes of a tunnel are contiguous and in configuration order, boxes of a Child SA contiguous in
@@ -23,15 +23,17 @@ use core::mem::{size_of, size_of_val};
 
 use bytemuck::{Pod, Zeroable};
 
+use super::fan::{Fan, Fan4, Fan6};
+use super::group::{Address, Group, Group4, Group6};
 use super::set::Set;
-use super::tree::{Address, Leaf, Leaf4, Leaf6, SMALL, Tree};
+use super::tree::{SMALL, Shape, Tree};
 use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
 
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
 /// Format of the block. A reader refuses any other.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// An array in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -56,13 +58,13 @@ pub(super) struct Header {
     pub(super) children: Section,
     pub(super) boxes4: Section,
     pub(super) boxes6: Section,
-    pub(super) leaves4: Section,
-    pub(super) leaves6: Section,
-    /// In words of 64 bits.
-    pub(super) nodes: Section,
+    pub(super) fans4: Section,
+    pub(super) fans6: Section,
+    pub(super) groups4: Section,
+    pub(super) groups6: Section,
     /// Boxes name Child SAs, or places in a list, below this.
     pub(super) owners: u32,
-    pub(super) reserved: [u32; 13],
+    pub(super) reserved: [u32; 11],
 }
 
 /// Consecutive boxes of both families.
@@ -80,7 +82,8 @@ pub struct Span {
 #[repr(C)]
 pub(super) struct TunnelRecord {
     pub(super) span: Span,
-    /// First word of the tree of its IPv4 boxes and of that of its IPv6 boxes, or [`NO_TREE`].
+    /// The fan, or the group, at the top of the tree of its IPv4 boxes and of that of its IPv6 boxes, or
+    /// [`NO_TREE`].
     pub(super) roots: [u32; 2],
 }
 
@@ -302,9 +305,10 @@ pub struct Block<'b> {
     children: &'b [ChildRecord],
     boxes4: &'b [Box4],
     boxes6: &'b [Box6],
-    leaves4: &'b [Leaf4],
-    leaves6: &'b [Leaf6],
-    nodes: &'b [u64],
+    fans4: &'b [Fan4],
+    fans6: &'b [Fan6],
+    groups4: &'b [Group4],
+    groups6: &'b [Group6],
     backend: Backend,
 }
 
@@ -343,9 +347,10 @@ impl<'b> Block<'b> {
             children: section(octets, header.children)?,
             boxes4: section(octets, header.boxes4)?,
             boxes6: section(octets, header.boxes6)?,
-            leaves4: section(octets, header.leaves4)?,
-            leaves6: section(octets, header.leaves6)?,
-            nodes: section(octets, header.nodes)?,
+            fans4: section(octets, header.fans4)?,
+            fans6: section(octets, header.fans6)?,
+            groups4: section(octets, header.groups4)?,
+            groups6: section(octets, header.groups6)?,
             backend: Backend::detect(),
         })
     }
@@ -373,8 +378,8 @@ impl<'b> Block<'b> {
         if let Some(index) = bad4.or(bad6.map(|index| index + self.boxes4.len())) {
             return Err(BlockError::Box { index: index as u32 });
         }
-        // Each word of the nodes is part of one node, each leaf the child of one.
-        let mut left = self.nodes.len() + self.leaves4.len() + self.leaves6.len() + 1;
+        // Each group is part of one tree.
+        let mut left = self.groups4.len() + self.groups6.len() + 1;
         for tunnel in 0..self.tunnels.len() as u32 {
             let boxes = self.tunnel_boxes(tunnel);
             if !(boxes.v4().is_valid(&mut left) && boxes.v6().is_valid(&mut left)) {
@@ -382,6 +387,11 @@ impl<'b> Block<'b> {
             }
         }
         Ok(())
+    }
+
+    /// The same block, searched with these instructions.
+    pub(super) fn with_backend(self, backend: Backend) -> Self {
+        Self { backend, ..self }
     }
 
     /// The publication that this block was compiled for.
@@ -437,18 +447,20 @@ pub(crate) struct Boxes<'s, 'b> {
 impl<'b> Boxes<'_, 'b> {
     #[inline]
     pub(crate) fn v4(&self) -> Set<'b, u32> {
-        let Block { boxes4, leaves4, .. } = *self.block;
+        let Block { boxes4, fans4, groups4, .. } = *self.block;
         let span = |span: Span| slice(boxes4, span.first4, span.count4);
         let own = span(self.span);
-        if own.len() <= SMALL { Set::list(own) } else { self.searched(own, span, 0, leaves4) }
+        let is_small = own.len() <= SMALL;
+        if is_small { Set::list(own) } else { self.searched(own, span, 0, fans4, groups4) }
     }
 
     #[inline]
     pub(crate) fn v6(&self) -> Set<'b, Wide> {
-        let Block { boxes6, leaves6, .. } = *self.block;
+        let Block { boxes6, fans6, groups6, .. } = *self.block;
         let span = |span: Span| slice(boxes6, span.first6, span.count6);
         let own = span(self.span);
-        if own.len() <= SMALL { Set::list(own) } else { self.searched(own, span, 1, leaves6) }
+        let is_small = own.len() <= SMALL;
+        if is_small { Set::list(own) } else { self.searched(own, span, 1, fans6, groups6) }
     }
 
     /// A set with the tree of its tunnel. Not inlined: nearly all sets are small, and their way is to stay
@@ -458,18 +470,22 @@ impl<'b> Boxes<'_, 'b> {
     fn searched<A: Address>(
         &self,
         own: &'b [Boxed<A>],
-        boxes: impl Fn(Span) -> &'b [Boxed<A>],
+        span: impl Fn(Span) -> &'b [Boxed<A>],
         family: usize,
-        leaves: &'b [Leaf<A>],
+        fans: &'b [Fan<A>],
+        groups: &'b [Group<A>],
     ) -> Set<'b, A> {
-        let Block { tunnels, nodes, backend, .. } = *self.block;
-        let tunnel = tunnels.get(self.tunnel as usize);
-        let root = tunnel.and_then(|tunnel| Some((tunnel.span, *tunnel.roots.get(family)?)));
-        match root {
-            Some((span, root)) if root != NO_TREE => {
-                Set::searched(own, boxes(span), Tree { nodes, leaves, root, backend }, self.child)
-            }
-            _ => Set::list(own),
+        let Block { tunnels, backend, .. } = *self.block;
+        let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
+            let boxes = span(tunnel.span);
+            let root = tunnel.roots.get(family).copied().filter(|root| *root != NO_TREE)?;
+            let Shape { levels, has_fan, .. } = Shape::of(boxes.len());
+            let fan = if has_fan { Some(fans.get(root as usize)?) } else { None };
+            Some(Tree { boxes, groups, fan, root, levels, backend })
+        });
+        match tree {
+            Some(tree) => Set::searched(own, tree, self.child),
+            None => Set::list(own),
         }
     }
 }

@@ -8,7 +8,10 @@ use super::block::{
     Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, NO_TREE, Section, Span,
     TunnelRecord, Wide,
 };
-use super::tree::{Builder, LEAF, Leaf4, Leaf6, SMALL, WORDS_PER_LEAF};
+use super::fan::{Fan, Fan4, Fan6};
+use super::group::{Address, Group, Group4, Group6, WIDTH};
+use super::grow::{Builder, FILL};
+use super::tree::{SMALL, Shape};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
 use crate::storage::Capacity;
@@ -77,10 +80,13 @@ fn tree_octets(selectors: u64) -> u64 {
     if selectors <= SMALL as u64 {
         return 0;
     }
-    // A tree of n boxes has n/16 leaves, rounded up: the most for 33, which have 3.
-    let leaves = (selectors * 3).div_ceil(SMALL as u64 + 1);
-    let words = leaves * WORDS_PER_LEAF as u64;
-    leaves * size_of::<Leaf6>() as u64 + words * 8 + (selectors * 4).next_multiple_of(8)
+    // The most for each box: 26 groups and a fan for 177.
+    let (groups, fans) = (selectors * 26, selectors);
+    let least = (WIDTH * FILL + 1) as u64;
+    let (groups, fans) = (groups.div_ceil(least) + 4, fans.div_ceil(least));
+    groups * size_of::<Group6>() as u64
+        + fans * size_of::<Fan6>() as u64
+        + (selectors * 4).next_multiple_of(8)
 }
 
 /// What the compiler is given: tunnels in order, each with its Child SAs in order.
@@ -117,8 +123,8 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<u32> {
         }
         counts.boxes4 = counts.boxes4.checked_add(count4)?;
         counts.boxes6 = counts.boxes6.checked_add(count6)?;
-        counts.leaves4 += leaves_for(count4);
-        counts.leaves6 += leaves_for(count6);
+        counts.fans4 += fans_for(count4);
+        counts.fans6 += fans_for(count6);
         counts.largest = counts.largest.max(count4).max(count6);
     }
     let mut end = size_of::<Header>() as u32;
@@ -136,47 +142,37 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<u32> {
         children: place(source.children(), size_of::<ChildRecord>())?,
         boxes4: place(counts.boxes4, size_of::<Box4>())?,
         boxes6: place(counts.boxes6, size_of::<Box6>())?,
-        leaves4: place(counts.leaves4, size_of::<Leaf4>())?,
-        leaves6: place(counts.leaves6, size_of::<Leaf6>())?,
-        nodes: Section::default(),
+        fans4: place(counts.fans4, size_of::<Fan4>())?,
+        fans6: place(counts.fans6, size_of::<Fan6>())?,
+        groups4: Section::default(),
+        groups6: Section::default(),
         owners: source.owners(),
-        reserved: [0; 13],
+        reserved: [0; 11],
     };
-    header.nodes.offset = end;
     let octets: &mut [u8] = bytemuck::cast_slice_mut(words);
     let (head, octets) = octets.split_at_mut_checked(size_of::<Header>())?;
     let (tunnels, octets) = take::<TunnelRecord>(octets, header.tunnels.count)?;
     let (children, octets) = take::<ChildRecord>(octets, header.children.count)?;
     let (all4, octets) = take::<Box4>(octets, counts.boxes4)?;
     let (all6, octets) = take::<Box6>(octets, counts.boxes6)?;
-    let (leaves4, octets) = take::<Leaf4>(octets, counts.leaves4)?;
-    let (leaves6, octets) = take::<Leaf6>(octets, counts.leaves6)?;
+    let (fans4, octets) = take::<Fan4>(octets, counts.fans4)?;
+    let (fans6, octets) = take::<Fan6>(octets, counts.fans6)?;
     children.fill(ChildRecord::default());
     place_boxes(source, tunnels, children, all4, all6)?;
 
     // The end of the memory, which is not part of the block, is what trees are built in.
-    let scratch = if counts.leaves4 + counts.leaves6 == 0 { 0 } else { counts.largest };
-    let nodes = octets.len().checked_sub((scratch as usize * 4).next_multiple_of(8))?;
-    let (nodes, scratch) = octets.split_at_mut_checked(nodes)?;
-    let nodes = bytemuck::try_cast_slice_mut(nodes).ok()?;
+    let scratch = if counts.largest as usize <= SMALL { 0 } else { counts.largest };
+    let groups = octets.len().checked_sub((scratch as usize * 4).next_multiple_of(8))?;
+    let (groups, scratch) = octets.split_at_mut_checked(groups)?;
     let scratch = bytemuck::try_cast_slice_mut(scratch).ok()?;
-    let mut four = Builder { nodes, nodes_end: 0, leaves: leaves4, leaves_end: 0, scratch };
-    for tunnel in tunnels.iter_mut() {
-        let Span { first4, count4, .. } = tunnel.span;
-        if leaves_for(count4) > 0 {
-            tunnel.roots[0] = four.build(boxes(all4, first4, count4)?)?;
-        }
-    }
-    let Builder { nodes, nodes_end, scratch, .. } = four;
-    let mut six = Builder { nodes, nodes_end, leaves: leaves6, leaves_end: 0, scratch };
-    for tunnel in tunnels.iter_mut() {
-        let Span { first6, count6, .. } = tunnel.span;
-        if leaves_for(count6) > 0 {
-            tunnel.roots[1] = six.build(boxes(all6, first6, count6)?)?;
-        }
-    }
-    header.nodes.count = u32::try_from(six.nodes_end).ok()?;
-    header.octets = header.nodes.count.checked_mul(8).and_then(|nodes| end.checked_add(nodes))?;
+    let spans = |tunnel: &TunnelRecord| (tunnel.span.first4, tunnel.span.count4);
+    let count = grow(tunnels, 0, spans, all4, fans4, groups, scratch)?;
+    header.groups4 = place(count, size_of::<Group4>())?;
+    let (_, groups) = take::<Group4>(groups, count)?;
+    let spans = |tunnel: &TunnelRecord| (tunnel.span.first6, tunnel.span.count6);
+    let count = grow(tunnels, 1, spans, all6, fans6, groups, scratch)?;
+    header.groups6 = place(count, size_of::<Group6>())?;
+    header.octets = end;
     head.copy_from_slice(bytemuck::bytes_of(&header));
     Some(header.octets)
 }
@@ -186,19 +182,40 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<u32> {
 struct Counts {
     boxes4: u32,
     boxes6: u32,
-    leaves4: u32,
-    leaves6: u32,
+    fans4: u32,
+    fans6: u32,
     /// Boxes of the largest set.
     largest: u32,
 }
 
-/// Leaves of the tree of a set; none if it has no tree.
-fn leaves_for(boxes: u32) -> u32 {
-    if boxes as usize <= SMALL { 0 } else { boxes.div_ceil(LEAF as u32) }
+fn fans_for(boxes: u32) -> u32 {
+    u32::from(Shape::of(boxes as usize).has_fan)
 }
 
-fn boxes<A>(all: &[Boxed<A>], first: u32, count: u32) -> Option<&[Boxed<A>]> {
-    all.get(first as usize..)?.get(..count as usize)
+/// Builds the trees of one family; how many groups they have.
+fn grow<A: Address>(
+    tunnels: &mut [TunnelRecord],
+    family: usize,
+    span: impl Fn(&TunnelRecord) -> (u32, u32),
+    boxes: &[Boxed<A>],
+    fans: &mut [Fan<A>],
+    groups: &mut [u8],
+    scratch: &mut [u32],
+) -> Option<u32>
+where
+    Group<A>: Pod,
+{
+    let room = groups.len() / size_of::<Group<A>>();
+    let (groups, _) = take(groups, u32::try_from(room).ok()?)?;
+    let mut builder = Builder { groups, groups_end: 0, fans, fans_end: 0, scratch };
+    for tunnel in tunnels {
+        let (first, count) = span(tunnel);
+        if count as usize > SMALL {
+            let boxes = boxes.get(first as usize..)?.get(..count as usize)?;
+            *tunnel.roots.get_mut(family)? = builder.build(boxes)?;
+        }
+    }
+    u32::try_from(builder.groups_end).ok()
 }
 
 /// Lays the boxes out, tunnel after tunnel, and says where they are.

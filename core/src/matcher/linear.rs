@@ -32,7 +32,7 @@ pub(crate) struct Values {
 
 impl<A: Copy + Ord> Boxed<A> {
     #[inline]
-    fn remote_covers(&self, key: &Key<A>) -> bool {
+    pub(super) fn remote_covers(&self, key: &Key<A>) -> bool {
         (self.remote_lo <= key.remote) & (key.remote <= self.remote_hi)
     }
 

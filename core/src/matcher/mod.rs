@@ -22,6 +22,9 @@ macro_rules! plain {
 mod alone;
 pub mod block;
 pub(crate) mod compile;
+mod fan;
+mod group;
+mod grow;
 pub(crate) mod linear;
 mod order;
 mod set;
@@ -29,6 +32,7 @@ mod set;
 mod tests;
 mod tree;
 
+pub use crate::simd::Backend;
 pub use alone::Matcher;
 #[cfg(feature = "alloc")]
 pub use alone::compile;
@@ -135,27 +139,6 @@ impl Question {
             };
             selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })
-    }
-}
-
-impl Boxes<'_, '_> {
-    /// What covers each of up to 32 packets, IPv4 first.
-    #[inline(always)]
-    fn find_burst<const ANY: bool>(
-        &self,
-        questions: &[Question],
-        mut tell: impl FnMut(usize, Option<u32>),
-    ) {
-        let v4 = questions.iter().enumerate().filter_map(|(nth, question)| match question {
-            Question::V4(key) => Some((nth, key)),
-            Question::V6(_) => None,
-        });
-        let v6 = questions.iter().enumerate().filter_map(|(nth, question)| match question {
-            Question::V6(key) => Some((nth, key)),
-            Question::V4(_) => None,
-        });
-        self.v4().find_burst::<ANY>(v4, &mut tell);
-        self.v6().find_burst::<ANY>(v6, &mut tell);
     }
 }
 

@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
+use super::fan::{BURST, Fan};
+use super::group::{Address, Ask, Group};
+use super::grow::Builder;
 use super::linear::{self, Key, Values};
-use super::tree::{
-    Address, Ask, Builder, CHILDREN, LEAF, Leaf, SMALL, Tree, Visits, WORDS_PER_LEAF,
-};
+use super::tree::{Every, SMALL, Shape, Tree, Visits};
 use crate::simd::Backend;
 use crate::verdict::Field;
 
@@ -140,39 +141,49 @@ impl Visits for Count {
 }
 
 /// A tree with memory of its own.
-struct Grown<A> {
-    nodes: Vec<u64>,
-    leaves: Vec<Leaf<A>>,
+struct Grown<A: Address> {
+    boxes: Vec<Boxed<A>>,
+    groups: Vec<Group<A>>,
+    fans: Vec<Fan<A>>,
     root: u32,
-    backend: Backend,
 }
 
 impl<A: Address> Grown<A>
 where
-    Leaf<A>: bytemuck::Zeroable,
+    Group<A>: bytemuck::Pod,
+    Fan<A>: bytemuck::Pod,
 {
     fn new(boxes: &[Boxed<A>]) -> Self {
-        let count = boxes.len().div_ceil(LEAF);
-        let mut leaves = vec![bytemuck::Zeroable::zeroed(); count];
-        // What `compile` leaves room for.
-        let mut nodes = vec![0x5555; count * WORDS_PER_LEAF];
+        let shape = Shape::of(boxes.len());
+        let mut groups = vec![bytemuck::Zeroable::zeroed(); shape.groups()];
+        let mut fans = vec![bytemuck::Zeroable::zeroed(); shape.has_fan.into()];
         let mut scratch = vec![7; boxes.len()];
         let mut builder = Builder {
-            nodes: &mut nodes,
-            nodes_end: 0,
-            leaves: &mut leaves,
-            leaves_end: 0,
+            groups: &mut groups,
+            groups_end: 0,
+            fans: &mut fans,
+            fans_end: 0,
             scratch: &mut scratch,
         };
         let root = builder.build(boxes).expect("the arrays are large enough");
-        let end = builder.nodes_end;
-        assert_eq!(builder.leaves_end, count);
-        nodes.truncate(end);
-        Self { nodes, leaves, root, backend: Backend::detect() }
+        let end = builder.groups_end;
+        groups.truncate(end);
+        Self { boxes: boxes.to_vec(), groups, fans, root }
     }
 
     fn tree(&self) -> Tree<'_, A> {
-        Tree { nodes: &self.nodes, leaves: &self.leaves, root: self.root, backend: self.backend }
+        Tree {
+            boxes: &self.boxes,
+            groups: &self.groups,
+            fan: self.fans.first(),
+            root: self.root,
+            levels: Shape::of(self.boxes.len()).levels,
+            backend: Backend::detect(),
+        }
+    }
+
+    fn octets(&self) -> Vec<u8> {
+        [bytemuck::cast_slice(&self.groups), bytemuck::cast_slice(&self.fans)].concat()
     }
 }
 
@@ -199,22 +210,39 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
             any.is_none_or(|index| boxes[index as usize].covers(key) && accept(covering(index)));
         assert!(named, "{any:?} does not cover the packet");
     }
-    assert_eq!(
-        tree.find::<true>(key, Ask::All, |_| true, &mut ()).is_some(),
-        linear::any(boxes, key)
-    );
     count
+}
+
+/// Bursts of all lengths beside the list, whatever the processor has.
+fn bursts_agree<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, keys: &[Key<A>]) {
+    for (backend, length) in Backend::all().flat_map(|one| [1, 5, 16, 17, BURST].map(|n| (one, n)))
+    {
+        let tree = Tree { backend, ..*tree };
+        for keys in keys.chunks(length) {
+            let first = |key| boxes.iter().position(|one| one.covers(key)).map(|at| at as u32);
+            let mut told = 0;
+            tree.find_burst::<false>(keys, |nth, found| {
+                assert_eq!(found, first(&keys[nth]), "{} of {length}", backend.name());
+                told += 1;
+            });
+            tree.find_burst::<true>(keys, |nth, found| {
+                assert_eq!(found.is_some(), linear::any(boxes, &keys[nth]));
+                assert!(found.is_none_or(|index| boxes[index as usize].covers(&keys[nth])));
+                told += 1;
+            });
+            assert_eq!(told, 2 * keys.len());
+            for key in keys {
+                assert_eq!(tree.find::<false>(key, Ask::All, Every, &mut ()), first(key));
+            }
+        }
+    }
 }
 
 /// The bound that the module states, for two searches.
 fn within_bound(count: Count, boxes: usize) {
-    let (mut nodes, mut below) = (0, boxes.div_ceil(LEAF));
-    assert!(count.leaves <= 2 * below, "{count:?}");
-    while below > 1 {
-        below = below.div_ceil(CHILDREN);
-        nodes += below;
-    }
-    assert!(count.nodes <= 2 * nodes.max(1), "{count:?}: {boxes} boxes");
+    let shape = Shape::of(boxes);
+    assert!(count.leaves <= 2 * shape.leaves, "{count:?}");
+    assert!(count.nodes <= 2 * (shape.groups() - shape.leaves), "{count:?}: {boxes} boxes");
 }
 
 fn both(shape: usize, count: u32, seed: u64, packets: usize) {
@@ -222,9 +250,10 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
     let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(shape, n, &mut rng)).collect();
     let boxes6: Vec<Boxed<Wide>> = boxes.iter().map(wide).collect();
     let (four, six) = (Grown::new(&boxes), Grown::new(&boxes6));
-    assert!(four.tree().is_valid(boxes.len(), &mut (four.nodes.len() + four.leaves.len() + 1)));
-    assert!(six.tree().is_valid(boxes.len(), &mut (six.nodes.len() + six.leaves.len() + 1)));
-    assert_eq!(Grown::new(&boxes).nodes, four.nodes, "the same set gives the same words");
+    assert!(four.tree().is_valid(&mut (four.groups.len() + 1)));
+    assert!(six.tree().is_valid(&mut (six.groups.len() + 1)));
+    assert_eq!(Grown::new(&boxes).octets(), four.octets(), "the same set gives the same tree");
+    let (mut keys4, mut keys6) = (Vec::new(), Vec::new());
     for _ in 0..packets {
         let key = packet(&boxes, &mut rng);
         within_bound(agrees(&boxes, &four.tree(), &key), boxes.len());
@@ -232,7 +261,11 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
         let spread = |addr: u32| Wide::from(u128::from(addr) << 70 | u128::from(below));
         let key6 = Key { remote: spread(key.remote), local: spread(key.local), values: key.values };
         within_bound(agrees(&boxes6, &six.tree(), &key6), boxes.len());
+        keys4.push(key);
+        keys6.push(key6);
     }
+    bursts_agree(&boxes, &four.tree(), &keys4);
+    bursts_agree(&boxes6, &six.tree(), &keys6);
 }
 
 proptest! {
@@ -244,51 +277,61 @@ proptest! {
     }
 }
 
-/// One level more for each 64 times as many, and the sizes at which that happens.
+/// The sizes at which a tree gets a fan, and one level more.
 #[test]
 fn trees_of_every_depth() {
-    for (count, packets) in [(33, 100), (1024, 30), (1025, 30)] {
+    for (count, packets) in [(33, 40), (256, 40), (257, 40), (1024, 40), (1025, 40)] {
         for shape in 0..SHAPES {
             both(shape, count, u64::from(count), packets);
         }
     }
     both(0, 4000, 3, 40);
     let mut rng = Rng(5);
-    let boxes: Vec<Boxed<u32>> = (0..65_537).map(|n| one(7, n, &mut rng)).collect();
-    let grown = Grown::new(&boxes);
-    for _ in 0..6 {
-        let key = packet(&boxes, &mut rng);
-        within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
+    for count in [16_385, 65_537] {
+        let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(7, n, &mut rng)).collect();
+        let grown = Grown::new(&boxes);
+        for _ in 0..6 {
+            let key = packet(&boxes, &mut rng);
+            within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
+        }
     }
 }
 
-/// Words that no builder wrote: answers may be wrong, but nothing panics, and validation finds a tree
+/// Octets that no builder wrote: answers may be wrong, but nothing panics, and validation finds a tree
 /// that would take too long.
 #[test]
-fn hostile_nodes_end_the_search() {
+fn hostile_trees_end_the_search() {
     let mut rng = Rng(11);
     let boxes: Vec<Boxed<u32>> = (0..3000).map(|n| one(0, n, &mut rng)).collect();
     let grown = Grown::new(&boxes);
+    let mut searched = 0;
     for turn in 0..1000 {
-        let mut nodes = grown.nodes.clone();
+        let (mut groups, mut fans) = (grown.groups.clone(), grown.fans.clone());
         for _ in 0..=turn % 5 {
-            let at = rng.below(nodes.len() as u64) as usize;
-            nodes[at] = match rng.below(3) {
-                0 => rng.next(),
-                1 => nodes[at] ^ 1 << rng.below(64),
-                _ => nodes[rng.below(nodes.len() as u64) as usize],
+            let in_fan = rng.below(4) == 0;
+            let words: &mut [u32] = match in_fan {
+                true => bytemuck::cast_slice_mut(&mut fans),
+                false => bytemuck::cast_slice_mut(&mut groups),
+            };
+            let at = rng.below(words.len() as u64) as usize;
+            words[at] = match rng.below(3) {
+                0 => rng.next() as u32,
+                1 => words[at] ^ 1 << rng.below(32),
+                _ => words[rng.below(words.len() as u64) as usize],
             };
         }
-        let root = if turn % 7 == 0 { rng.next() as u32 } else { grown.root };
-        let tree = Tree { nodes: &nodes, leaves: &grown.leaves, root, backend: Backend::BASE };
-        let bound = grown.nodes.len() + grown.leaves.len() + 1;
-        if !tree.is_valid(boxes.len(), &mut { bound }) {
+        let tree = Tree { groups: &groups, fan: fans.first(), ..grown.tree() };
+        let bound = grown.groups.len() + 1;
+        if !tree.is_valid(&mut { bound }) {
             continue;
         }
+        searched += 1;
         let mut count = Count::default();
         let key = packet(&boxes, &mut rng);
-        let found = tree.find::<false>(&key, Ask::All, |_| true, &mut count);
+        let found = tree.find::<false>(&key, Ask::All, Every, &mut count);
         assert!(found.is_none_or(|index| (index as usize) < boxes.len()));
-        assert!(count.nodes + count.leaves <= bound + 1);
+        assert!(count.nodes + count.leaves <= bound);
+        tree.find_burst::<false>(&[key; BURST], |_, _| ());
     }
+    assert!(searched > 100);
 }

@@ -23,18 +23,16 @@ mod x86_64;
     target_feature = "sse2",
     not(any(miri, loom, espial_scalar))
 )))]
-#[cfg_attr(loom, allow(unused_imports, reason = "models have no bursts"))]
-pub(crate) use portable::{Backend, Base};
+use portable as target;
 #[cfg(all(
     target_arch = "x86_64",
     target_feature = "sse2",
     not(any(miri, loom, espial_scalar))
 ))]
-pub(crate) use x86_64::{Backend, Base};
+use x86_64 as target;
 
-#[cfg(not(loom))]
-use crate::matcher::block::Wide;
 use crate::sad::table::Bucket;
+pub(crate) use target::Base;
 
 /// Boxes of a leaf.
 #[cfg(not(loom))]
@@ -42,6 +40,9 @@ pub(crate) const LANES: usize = 16;
 
 /// A way to compare.
 pub(crate) trait Simd: Copy {
+    /// Sixteen boxes take long: to look whether any is left pays.
+    const ONE_BY_ONE: bool = true;
+
     /// One bit for each slot whose word has this high half, in an order of its own.
     fn slots(bucket: &Bucket, high: u32) -> u32;
 
@@ -72,33 +73,26 @@ pub(crate) trait Simd: Copy {
         hold(lo, hi, value)
     }
 
-    /// As [`Simd::hold_u32`].
+    /// The place of a value in a search tree of [`CUTS`] - 1 numbers: how many of them are less than the
+    /// value.
     #[cfg(not(loom))]
     #[inline(always)]
-    fn hold_wide(lo: &[Wide; LANES], hi: &[Wide; LANES], value: Wide) -> u32 {
-        hold(lo, hi, value)
+    fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
+        rank(cuts, value)
     }
 
-    /// How many of the ascending numbers are less than the value. Lists that fill [`STRIDE`] octets are
-    /// fastest: the largest number may stand behind the others any number of times.
+    /// [`Simd::rank`] of sixteen values.
     #[cfg(not(loom))]
     #[inline(always)]
-    fn rank_u32(numbers: &[u32], value: u32) -> usize {
-        rank(numbers, value)
+    fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+        ranks.iter_mut().zip(values).for_each(|(slot, value)| *slot = rank(cuts, *value));
     }
 
-    /// As [`Simd::rank_u32`].
-    #[cfg(not(loom))]
+    /// The same number, of which the compiler does not know that it came out of a loop: what it makes of
+    /// five table lookups in vectors is slower.
     #[inline(always)]
-    fn rank_u16(numbers: &[u16], value: u16) -> usize {
-        rank(numbers, value)
-    }
-
-    /// As [`Simd::rank_u32`].
-    #[cfg(not(loom))]
-    #[inline(always)]
-    fn rank_u8(numbers: &[u8], value: u8) -> usize {
-        rank(numbers, value)
+    fn apart(number: u64) -> u64 {
+        core::hint::black_box(number)
     }
 
     /// To be called before code that knows nothing of this way.
@@ -106,20 +100,66 @@ pub(crate) trait Simd: Copy {
     fn leave() {}
 }
 
-/// Octets of which lists of numbers to be ranked have a multiple.
+/// Numbers of a search tree: at 1 the middle of all, at 2 and 3 the middles of the halves below and above
+/// it, and so on, each twice as far as the one above it (Eytzinger's order). Nothing is at 0.
 #[cfg(not(loom))]
-pub(crate) const STRIDE: usize = 32;
+pub(crate) const CUTS: usize = 64;
 
-/// The twin of ranks: halves the list until one place is left.
+/// The twin of ranks: as many steps as 64 numbers take, without a branch.
 #[cfg(not(loom))]
 #[inline(always)]
-fn rank<T: Copy + Ord>(numbers: &[T], value: T) -> usize {
-    numbers.partition_point(|number| *number < value)
+fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
+    let mut at = 1_usize;
+    for _ in 0..CUTS.ilog2() {
+        at = 2 * at + usize::from(cuts.get(at % CUTS).is_some_and(|cut| *cut < value));
+    }
+    (at % CUTS) as u32
+}
+
+/// Instructions that packets are compared with.
+///
+/// [`Backend::detect`] takes the best that the processor has; others are for measuring and for tests.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Backend(target::Level);
+
+impl Backend {
+    /// What every processor of the target can.
+    pub(crate) const BASE: Self = Self(target::Level::BASE);
+
+    /// The best one. Asks the processor the first time.
+    pub fn detect() -> Self {
+        Self(target::Level::detect())
+    }
+
+    /// All that this processor has, the best one last.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let best = Self::detect();
+        target::Level::ALL.iter().map(|level| Self(*level)).filter(move |one| *one <= best)
+    }
+
+    /// `portable`, `sse2`, `avx2` or `avx512`.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+
+    #[inline(always)]
+    pub(crate) fn run<J: Job>(self, job: J) -> J::Answer {
+        target::run(self.0, job)
+    }
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Self::BASE
+    }
 }
 
 /// Work to be done in the way that suits the processor: [`Backend::run`].
 pub(crate) trait Job {
     type Answer;
+
+    /// Sixteen numbers at once pay.
+    const SIXTEEN: bool = false;
 
     /// To be inlined into the function that is compiled for `S`.
     fn run<S: Simd>(self) -> Self::Answer;
@@ -149,8 +189,7 @@ fn scalar(bucket: &Bucket, high: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backend, Base, Job, LANES, Simd, hold, scalar};
-    use crate::matcher::block::Wide;
+    use super::{Backend, Base, CUTS, Job, LANES, Simd, hold, scalar};
     use crate::sad::table::{Bucket, SLOTS};
     use proptest::prelude::*;
 
@@ -171,25 +210,21 @@ mod tests {
         }
     }
 
-    /// Ranks of a value, of its high half among high halves, of its high octet among high octets.
-    struct Ranks<'a>(&'a [u32], u32);
+    /// Ranks of values, all at once and one by one.
+    struct Ranks<'a>(&'a [u32; CUTS], [u32; LANES]);
 
     impl Job for Ranks<'_> {
-        type Answer = [usize; 3];
+        type Answer = [[u32; LANES]; 2];
 
         #[inline(always)]
-        fn run<S: Simd>(self) -> [usize; 3] {
-            let narrow: Vec<u16> = self.0.iter().map(|number| (number >> 16) as u16).collect();
-            let octets: Vec<u8> = self.0.iter().map(|number| (number >> 24) as u8).collect();
-            [
-                S::rank_u32(self.0, self.1),
-                S::rank_u16(&narrow, (self.1 >> 16) as u16),
-                S::rank_u8(&octets, (self.1 >> 24) as u8),
-            ]
+        fn run<S: Simd>(self) -> [[u32; LANES]; 2] {
+            let mut ranks = [0; LANES];
+            S::ranks(self.0, &self.1, &mut ranks);
+            [ranks, self.1.map(|value| S::rank(self.0, value))]
         }
     }
 
-    /// Four kinds of ranges against four values.
+    /// Three kinds of ranges against three values.
     #[derive(Clone, Copy)]
     struct Ranges<'a> {
         ranges: &'a [(u32, u32); LANES],
@@ -197,20 +232,27 @@ mod tests {
     }
 
     impl Job for Ranges<'_> {
-        type Answer = [u32; 4];
+        type Answer = [u32; 3];
 
         #[inline(always)]
-        fn run<S: Simd>(self) -> [u32; 4] {
+        fn run<S: Simd>(self) -> [u32; 3] {
             let (lo, hi) = (self.ranges.map(|range| range.0), self.ranges.map(|range| range.1));
             let (narrow, octet) = (|n: u32| (n >> 16) as u16, |n: u32| (n >> 24) as u8);
-            let wide = |n: u32| Wide::from(u128::from(n) << 90 | u128::from(n));
             [
                 S::hold_u32(&lo, &hi, self.value),
                 S::hold_u16(&lo.map(narrow), &hi.map(narrow), narrow(self.value)),
                 S::hold_u8(&lo.map(octet), &hi.map(octet), octet(self.value)),
-                S::hold_wide(&lo.map(wide), &hi.map(wide), wide(self.value)),
             ]
         }
+    }
+
+    /// Puts the middle of ascending numbers at a place, and both halves below it.
+    fn eytzinger(numbers: &[u32], cuts: &mut [u32; CUTS], at: usize) {
+        let (low, rest) = numbers.split_at(numbers.len() / 2);
+        let Some((middle, high)) = rest.split_first() else { return };
+        cuts[at] = *middle;
+        eytzinger(low, cuts, 2 * at);
+        eytzinger(high, cuts, 2 * at + 1);
     }
 
     proptest! {
@@ -232,26 +274,29 @@ mod tests {
             prop_assert_eq!(base[1], hold(&lo.map(narrow), &hi.map(narrow), narrow(job.value)));
             let octet = |n: u32| (n >> 24) as u8;
             prop_assert_eq!(base[2], hold(&lo.map(octet), &hi.map(octet), octet(job.value)));
-            prop_assert_eq!(Backend::BASE.run(job), base);
-            prop_assert_eq!(Backend::detect().run(job), base);
+            for backend in Backend::all() {
+                prop_assert_eq!(backend.run(job), base);
+            }
         }
 
         #[test]
         fn backends_agree_on_ranks(
-            mut numbers in proptest::collection::vec(any::<u32>(), 0..130), value in any::<u32>(),
-            near in any::<proptest::sample::Index>(), fill in 0_usize..40,
+            mut numbers in proptest::collection::vec(any::<u32>(), 0..CUTS), fill in any::<u32>(),
+            near in any::<[(proptest::sample::Index, u8); LANES]>(),
         ) {
             numbers.sort_unstable();
-            numbers.dedup();
-            let value = if numbers.is_empty() { value } else { *near.get(&numbers) };
-            for value in [value.wrapping_sub(1), value, value.wrapping_add(1), 0, u32::MAX] {
-                let filled = [&numbers[..], &vec![u32::MAX; fill]].concat();
-                let twin = [0, 16, 24].map(|shift| {
-                    numbers.iter().filter(|number| **number >> shift < value >> shift).count()
-                });
-                for backend in [Backend::BASE, Backend::detect()] {
-                    prop_assert_eq!(backend.run(Ranks(&filled, value)), twin);
-                }
+            let values = near.map(|(near, off)| {
+                let value = if numbers.is_empty() { fill } else { *near.get(&numbers) };
+                [value.wrapping_sub(1), value, value.wrapping_add(1), 0, u32::MAX][off as usize % 5]
+            });
+            let twin = values.map(|value| {
+                numbers.iter().filter(|number| **number < value).count() as u32
+            });
+            numbers.resize(CUTS - 1, u32::MAX);
+            let mut cuts = [u32::MAX; CUTS];
+            eytzinger(&numbers, &mut cuts, 1);
+            for backend in Backend::all() {
+                prop_assert_eq!(backend.run(Ranks(&cuts, values)), [twin; 2]);
             }
         }
 
@@ -263,8 +308,9 @@ mod tests {
             }
             let twin = scalar(&bucket, high);
             prop_assert_eq!(Slots(&bucket, high).run::<Base>(), twin);
-            prop_assert_eq!(Backend::BASE.run(Slots(&bucket, high)), twin);
-            prop_assert_eq!(Backend::detect().run(Slots(&bucket, high)), twin);
+            for backend in Backend::all() {
+                prop_assert_eq!(backend.run(Slots(&bucket, high)), twin);
+            }
         }
     }
 }

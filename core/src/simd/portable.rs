@@ -4,20 +4,25 @@ use super::{Job, Simd, scalar};
 use crate::sad::table::Bucket;
 
 /// The only way there is.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Backend;
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Level;
 
-impl Backend {
-    pub(crate) const BASE: Self = Self;
+impl Level {
+    pub(super) const BASE: Self = Self;
+    pub(super) const ALL: &'static [Self] = &[Self];
 
-    pub(crate) fn detect() -> Self {
+    pub(super) fn name(self) -> &'static str {
+        "portable"
+    }
+
+    pub(super) fn detect() -> Self {
         Self
     }
+}
 
-    #[inline(always)]
-    pub(crate) fn run<J: Job>(self, job: J) -> J::Answer {
-        job.run::<Base>()
-    }
+#[inline(always)]
+pub(super) fn run<J: Job>(_level: Level, job: J) -> J::Answer {
+    job.run::<Base>()
 }
 
 /// What the target can in any case.

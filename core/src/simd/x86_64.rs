@@ -1,37 +1,65 @@
-//! SSE2 and AVX2.
+//! SSE2, AVX2 and AVX-512.
+
+mod avx512;
 
 use core::arch::asm;
+use core::arch::x86_64::{
+    __m256, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmpgt_epi32, _mm256_extracti128_si256, _mm256_loadu_si256,
+    _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_slli_epi32, _mm256_storeu_si256,
+    _mm256_sub_epi32, _mm256_xor_si256,
+};
 use core::hint::assert_unchecked;
 
-use super::{Job, LANES, Simd};
+use super::{CUTS, Job, LANES, Simd};
 use crate::sad::table::{Bucket, SLOTS};
 
-cpufeatures::new!(processor, "avx2", "bmi1", "bmi2", "popcnt");
+cpufeatures::new!(has_avx2, "avx2", "bmi1", "bmi2", "popcnt");
+cpufeatures::new!(has_avx512, "avx512f", "avx512bw", "avx512vl");
 
-/// The way that suits this processor.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Backend {
-    /// The processor has AVX2, BMI1, BMI2 and POPCNT.
-    wide: bool,
+/// What a processor can, each all of the ones before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Level {
+    Base,
+    /// AVX2, BMI1, BMI2 and POPCNT.
+    Avx2,
+    /// AVX-512 F, BW and VL.
+    Avx512,
 }
 
-impl Backend {
-    pub(crate) const BASE: Self = Self { wide: false };
+impl Level {
+    pub(super) const BASE: Self = Self::Base;
+    pub(super) const ALL: &'static [Self] = &[Self::Base, Self::Avx2, Self::Avx512];
 
-    /// Asks the processor, the first time.
-    pub(crate) fn detect() -> Self {
-        Self { wide: processor::get() }
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Base => "sse2",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
     }
 
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    pub(crate) fn run<J: Job>(self, job: J) -> J::Answer {
-        if self.wide {
-            // SAFETY: the processor has what the function was compiled for.
-            unsafe { run_wide(job) }
-        } else {
-            run_base(job)
+    /// Asks the processor, the first time.
+    pub(super) fn detect() -> Self {
+        match (has_avx2::get(), has_avx512::get()) {
+            (false, _) => Self::Base,
+            (true, false) => Self::Avx2,
+            (true, true) => Self::Avx512,
         }
+    }
+}
+
+/// Does a job; `level` is one that [`Level::detect`] reaches.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(super) fn run<J: Job>(level: Level, job: J) -> J::Answer {
+    match level {
+        Level::Base => run_base(job),
+        // SAFETY: the processor has what the functions were compiled for.
+        Level::Avx512 if J::SIXTEEN => unsafe { run_avx512(job) },
+        // SAFETY: as above; AVX-512 is counted only where there is AVX2.
+        _ => unsafe { run_avx2(job) },
     }
 }
 
@@ -42,10 +70,16 @@ fn run_base<J: Job>(job: J) -> J::Answer {
 
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
 #[inline(never)]
-fn run_wide<J: Job>(job: J) -> J::Answer {
+fn run_avx2<J: Job>(job: J) -> J::Answer {
     let answer = job.run::<Avx2>();
     Avx2::leave();
     answer
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,bmi1,bmi2,popcnt")]
+#[inline(never)]
+fn run_avx512<J: Job>(job: J) -> J::Answer {
+    job.run::<Avx512>()
 }
 
 /// SSE2, which is part of x86-64.
@@ -180,6 +214,8 @@ struct Avx2;
 static ORDER: [u8; SLOTS] = [0, 1, 4, 5, 2, 3, 6, 7];
 
 impl Simd for Avx2 {
+    const ONE_BY_ONE: bool = false;
+
     #[inline(always)]
     #[allow(unsafe_code)]
     fn slots(bucket: &Bucket, high: u32) -> u32 {
@@ -240,23 +276,16 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn rank_u32(numbers: &[u32], value: u32) -> usize {
+    fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
         // SAFETY: the processor has AVX2 wherever this type is used.
-        unsafe { rank_u32_wide(numbers, value) }
+        unsafe { rank_wide(cuts, value) }
     }
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn rank_u16(numbers: &[u16], value: u16) -> usize {
+    fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
         // SAFETY: the processor has AVX2 wherever this type is used.
-        unsafe { rank_u16_wide(numbers, value) }
-    }
-
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn rank_u8(numbers: &[u8], value: u8) -> usize {
-        // SAFETY: the processor has AVX2 wherever this type is used.
-        unsafe { rank_u8_wide(numbers, value) }
+        unsafe { ranks_wide(cuts, values, ranks) }
     }
 
     #[inline(always)]
@@ -300,30 +329,126 @@ fn hold_u32_wide(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
     eight(0) | eight(1) << 8
 }
 
-/// Counts, all of a vector at once: no step waits for the one before it, as halving does.
-macro_rules! rank_wide {
-    ($name:ident, $number:ty, $signed:ty, $set:ident, $max:ident, $same:ident) => {
-        #[target_feature(enable = "avx2,popcnt")]
-        #[inline]
-        #[allow(unsafe_code)]
-        fn $name(numbers: &[$number], value: $number) -> usize {
-            use core::arch::x86_64::{
-                __m256i, _mm256_loadu_si256, _mm256_movemask_epi8, $max, $same, $set,
-            };
-            const LANES: usize = 32 / size_of::<$number>();
-            let (strides, rest) = numbers.as_chunks::<LANES>();
-            let wanted = $set(value as $signed);
-            let not_less = strides.iter().fold(0, |not_less, stride| {
-                // SAFETY: 32 octets of the list; any alignment will do.
-                let stride = unsafe { _mm256_loadu_si256(stride.as_ptr().cast::<__m256i>()) };
-                let same = $same($max(stride, wanted), stride);
-                not_less + _mm256_movemask_epi8(same).count_ones() as usize
-            });
-            let less = strides.len() * LANES - not_less / size_of::<$number>();
-            if rest.is_empty() { less } else { less + super::rank(rest, value) }
-        }
-    };
+/// Eight numbers of 32 bits, the sign changed: these compares are signed.
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(unsafe_code)]
+fn load_signed<const EIGHT: usize>(from: &[u32; CUTS]) -> __m256i {
+    const { assert!((EIGHT + 1) * 8 <= CUTS) };
+    // SAFETY: these 32 octets lie in the array; any alignment will do.
+    let loaded = unsafe { _mm256_loadu_si256(from.as_ptr().cast::<__m256i>().wrapping_add(EIGHT)) };
+    _mm256_xor_si256(loaded, _mm256_set1_epi32(i32::MIN))
 }
-rank_wide!(rank_u32_wide, u32, i32, _mm256_set1_epi32, _mm256_max_epu32, _mm256_cmpeq_epi32);
-rank_wide!(rank_u16_wide, u16, i16, _mm256_set1_epi16, _mm256_max_epu16, _mm256_cmpeq_epi16);
-rank_wide!(rank_u8_wide, u8, i8, _mm256_set1_epi8, _mm256_max_epu8, _mm256_cmpeq_epi8);
+
+/// All numbers compared, no step waits for the one before it.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn rank_wide(cuts: &[u32; CUTS], value: u32) -> u32 {
+    let value = _mm256_set1_epi32((value ^ 1 << 31) as i32);
+    let pair = |one: __m256i, other: __m256i| {
+        _mm256_add_epi32(_mm256_cmpgt_epi32(value, one), _mm256_cmpgt_epi32(value, other))
+    };
+    let less = _mm256_add_epi32(
+        _mm256_add_epi32(
+            pair(load_signed::<0>(cuts), load_signed::<1>(cuts)),
+            pair(load_signed::<2>(cuts), load_signed::<3>(cuts)),
+        ),
+        _mm256_add_epi32(
+            pair(load_signed::<4>(cuts), load_signed::<5>(cuts)),
+            pair(load_signed::<6>(cuts), load_signed::<7>(cuts)),
+        ),
+    );
+    let four = _mm_add_epi32(_mm256_castsi256_si128(less), _mm256_extracti128_si256::<1>(less));
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+    let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));
+    // Each compare that holds is -1.
+    (_mm_cvtsi128_si32(one) as u32).wrapping_neg()
+}
+
+/// Eight searches of six steps at once, twice; the tree in registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(unsafe_code)]
+fn ranks_wide(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+    let pick =
+        |from: __m256i, at: __m256i| _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(from, at));
+    let (values, _) = values.as_chunks::<8>();
+    let (ranks, _) = ranks.as_chunks_mut::<8>();
+    for (values, ranks) in values.iter().zip(ranks) {
+        // SAFETY: 32 octets of an array; any alignment will do.
+        let values = unsafe { _mm256_loadu_si256(values.as_ptr().cast::<__m256i>()) };
+        let values = _mm256_xor_si256(values, _mm256_set1_epi32(i32::MIN));
+        let step = |at: __m256i, cut: __m256| {
+            let less = _mm256_cmpgt_epi32(values, _mm256_castps_si256(cut));
+            _mm256_sub_epi32(_mm256_add_epi32(at, at), less)
+        };
+        let mut at = _mm256_set1_epi32(1);
+        for _ in 0..3 {
+            at = step(at, pick(load_signed::<0>(cuts), at));
+        }
+        at = step(at, pick(load_signed::<1>(cuts), at));
+        // Bit 3 of the place, where a blend looks for it; then bit 4.
+        let second = |at: __m256i| _mm256_castsi256_ps(_mm256_slli_epi32::<28>(at));
+        let third = |at: __m256i| _mm256_castsi256_ps(_mm256_slli_epi32::<27>(at));
+        let (low, high) = (pick(load_signed::<2>(cuts), at), pick(load_signed::<3>(cuts), at));
+        at = step(at, _mm256_blendv_ps(low, high, second(at)));
+        let (a, b) = (pick(load_signed::<4>(cuts), at), pick(load_signed::<5>(cuts), at));
+        let (c, d) = (pick(load_signed::<6>(cuts), at), pick(load_signed::<7>(cuts), at));
+        let low = _mm256_blendv_ps(a, b, second(at));
+        let high = _mm256_blendv_ps(c, d, second(at));
+        at = step(at, _mm256_blendv_ps(low, high, third(at)));
+        at = _mm256_and_si256(at, _mm256_set1_epi32(CUTS as i32 - 1));
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_si256(ranks.as_mut_ptr().cast::<__m256i>(), at) };
+    }
+}
+
+/// AVX-512: only in what [`run_avx512`] inlines.
+#[derive(Clone, Copy)]
+struct Avx512;
+
+#[allow(unsafe_code)]
+impl Simd for Avx512 {
+    const ONE_BY_ONE: bool = false;
+
+    /// Wider registers gain nothing with eight words.
+    #[inline(always)]
+    fn slots(bucket: &Bucket, high: u32) -> u32 {
+        Avx2::slots(bucket, high)
+    }
+
+    #[inline(always)]
+    fn first(slots: u32) -> Option<usize> {
+        Avx2::first(slots)
+    }
+
+    #[inline(always)]
+    fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
+        // SAFETY: the processor has AVX-512 wherever this type is used.
+        unsafe { avx512::hold_u32(lo, hi, value) }
+    }
+
+    #[inline(always)]
+    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
+        // SAFETY: as above.
+        unsafe { avx512::hold_u16(lo, hi, value) }
+    }
+
+    #[inline(always)]
+    fn hold_u8(lo: &[u8; LANES], hi: &[u8; LANES], value: u8) -> u32 {
+        // SAFETY: as above.
+        unsafe { avx512::hold_u8(lo, hi, value) }
+    }
+
+    #[inline(always)]
+    fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
+        // SAFETY: as above.
+        unsafe { avx512::rank(cuts, value) }
+    }
+
+    #[inline(always)]
+    fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+        // SAFETY: as above.
+        unsafe { avx512::ranks(cuts, values, ranks) }
+    }
+}

@@ -1,0 +1,340 @@
+//! Sixteen boxes that a packet is compared with at once: leaves of a tree, and the nodes above them,
+//! whose boxes are the bounds of what lies below.
+
+use core::mem::size_of;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::block::{ADMITS_OPAQUE, Boxed, Wide};
+use super::linear::{Key, Values};
+use crate::prefetch;
+use crate::simd::{LANES, Simd};
+
+/// Boxes of a group.
+pub(super) const WIDTH: usize = LANES;
+/// Remote and local address, protocol, remote and local port.
+pub(super) const DIMENSIONS: usize = 5;
+
+/// An address as trees compare it: 32 bits of it, through a [`Window`](Address::Window).
+pub(crate) trait Address: Copy + Ord + Default + 'static {
+    /// Which 32 bits.
+    type Window: Pod;
+    /// A window shows addresses whole: what it says needs no second look.
+    const WHOLE: bool;
+
+    /// The window in which all of the addresses lie.
+    fn window(remote: (Self, Self), local: (Self, Self)) -> Self::Window;
+    /// What a window shows of a remote and a local address; where the address is, or the end of the
+    /// window that is nearer to it.
+    fn project(window: &Self::Window, remote: Self, local: Self) -> View;
+    /// True if the window shows both ends of both ranges of a box.
+    fn is_exact(window: &Self::Window, one: &Boxed<Self>) -> bool;
+}
+
+/// What a window shows of two addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct View {
+    pub(super) remote: u32,
+    pub(super) local: u32,
+    /// All ones if the address lies in the window, else 0.
+    pub(super) remote_inside: u32,
+    /// As `remote_inside`.
+    pub(super) local_inside: u32,
+}
+
+/// An IPv4 address is shown whole.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Whole;
+
+/// The bits below a common prefix, as many as have room.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Window {
+    /// The common prefix of all remote addresses; zeros below.
+    remote: Wide,
+    local: Wide,
+    /// Bits that are cut off at the end.
+    remote_shift: u32,
+    local_shift: u32,
+}
+
+impl Address for u32 {
+    type Window = Whole;
+    const WHOLE: bool = true;
+
+    #[inline(always)]
+    fn window(_remote: (Self, Self), _local: (Self, Self)) -> Whole {
+        Whole
+    }
+
+    #[inline(always)]
+    fn project(_window: &Whole, remote: Self, local: Self) -> View {
+        View { remote, local, remote_inside: u32::MAX, local_inside: u32::MAX }
+    }
+
+    #[inline(always)]
+    fn is_exact(_window: &Whole, _one: &Boxed<Self>) -> bool {
+        true
+    }
+}
+
+impl Address for Wide {
+    type Window = Window;
+    const WHOLE: bool = false;
+
+    fn window(remote: (Self, Self), local: (Self, Self)) -> Window {
+        let prefix = |(lo, hi): (Self, Self)| {
+            let (lo, hi) = (u128::from(lo), u128::from(hi));
+            let bits = u128::BITS - (lo ^ hi).leading_zeros();
+            let below = u128::MAX.checked_shr(u128::BITS - bits).unwrap_or(0);
+            (Self::from(lo & !below), bits.saturating_sub(u32::BITS))
+        };
+        let ((remote, remote_shift), (local, local_shift)) = (prefix(remote), prefix(local));
+        Window { remote, local, remote_shift, local_shift }
+    }
+
+    #[inline(always)]
+    fn project(window: &Window, remote: Self, local: Self) -> View {
+        let show = |base: Self, shift: u32, addr: Self| {
+            let seen = (u128::from(addr) ^ u128::from(base)) >> (shift & 127);
+            let inside = 0_u32.wrapping_sub(u32::from(seen >> 32 == 0));
+            let outside = if addr < base { 0 } else { u32::MAX };
+            (seen as u32 & inside | outside & !inside, inside)
+        };
+        let (remote, remote_inside) = show(window.remote, window.remote_shift, remote);
+        let (local, local_inside) = show(window.local, window.local_shift, local);
+        View { remote, local, remote_inside, local_inside }
+    }
+
+    fn is_exact(window: &Window, one: &Boxed<Self>) -> bool {
+        let cut = |shift: u32| (1_u128 << (shift & 127)) - 1;
+        let exact = |lo: Self, hi: Self, cut: u128| {
+            u128::from(lo) & cut == 0 && u128::from(hi) & cut == cut
+        };
+        exact(one.remote_lo, one.remote_hi, cut(window.remote_shift))
+            && exact(one.local_lo, one.local_hi, cut(window.local_shift))
+    }
+}
+
+/// What of a box must cover a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ask {
+    /// All of it.
+    All,
+    /// All but its ports.
+    Portless,
+    /// The remote addresses.
+    Source,
+}
+
+/// Up to 16 boxes, one array for each number of theirs; unused ones hold nothing.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Group<A: Address> {
+    remote_lo: [u32; WIDTH],
+    remote_hi: [u32; WIDTH],
+    local_lo: [u32; WIDTH],
+    local_hi: [u32; WIDTH],
+    remote_port_lo: [u16; WIDTH],
+    remote_port_hi: [u16; WIDTH],
+    local_port_lo: [u16; WIDTH],
+    local_port_hi: [u16; WIDTH],
+    protocol_lo: [u8; WIDTH],
+    protocol_hi: [u8; WIDTH],
+    /// Of a leaf: positions among the boxes of the set; above: the first box below each child. Ascending.
+    pub(super) index: [u32; WIDTH],
+    /// Above leaves: the first of the children, which are neighbours.
+    pub(super) children: u32,
+    /// A bit for each box that admits packets without a value.
+    opaque: u16,
+    /// A bit for each box that the window shows exactly.
+    exact: u16,
+    window: A::Window,
+}
+
+/// A group of IPv4: 488 octets.
+pub(super) type Group4 = Group<u32>;
+/// A group of IPv6: 528 octets.
+pub(super) type Group6 = Group<Wide>;
+
+const _: () = assert!(size_of::<Whole>() == 0);
+const _: () = assert!(size_of::<Window>() == 40);
+const _: () = assert!(size_of::<Group4>() == 488);
+const _: () = assert!(size_of::<Group6>() == 528);
+
+plain!(Whole, Window, Group<u32>, Group<Wide>);
+
+/// Bounds of boxes in every dimension, seen through a window; the lower one above the upper one for none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Bounds {
+    pub(super) lo: [u32; DIMENSIONS],
+    pub(super) hi: [u32; DIMENSIONS],
+    /// One of the boxes admits packets without a value.
+    pub(super) opaque: bool,
+    /// The first of the boxes.
+    pub(super) first: u32,
+}
+
+impl Bounds {
+    pub(super) const NONE: Self =
+        Self { lo: [u32::MAX; DIMENSIONS], hi: [0; DIMENSIONS], opaque: false, first: u32::MAX };
+
+    #[inline]
+    pub(super) fn of<A: Address>(window: &A::Window, first: u32, one: &Boxed<A>) -> Self {
+        let (lo, hi) = (
+            A::project(window, one.remote_lo, one.local_lo),
+            A::project(window, one.remote_hi, one.local_hi),
+        );
+        let rest = &one.rest;
+        Self {
+            lo: [
+                lo.remote,
+                lo.local,
+                rest.protocol_lo.into(),
+                rest.remote_port_lo.into(),
+                rest.local_port_lo.into(),
+            ],
+            hi: [
+                hi.remote,
+                hi.local,
+                rest.protocol_hi.into(),
+                rest.remote_port_hi.into(),
+                rest.local_port_hi.into(),
+            ],
+            opaque: rest.flags & ADMITS_OPAQUE != 0,
+            first,
+        }
+    }
+
+    #[inline]
+    pub(super) fn join(&mut self, other: &Self) {
+        let pairs = self.lo.iter_mut().zip(&mut self.hi).zip(other.lo.iter().zip(&other.hi));
+        for ((lo, hi), (other_lo, other_hi)) in pairs {
+            // OPAQUE ports hold no packet with a value.
+            let some = other_lo <= other_hi;
+            *lo = if some { (*lo).min(*other_lo) } else { *lo };
+            *hi = if some { (*hi).max(*other_hi) } else { *hi };
+        }
+        self.opaque |= other.opaque;
+        self.first = self.first.min(other.first);
+    }
+
+    #[inline]
+    pub(super) fn holds(&self, point: &[u32; DIMENSIONS]) -> bool {
+        let pairs = self.lo.iter().zip(&self.hi).zip(point);
+        pairs.fold(true, |holds, ((lo, hi), at)| holds & (lo <= at) & (at <= hi))
+    }
+}
+
+/// The window in which all boxes of a set lie.
+pub(super) fn window_of<A: Address>(boxes: &[Boxed<A>], set: &[u32]) -> A::Window {
+    let mut ends: Option<[A; 4]> = None;
+    if !A::WHOLE {
+        for one in set.iter().filter_map(|index| boxes.get(*index as usize)) {
+            let [from, to, local_from, local_to] =
+                ends.unwrap_or([one.remote_lo, one.remote_hi, one.local_lo, one.local_hi]);
+            ends = Some([
+                from.min(one.remote_lo),
+                to.max(one.remote_hi),
+                local_from.min(one.local_lo),
+                local_to.max(one.local_hi),
+            ]);
+        }
+    }
+    let [from, to, local_from, local_to] = ends.unwrap_or_default();
+    A::window((from, to), (local_from, local_to))
+}
+
+impl<A: Address> Group<A> {
+    /// A group without boxes that sees through a window.
+    pub(super) fn new(window: A::Window) -> Self {
+        let (none, no_ports) = ([u32::MAX; WIDTH], [u16::MAX; WIDTH]);
+        Self {
+            remote_lo: none,
+            remote_hi: [0; WIDTH],
+            local_lo: none,
+            local_hi: [0; WIDTH],
+            remote_port_lo: no_ports,
+            remote_port_hi: [0; WIDTH],
+            local_port_lo: no_ports,
+            local_port_hi: [0; WIDTH],
+            protocol_lo: [u8::MAX; WIDTH],
+            protocol_hi: [0; WIDTH],
+            index: none,
+            children: 0,
+            opaque: 0,
+            exact: 0,
+            window,
+        }
+    }
+
+    /// Puts a box, or bounds of several, into a slot.
+    pub(super) fn set(&mut self, slot: usize, bounds: &Bounds, exact: bool) {
+        fn put<T>(array: &mut [T; WIDTH], slot: usize, value: T) {
+            if let Some(cell) = array.get_mut(slot) {
+                *cell = value;
+            }
+        }
+        let (lo, hi) = (bounds.lo, bounds.hi);
+        put(&mut self.remote_lo, slot, lo[0]);
+        put(&mut self.remote_hi, slot, hi[0]);
+        put(&mut self.local_lo, slot, lo[1]);
+        put(&mut self.local_hi, slot, hi[1]);
+        put(&mut self.protocol_lo, slot, lo[2] as u8);
+        put(&mut self.protocol_hi, slot, hi[2] as u8);
+        put(&mut self.remote_port_lo, slot, lo[3] as u16);
+        put(&mut self.remote_port_hi, slot, hi[3] as u16);
+        put(&mut self.local_port_lo, slot, lo[4] as u16);
+        put(&mut self.local_port_hi, slot, hi[4] as u16);
+        put(&mut self.index, slot, bounds.first);
+        self.opaque |= u16::from(bounds.opaque) << slot;
+        self.exact |= u16::from(exact) << slot;
+    }
+
+    /// A bit for each box that covers the packet in what is asked, as far as the window shows.
+    #[inline(always)]
+    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask) -> u32 {
+        let view = A::project(&self.window, key.remote, key.local);
+        let Values { protocol, has_value, remote, local, .. } = key.values;
+        let source =
+            view.remote_inside & S::hold_u32(&self.remote_lo, &self.remote_hi, view.remote);
+        if ask == Ask::Source || S::ONE_BY_ONE && source == 0 {
+            return source;
+        }
+        let portless = source
+            & view.local_inside
+            & S::hold_u32(&self.local_lo, &self.local_hi, view.local)
+            & S::hold_u8(&self.protocol_lo, &self.protocol_hi, protocol);
+        if ask == Ask::Portless || S::ONE_BY_ONE && portless == 0 {
+            return portless;
+        }
+        let ports = S::hold_u16(&self.remote_port_lo, &self.remote_port_hi, remote)
+            & S::hold_u16(&self.local_port_lo, &self.local_port_hi, local);
+        let with_value = 0_u32.wrapping_sub(has_value.into());
+        portless & (ports & with_value | u32::from(self.opaque) & !with_value)
+    }
+
+    /// Brings the group closer.
+    #[inline(always)]
+    pub(super) fn prefetch(&self) {
+        let addresses = [&self.remote_lo, &self.remote_hi, &self.local_lo, &self.local_hi];
+        addresses.into_iter().for_each(prefetch::read);
+        // One of these in each cache line of the rest.
+        [&self.remote_port_lo, &self.local_port_lo].into_iter().for_each(prefetch::read);
+        prefetch::read(&self.protocol_lo);
+        prefetch::read(&self.index);
+        prefetch::read(&self.children);
+    }
+
+    /// True if the window shows a box exactly.
+    #[inline(always)]
+    pub(super) fn is_exact(&self, slot: u32) -> bool {
+        A::WHOLE || self.exact >> (slot & 15) & 1 == 1
+    }
+
+    /// Boxes or children: those behind the last one name none.
+    pub(super) fn count(&self) -> usize {
+        self.index.iter().rposition(|index| *index != u32::MAX).map_or(0, |last| last + 1)
+    }
+}

@@ -1,0 +1,386 @@
+//! How a tree is built: a set is halved until its parts are leaves, always where packets would have to
+//! search both halves least.
+//!
+//! Boxes are ordered by the middle or the extent of one dimension. Between any two of them the set can be
+//! halved; what a packet costs then is estimated with a sample of packets that lie in the boxes: those
+//! within the bounds of a half search it, and a search costs about as the root of what is searched (binned
+//! bounding volume hierarchies, Wald 2007, with packets instead of surfaces). Ordering by extent sets
+//! wide boxes apart, which would make the bounds of all others wide.
+
+use super::block::Boxed;
+use super::fan::{CHILDREN, Fan};
+use super::group::{Address, Bounds, DIMENSIONS, Group, WIDTH, window_of};
+use super::order;
+use super::tree::Shape;
+
+/// Where trees are built: what is left of the arrays.
+pub(super) struct Builder<'b, A: Address> {
+    pub(super) groups: &'b mut [Group<A>],
+    pub(super) groups_end: usize,
+    pub(super) fans: &'b mut [Fan<A>],
+    pub(super) fans_end: usize,
+    /// One number for each box of the largest set.
+    pub(super) scratch: &'b mut [u32],
+}
+
+/// Part of a set: below one child.
+#[derive(Clone, Copy)]
+struct Part {
+    /// Its first box.
+    first: u32,
+    start: usize,
+    len: usize,
+}
+
+type Parts = heapless::Vec<Part, CHILDREN>;
+
+impl<A: Address> Builder<'_, A> {
+    /// Builds the tree of a set; the number of its fan, or of the group at its top if it has no fan. `None`
+    /// if the arrays end. The same set gives the same tree.
+    ///
+    /// # Bound
+    /// O(n log n) in time on average, 24 KiB of stack.
+    pub(super) fn build(&mut self, boxes: &[Boxed<A>]) -> Option<u32> {
+        let scratch = core::mem::take(&mut self.scratch);
+        let root = scratch.get_mut(..boxes.len()).and_then(|set| {
+            set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
+            self.top(boxes, set)
+        });
+        self.scratch = scratch;
+        root
+    }
+
+    fn top(&mut self, boxes: &[Boxed<A>], set: &mut [u32]) -> Option<u32> {
+        let shape = Shape::of(set.len());
+        if !shape.has_fan {
+            let root = self.groups_end;
+            self.groups_end += 1;
+            self.group(boxes, set, root, shape.levels)?;
+            return u32::try_from(root).ok();
+        }
+        // Above groups as many children as have work.
+        let most = if shape.levels == 0 { shape.leaves } else { shape.leaves / 4 };
+        let (children, parts) = self.family(boxes, set, most.min(CHILDREN), shape.levels)?;
+        let window = window_of(boxes, set);
+        let mut bounds: heapless::Vec<Bounds, CHILDREN> = heapless::Vec::new();
+        for part in &parts {
+            bounds.push(part.bounds(boxes, set, &window)).ok()?;
+        }
+        let fan = self.fans_end;
+        *self.fans.get_mut(fan)? = Fan::new(window, children, &bounds);
+        self.fans_end += 1;
+        u32::try_from(fan).ok()
+    }
+
+    /// Divides a set into at most so many parts and makes a group of each, neighbours in the order of
+    /// their first boxes.
+    fn family(
+        &mut self,
+        boxes: &[Boxed<A>],
+        set: &mut [u32],
+        parts: usize,
+        level: usize,
+    ) -> Option<(u32, Parts)> {
+        let window = window_of(boxes, set);
+        let mut found = Parts::new();
+        let room = WIDTH << (4 * level);
+        Divide { boxes, window, room }.divide(set, 0, parts, &mut found)?;
+        order::sort(&mut found, |part| (part.first, part.start));
+        let children = self.groups_end;
+        self.groups_end += found.len();
+        for (nth, part) in found.iter().enumerate() {
+            let part = set.get_mut(part.start..part.start + part.len)?;
+            self.group(boxes, part, children + nth, level)?;
+        }
+        Some((u32::try_from(children).ok()?, found))
+    }
+
+    /// Writes the group of a set, and all below it.
+    fn group(
+        &mut self,
+        boxes: &[Boxed<A>],
+        set: &mut [u32],
+        at: usize,
+        level: usize,
+    ) -> Option<()> {
+        let window = window_of(boxes, set);
+        let mut group = Group::new(window);
+        if level == 0 {
+            order::sort(set, |index| *index);
+            for (slot, index) in set.iter().enumerate() {
+                let one = boxes.get(*index as usize)?;
+                let exact = A::is_exact(&window, one);
+                group.set(slot, &Bounds::of(&window, *index, one), exact);
+            }
+        } else {
+            let leaves = set.len().div_ceil(FILL);
+            // As many as there must be, and more above groups: small ones have narrow bounds.
+            let parts = match level {
+                1 => leaves,
+                2 => (leaves / 2).isqrt(),
+                _ => WIDTH,
+            };
+            let parts = parts.max(set.len().div_ceil(WIDTH << (4 * (level - 1))));
+            let (children, parts) = self.family(boxes, set, parts.clamp(1, WIDTH), level - 1)?;
+            for (slot, part) in parts.iter().enumerate() {
+                group.set(slot, &part.bounds(boxes, set, &window), false);
+            }
+            group.children = children;
+        }
+        *self.groups.get_mut(at)? = group;
+        Some(())
+    }
+}
+
+impl Part {
+    fn bounds<A: Address>(&self, boxes: &[Boxed<A>], set: &[u32], window: &A::Window) -> Bounds {
+        let part = set.get(self.start..self.start + self.len).unwrap_or(&[]);
+        let mut bounds = Bounds::NONE;
+        for index in part {
+            if let Some(one) = boxes.get(*index as usize) {
+                bounds.join(&Bounds::of(window, *index, one));
+            }
+        }
+        bounds
+    }
+}
+
+/// Boxes of a leaf, at least on average: with full leaves only, boxes that lie far apart would have to
+/// share one.
+pub(super) const FILL: usize = 11;
+
+/// What boxes are ordered by: the middle of each dimension, and the extent of all but the protocol.
+const KEYS: usize = DIMENSIONS + 5;
+
+fn order_key(bounds: &Bounds, by: usize) -> u32 {
+    let at = |from: &[u32; DIMENSIONS], by: usize| from.get(by).copied().unwrap_or(0);
+    match by.checked_sub(DIMENSIONS) {
+        None => at(&bounds.lo, by) / 2 + at(&bounds.hi, by) / 2,
+        Some(4) => bounds.first,
+        Some(by) => {
+            let by = by + usize::from(by > 1);
+            at(&bounds.hi, by).saturating_sub(at(&bounds.lo, by))
+        }
+    }
+}
+
+/// Where a set may be halved: between two of so many parts.
+const BINS: usize = 32;
+/// Boxes that are looked at to choose; of larger sets every nth.
+const SAMPLE: usize = 1024;
+/// Packets that are looked at to choose.
+const POINTS: usize = 64;
+
+/// How a set is halved.
+#[derive(Clone, Copy)]
+struct Halves {
+    by: usize,
+    /// Leaves of the left half.
+    left: usize,
+    /// Parts that it is divided into.
+    left_parts: usize,
+}
+
+struct Divide<'b, A: Address> {
+    boxes: &'b [Boxed<A>],
+    window: A::Window,
+    /// Boxes that a part may have.
+    room: usize,
+}
+
+impl<A: Address> Divide<'_, A> {
+    fn bounds(&self, index: u32) -> Option<Bounds> {
+        Some(Bounds::of(&self.window, index, self.boxes.get(index as usize)?))
+    }
+
+    /// Divides a set, which starts at `start` of the whole, into up to `parts`.
+    fn divide(&self, set: &mut [u32], start: usize, parts: usize, found: &mut Parts) -> Option<()> {
+        if parts <= 1 || set.len() <= WIDTH {
+            let first = set.iter().copied().min()?;
+            return found.push(Part { first, start, len: set.len() }).ok();
+        }
+        let Halves { by, left, left_parts } = self.choose(set, parts)?;
+        order::halve(set, left, |index| {
+            (self.bounds(*index).map(|bounds| order_key(&bounds, by)), *index)
+        });
+        let (one, other) = set.split_at_mut_checked(left)?;
+        self.divide(one, start, left_parts, found)?;
+        self.divide(other, start + left, parts - left_parts, found)
+    }
+
+    /// How many parts the left half is divided into, if it has so many boxes of all; `None` if the
+    /// parts would not hold them.
+    fn left_parts(&self, left: usize, boxes: usize, parts: usize) -> Option<usize> {
+        let right = boxes.checked_sub(left)?;
+        let least = left.div_ceil(self.room).max(1);
+        let most = parts.checked_sub(right.div_ceil(self.room).max(1))?;
+        let even = (parts * left + boxes / 2) / boxes;
+        (least <= most).then(|| even.clamp(least, most))
+    }
+
+    #[inline(never)]
+    fn choose(&self, set: &[u32], parts: usize) -> Option<Halves> {
+        // Neither half without a 16th of the set: or a division could take as many steps as it has parts.
+        let ends = (set.len() / 16).max(1);
+        let points = self.points(set);
+        let mut best: Option<(u64, Halves)> = None;
+        for by in 0..KEYS {
+            let bins = self.bins(set, by);
+            let visits = bins.visits(&points);
+            let mut looked_at = 0;
+            for (bin, visits) in bins.counts.iter().zip(visits) {
+                looked_at += bin;
+                let left = looked_at * set.len() / bins.total().max(1);
+                let right = set.len() - left;
+                if left < ends || right < ends {
+                    continue;
+                }
+                let Some(left_parts) = self.left_parts(left, set.len(), parts) else { continue };
+                let cost = |visits: u32, boxes: usize| {
+                    u64::from(visits) * ((boxes.div_ceil(WIDTH) as u64) << 8).isqrt()
+                };
+                let cost = cost(visits.0, left) + cost(visits.1, right);
+                if best.is_none_or(|(least, _)| cost < least) {
+                    best = Some((cost, Halves { by, left, left_parts }));
+                }
+            }
+        }
+        best.map(|(_, halves)| halves).or_else(|| {
+            let left_parts = parts / 2;
+            let left = (set.len() * left_parts).div_ceil(parts);
+            Some(Halves { by: 0, left, left_parts })
+        })
+    }
+
+    /// Packets in boxes of the set, some of them with one number of another box.
+    fn points(&self, set: &[u32]) -> heapless::Vec<Point, POINTS> {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (random >> 32) as u32
+        };
+        let count = set.len().min(POINTS);
+        let mut points = heapless::Vec::new();
+        for nth in 0..count {
+            let other = next() as usize % set.len().max(1);
+            let bounds = |place: usize| self.bounds(*set.get(place)?);
+            let (Some(own), Some(other)) = (bounds(nth * set.len() / count), bounds(other)) else {
+                continue;
+            };
+            let within = |bounds: &Bounds, dimension: usize, at: u32| {
+                let at_end = |from: &[u32; DIMENSIONS]| from.get(dimension).copied().unwrap_or(0);
+                let (lo, hi) = (at_end(&bounds.lo), at_end(&bounds.hi));
+                let offset = u64::from(hi.saturating_sub(lo)) * u64::from(at) >> 32;
+                lo.saturating_add(offset as u32)
+            };
+            let mut point = [0; DIMENSIONS];
+            for (dimension, number) in point.iter_mut().enumerate() {
+                *number = within(&own, dimension, next());
+            }
+            let changed = next() as usize % (2 * DIMENSIONS);
+            let mut first = own.first;
+            if let Some(number) = point.get_mut(changed) {
+                *number = within(&other, changed, next());
+                first = u32::MAX;
+            }
+            // There is room for so many.
+            let _ = points.push(Point { at: point, first });
+        }
+        points
+    }
+
+    /// The set in the order of a key, in parts of about the same size.
+    fn bins(&self, set: &[u32], by: usize) -> Bins {
+        let count = set.len().min(BINS - 1);
+        let mut ends: heapless::Vec<u32, BINS> = heapless::Vec::new();
+        for nth in 0..count {
+            let index = set.get(nth * set.len() / count);
+            if let Some(bounds) = index.and_then(|index| self.bounds(*index)) {
+                // There is room for so many.
+                let _ = ends.push(order_key(&bounds, by));
+            }
+        }
+        order::sort(&mut ends, |end| *end);
+        let mut bins = Bins { counts: [0; BINS], bounds: [Bounds::NONE; BINS] };
+        let stride = set.len().div_ceil(SAMPLE).max(1);
+        let mut rest = set;
+        while let Some(index) = rest.first() {
+            rest = rest.get(stride..).unwrap_or(&[]);
+            let Some(bounds) = self.bounds(*index) else { continue };
+            let key = order_key(&bounds, by);
+            let bin = ends.iter().filter(|end| **end < key).count();
+            if let (Some(count), Some(joined)) =
+                (bins.counts.get_mut(bin), bins.bounds.get_mut(bin))
+            {
+                *count += 1;
+                joined.join(&bounds);
+            }
+        }
+        bins
+    }
+}
+
+/// A packet.
+struct Point {
+    at: [u32; DIMENSIONS],
+    /// A box that covers it.
+    first: u32,
+}
+
+impl Point {
+    /// True if a search for the first box has to look below these bounds.
+    fn visits(&self, bounds: &Bounds) -> bool {
+        (bounds.first <= self.first) & bounds.holds(&self.at)
+    }
+}
+
+struct Bins {
+    counts: [usize; BINS],
+    bounds: [Bounds; BINS],
+}
+
+impl Bins {
+    fn total(&self) -> usize {
+        self.counts.iter().sum()
+    }
+
+    /// For each place to halve the set at, behind a bin: how many of the points lie in the bounds of the
+    /// left half, and of the right one.
+    fn visits(&self, points: &[Point]) -> [(u32, u32); BINS] {
+        let (mut up_to, mut behind) = (self.bounds, self.bounds);
+        let mut all = Bounds::NONE;
+        for bounds in &mut up_to {
+            all.join(bounds);
+            *bounds = all;
+        }
+        let mut all = Bounds::NONE;
+        for bounds in behind.iter_mut().rev() {
+            all.join(bounds);
+            *bounds = all;
+        }
+        let mut visits = [(0_u32, 0_u32); BINS];
+        for point in points {
+            // Bounds grow: those behind the first that hold the point hold it too.
+            let first = up_to.partition_point(|bounds| !point.visits(bounds));
+            let last = behind.partition_point(|bounds| point.visits(bounds));
+            if let Some((left, _)) = visits.get_mut(first) {
+                *left += 1;
+            }
+            // The right half starts behind the bin.
+            if let Some((_, right)) = last.checked_sub(2).and_then(|last| visits.get_mut(last)) {
+                *right += 1;
+            }
+        }
+        let mut sum = 0;
+        for (left, _) in &mut visits {
+            sum += *left;
+            *left = sum;
+        }
+        let mut sum = 0;
+        for (_, right) in visits.iter_mut().rev() {
+            sum += *right;
+            *right = sum;
+        }
+        visits
+    }
+}

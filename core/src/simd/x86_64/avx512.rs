@@ -1,0 +1,95 @@
+//! AVX-512 with BW and VL: sixteen numbers of any size in one register, answers in masks.
+
+use core::arch::x86_64::{
+    __m128i, __m256i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
+    _mm_set1_epi8, _mm256_cmple_epu16_mask, _mm256_loadu_si256, _mm256_mask_cmpge_epu16_mask,
+    _mm256_set1_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask,
+    _mm512_cmplt_epu32_mask, _mm512_loadu_si512, _mm512_mask_add_epi32,
+    _mm512_mask_cmpge_epu32_mask, _mm512_permutex2var_epi32, _mm512_permutexvar_epi32,
+    _mm512_set1_epi32, _mm512_storeu_si512,
+};
+
+use super::super::{CUTS, LANES};
+
+/// Sixteen numbers of 32 bits.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+fn load(from: &[u32; LANES]) -> __m512i {
+    // SAFETY: 64 octets of an array; any alignment will do.
+    unsafe { _mm512_loadu_si512(from.as_ptr().cast::<__m512i>()) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
+    let value = _mm512_set1_epi32(value as i32);
+    let from = _mm512_cmple_epu32_mask(load(lo), value);
+    _mm512_mask_cmpge_epu32_mask(from, load(hi), value).into()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
+    // SAFETY: 32 octets of an array; any alignment will do.
+    let load = |from: &[u16; LANES]| unsafe { _mm256_loadu_si256(from.as_ptr().cast::<__m256i>()) };
+    let value = _mm256_set1_epi16(value as i16);
+    let from = _mm256_cmple_epu16_mask(load(lo), value);
+    _mm256_mask_cmpge_epu16_mask(from, load(hi), value).into()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn hold_u8(lo: &[u8; LANES], hi: &[u8; LANES], value: u8) -> u32 {
+    // SAFETY: 16 octets of an array; any alignment will do.
+    let load = |from: &[u8; LANES]| unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>()) };
+    let value = _mm_set1_epi8(value as i8);
+    let from = _mm_cmple_epu8_mask(load(lo), value);
+    _mm_mask_cmpge_epu8_mask(from, load(hi), value).into()
+}
+
+/// The four parts of a search tree.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn tables(cuts: &[u32; CUTS]) -> [__m512i; 4] {
+    let (tables, _) = cuts.as_chunks::<LANES>();
+    match tables {
+        [a, b, c, d] => [load(a), load(b), load(c), load(d)],
+        // 64 numbers are four times sixteen.
+        _ => [_mm512_set1_epi32(-1); 4],
+    }
+}
+
+/// All numbers compared at once: none waits for the one before it.
+#[target_feature(enable = "avx512f,popcnt")]
+#[inline]
+pub(super) fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
+    let value = _mm512_set1_epi32(value as i32);
+    let [a, b, c, d] = tables(cuts).map(|table| u64::from(_mm512_cmplt_epu32_mask(table, value)));
+    (a | b << 16 | c << 32 | d << 48).count_ones()
+}
+
+/// Sixteen searches of six steps, the tree in registers.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+    let [near, far, low, high] = tables(cuts);
+    let (values, one) = (load(values), _mm512_set1_epi32(1));
+    let step = |at: __m512i, cut: __m512i| {
+        let less = _mm512_cmplt_epu32_mask(cut, values);
+        let twice = _mm512_add_epi32(at, at);
+        _mm512_mask_add_epi32(twice, less, twice, one)
+    };
+    let mut at = one;
+    for _ in 0..4 {
+        at = step(at, _mm512_permutexvar_epi32(at, near));
+    }
+    at = step(at, _mm512_permutexvar_epi32(at, far));
+    at = step(at, _mm512_permutex2var_epi32(low, at, high));
+    at = _mm512_and_si512(at, _mm512_set1_epi32(CUTS as i32 - 1));
+    // SAFETY: 64 octets of an array; any alignment will do.
+    unsafe { _mm512_storeu_si512(ranks.as_mut_ptr().cast::<__m512i>(), at) };
+}
