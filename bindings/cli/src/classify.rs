@@ -119,6 +119,39 @@ pub fn run(options: &Options, format: Format, out: &mut dyn Write) -> Result<u8,
     Ok(u8::from(rows.iter().any(|row| row.mismatches > 0)))
 }
 
+/// What one call said of the packets that it was asked about.
+enum Told<'a> {
+    First(&'a [Option<u32>]),
+    Covered(&'a [bool]),
+}
+
+/// Asks about all packets, `burst` with one call; `hear` takes what each call said.
+#[inline(always)]
+fn ask(
+    matcher: &Matcher<'_>,
+    packets: &[InnerHeaders],
+    any: bool,
+    burst: usize,
+    mut hear: impl FnMut(Told<'_>),
+) {
+    let (mut first, mut covered) = (vec![None; burst], vec![false; burst]);
+    for packets in packets.chunks(burst) {
+        match (any, burst, packets) {
+            (false, 1, [one]) => hear(Told::First(&[matcher.first(one)])),
+            (true, 1, [one]) => hear(Told::Covered(&[matcher.any(one)])),
+            (false, ..) => {
+                let told = matcher.first_burst(packets, &mut first);
+                hear(Told::First(&first[..told]));
+            }
+            (true, ..) => {
+                let told = matcher.any_burst(packets, &mut covered);
+                hear(Told::Covered(&covered[..told]));
+            }
+        }
+    }
+}
+
+/// What is compared with the trace.
 fn answers(
     matcher: &Matcher<'_>,
     packets: &[InnerHeaders],
@@ -126,47 +159,21 @@ fn answers(
     burst: usize,
 ) -> Vec<Option<u32>> {
     let mut answers = Vec::with_capacity(packets.len());
-    for packets in packets.chunks(burst) {
-        let (mut first, mut covered) = (vec![None; packets.len()], vec![false; packets.len()]);
-        match (any, burst) {
-            (false, 1) => answers.extend(packets.iter().map(|packet| matcher.first(packet))),
-            (true, 1) => {
-                answers.extend(packets.iter().map(|packet| matcher.any(packet).then_some(0)));
-            }
-            (false, _) => {
-                matcher.first_burst(packets, &mut first);
-                answers.append(&mut first);
-            }
-            (true, _) => {
-                matcher.any_burst(packets, &mut covered);
-                answers.extend(covered.iter().map(|covered| covered.then_some(0)));
-            }
+    ask(matcher, packets, any, burst, |told| match told {
+        Told::First(first) => answers.extend_from_slice(first),
+        Told::Covered(covered) => {
+            answers.extend(covered.iter().map(|covered| covered.then_some(0)));
         }
-    }
+    });
     answers
 }
 
 /// What is timed.
 #[inline(never)]
 fn pass(matcher: &Matcher<'_>, packets: &[InnerHeaders], any: bool, burst: usize) {
-    let (mut first, mut covered) = (vec![None; burst], vec![false; burst]);
-    for packets in packets.chunks(burst) {
-        match (any, burst) {
-            (false, 1) => packets.iter().for_each(|one| {
-                std::hint::black_box(matcher.first(one));
-            }),
-            (true, 1) => packets.iter().for_each(|one| {
-                std::hint::black_box(matcher.any(one));
-            }),
-            (false, _) => {
-                matcher.first_burst(packets, &mut first);
-            }
-            (true, _) => {
-                matcher.any_burst(packets, &mut covered);
-            }
-        }
-        std::hint::black_box((&mut first, &mut covered));
-    }
+    ask(matcher, packets, any, burst, |told| {
+        std::hint::black_box(told);
+    });
 }
 
 #[cfg(test)]
