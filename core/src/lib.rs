@@ -19,8 +19,8 @@
 //! takes time takes it as an argument: the crate has no clock, no I/O, no threads, no globals.
 //!
 //! # Features
-//! `alloc` (default): gateways on the heap, names, prefixes with `ipnet`. Without it no allocator
-//! is needed: tables lie in the caller's memory. `std`: implies `alloc`.
+//! `alloc` (default): gateways on the heap, names, prefixes with `ipnet`, `analysis` of a configuration.
+//! Without it no allocator is needed: tables lie in the caller's memory. `std`: implies `alloc`.
 //!
 //! # Examples
 //! ```
@@ -86,6 +86,8 @@ mod prefetch;
 #[cfg(not(loom))]
 mod storage;
 
+#[cfg(all(feature = "alloc", not(loom)))]
+pub mod analysis;
 #[cfg(not(loom))]
 pub mod control;
 #[cfg(not(loom))]
