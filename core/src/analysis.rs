@@ -27,15 +27,15 @@ use core::fmt;
 
 use crate::headers::Family;
 use crate::selector::{
-    AddrRange, Covering, PairError, Selector, TrafficSelector, coalesce, covering_prefix_of, cross,
+    AddrRange, Covering, PairError, Selector, TrafficSelector, covering_prefix_of, cross,
 };
-use cells::{Cell, Steps, cells, covered, hold, is_possible};
+use cells::{Steps, cells, covered, hold};
 use index::{Hull, Index};
 
 /// How much work and how long a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Comparisons of one question to the whole configuration, about 5 ns each.
+    /// Comparisons of one question to the whole configuration, 5 to 20 ns each.
     pub steps: u64,
     /// Comparisons to find out whether several selectors together cover one: that number can grow
     /// with the fifth power of theirs.
@@ -45,8 +45,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// About a second for a question, and 1000 overlaps.
-    pub const USUAL: Self = Self { steps: 200_000_000, steps_a_selector: 100_000, overlaps: 1000 };
+    /// Some twenty seconds at most for a question, and 1000 overlaps.
+    pub const USUAL: Self =
+        Self { steps: 1_000_000_000, steps_a_selector: 100_000, overlaps: 1000 };
 }
 
 impl Default for Limits {
@@ -238,8 +239,9 @@ impl Analysis {
     /// Child SAs of one tunnel with the same selectors are left out (T7).
     ///
     /// # Bound
-    /// n boxes, of which p pairs meet on one side, whichever is met by fewer: 8 log8(n) (n + p)
-    /// comparisons, and [`Limits::steps`]; p is 0 where the ranges of a side are disjoint.
+    /// For n boxes, of which p pairs meet on one axis (remote, local, protocol or a side's ports,
+    /// whichever fewest meet on): in the order of 8 log8(n) (n + p) comparisons, and
+    /// [`Limits::steps`]; p is 0 where the ranges of one side are disjoint.
     pub fn overlaps(&self, limits: &Limits) -> Overlaps {
         let mut found = Overlaps { complete: true, ..Overlaps::default() };
         let mut steps = Steps(limits.steps);
@@ -256,7 +258,7 @@ impl Analysis {
                     continue;
                 }
                 let both = other.selector.intersection(&located.selector);
-                let Some(both) = both.filter(is_possible) else { continue };
+                let Some(both) = both else { continue };
                 found.total = found.total.saturating_add(1);
                 if found.pairs.len() < limits.overlaps {
                     found.pairs.push(Overlap { first, second, both });
@@ -269,9 +271,9 @@ impl Analysis {
     /// The boxes that are never the first of their tunnel to cover a packet; indices are into
     /// [`Analysis::boxes`].
     ///
-    /// In ordered-spd mode no packet is accepted by such a box; in the other modes it adds nothing
-    /// to what the tunnel covers. A box may be hidden by others of its own Child SA. Child SAs with
-    /// the selectors of an earlier one are left out (T7).
+    /// In ordered-spd mode no packet falls to such a box; in the other modes it adds nothing to what
+    /// the tunnel covers. A box may be hidden by others of its own Child SA. Child SAs with the
+    /// selectors of an earlier one are left out (T7).
     ///
     /// # Bound
     /// As [`hidden`], each tunnel by itself; [`Limits::steps`] are for all of them.
@@ -299,8 +301,23 @@ impl Analysis {
 /// never be hit.
 ///
 /// # Bound
-/// As [`Analysis::overlaps`], and for each selector [`Limits::steps_a_selector`] comparisons; all in
-/// [`Limits::steps`].
+/// A selector with a packet of its own: [`Limits::steps_a_selector`] comparisons; another one as
+/// many as [`Analysis::overlaps`] for it, and those; all together [`Limits::steps`].
+///
+/// # Examples
+/// ```
+/// use espial::analysis::{Limits, Why, hidden};
+/// use espial::selector::{Selector, TrafficSelector};
+///
+/// let here = TrafficSelector::any("10.1.0.0/16".parse().unwrap());
+/// let policy = |remote: &str| {
+///     Selector::pair(&here, &TrafficSelector::any(remote.parse().unwrap())).unwrap().unwrap()
+/// };
+/// let policies = ["10.2.0.0-10.2.0.99", "10.2.0.50-10.2.0.255", "10.2.0.0/24", "10.2.0.0/23"];
+/// let found = hidden(&policies.map(policy), &Limits::USUAL);
+/// assert_eq!(found.len(), 1);
+/// assert_eq!((found[0].index, &found[0].why), (2, &Why::Unreachable { by: vec![0, 1] }));
+/// ```
 pub fn hidden(selectors: &[Selector], limits: &Limits) -> Vec<Hidden> {
     let list: Vec<_> = selectors.iter().copied().enumerate().collect();
     hidden_of(&list, limits.steps_a_selector, &mut Steps(limits.steps))
@@ -310,93 +327,105 @@ pub fn hidden(selectors: &[Selector], limits: &Limits) -> Vec<Hidden> {
 fn hidden_of(list: &[(usize, Selector)], each: u64, steps: &mut Steps) -> Vec<Hidden> {
     let index = ByFamily::new(list.iter().map(|(_, selector)| selector));
     let named = |place: usize| list.get(place).map_or(place, |&(name, _)| name);
-    let mut found = Vec::new();
-    for (place, (name, selector)) in list.iter().enumerate() {
-        if let Some(why) = why_hidden(list, &index, place, selector, each, steps, named) {
-            found.push(Hidden { index: *name, why });
-        }
-    }
+    let hidden = |place| Some((place, why_hidden(list, &index, place, each, steps)?));
+    let found = (0..list.len()).filter_map(hidden);
     found
+        .map(|(place, why)| {
+            let why = match why {
+                Why::Shadowed { by } => Why::Shadowed { by: named(by) },
+                Why::Unreachable { by } => {
+                    Why::Unreachable { by: by.into_iter().map(named).collect() }
+                }
+                other => other,
+            };
+            Hidden { index: named(place), why }
+        })
+        .collect()
 }
 
+/// Why the selector at `place` is hidden, if it is; places are those of the list.
 fn why_hidden(
     list: &[(usize, Selector)],
     index: &ByFamily,
     place: usize,
-    selector: &Selector,
     each: u64,
     steps: &mut Steps,
-    named: impl Fn(usize) -> usize,
 ) -> Option<Why> {
+    let (_, selector) = list.get(place)?;
     let mut own = Vec::new();
     cells(selector, |cell| own.push(cell));
-    if own.is_empty() {
-        return Some(Why::NoPacket);
-    }
-    let Some(earlier) = index.meeting(selector, place, steps) else { return Some(Why::Undecided) };
-    let mut by: Vec<(usize, Cell, bool)> = Vec::new();
-    let mut theirs = Vec::new();
-    for place in earlier {
-        theirs.clear();
-        let Some((_, other)) = list.get(place) else { continue };
-        cells(other, |cell| theirs.push(cell));
-        if hold(&theirs, &own) {
-            return Some(Why::Shadowed { by: named(place) });
-        }
-        by.extend(theirs.iter().map(|&cell| (place, cell, false)));
-    }
+    let Some(&first) = own.first() else { return Some(Why::NoPacket) };
+    let index = index.of(selector);
+
+    // Most selectors have a packet of their own, and to find it takes least.
     let given = each.min(steps.0);
-    let mut left = Steps(given);
+    let (mut left, mut by) = (Steps(given), Vec::new());
     let mut known = Some(true);
-    for cell in own {
-        known = covered(cell, &mut by, &mut left);
+    // Packets without a value first: they have three axes, not five.
+    for cell in own.iter().rev() {
+        known = covered(*cell, |piece| {
+            let met = index.met(piece, place, &mut left)?;
+            by.extend(met.map(|met| met.at));
+            Some(met.map(|met| met.cell))
+        });
         if known != Some(true) {
             break;
         }
     }
     steps.0 = steps.0.saturating_sub(given.saturating_sub(left.0));
-    match known {
-        None => Some(Why::Undecided),
-        Some(false) => None,
-        Some(true) => {
-            let mut by: Vec<_> =
-                by.iter().filter(|(.., used)| *used).map(|(place, ..)| named(*place)).collect();
+    if known == Some(false) {
+        return None;
+    }
+    let holds = |at: usize| list.get(at).is_some_and(|(_, other)| hold(other, &own));
+    match (index.first_around(&first, place, steps, holds), known) {
+        (Some(Some(by)), _) => Some(Why::Shadowed { by }),
+        (Some(None), Some(_)) => {
+            by.sort_unstable();
             by.dedup();
             Some(Why::Unreachable { by })
         }
+        _ => Some(Why::Undecided),
     }
 }
 
-/// Boxes of both families, that are never compared with each other.
+/// Cells of both families, that are never compared with each other.
 struct ByFamily {
     v4: Index,
     v6: Index,
 }
 
 impl ByFamily {
-    /// Boxes that no packet matches are left out.
     fn new<'a>(selectors: impl Iterator<Item = &'a Selector>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for (at, selector) in selectors.enumerate().filter(|(_, one)| is_possible(one)) {
-            match selector.remote.family() {
-                Family::V4 => v4.push(hull(selector, at)),
-                Family::V6 => v6.push(hull(selector, at)),
-            }
+        for (at, selector) in selectors.enumerate() {
+            let list = match selector.remote.family() {
+                Family::V4 => &mut v4,
+                Family::V6 => &mut v6,
+            };
+            cells(selector, |cell| list.push(Hull { cell, at }));
         }
         Self { v4: Index::new(v4), v6: Index::new(v6) }
     }
 
-    fn meeting(&self, selector: &Selector, below: usize, steps: &mut Steps) -> Option<Vec<usize>> {
-        let index = match selector.remote.family() {
+    fn of(&self, selector: &Selector) -> &Index {
+        match selector.remote.family() {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
-        };
-        index.meeting(&hull(selector, below), below, steps)
+        }
     }
-}
 
-fn hull(selector: &Selector, at: usize) -> Hull {
-    Hull { sides: [selector.remote.bounds(), selector.local.bounds()], at }
+    /// The places, in order, of the selectors before `below` that have a packet in common with one.
+    fn meeting(&self, selector: &Selector, below: usize, steps: &mut Steps) -> Option<Vec<usize>> {
+        let mut found = Some(Vec::new());
+        cells(selector, |cell| {
+            let some = self.of(selector).meeting(&cell, below, steps);
+            found = found.take().zip(some).map(|(all, some)| [all, some].concat());
+        });
+        let mut found = found?;
+        found.sort_unstable();
+        found.dedup();
+        Some(found)
+    }
 }
 
 /// One prefix in place of several selectors of a side.
@@ -404,7 +433,7 @@ fn hull(selector: &Selector, at: usize) -> Hull {
 pub struct Supernet {
     /// The smallest prefix, and how many addresses it admits that no selector did.
     pub covering: Covering,
-    /// Separate ranges that it takes the place of.
+    /// Different ranges that it takes the place of.
     pub ranges: usize,
 }
 
@@ -434,10 +463,11 @@ pub fn supernets<'a>(selectors: impl IntoIterator<Item = &'a TrafficSelector>) -
         }
     }
     let cover = |mut ranges: Vec<AddrRange>| {
-        let separate = coalesce(&mut ranges);
-        ranges.truncate(separate);
+        ranges.retain(|range| range.lo() <= range.hi());
+        ranges.sort_unstable();
+        ranges.dedup();
         let covering = covering_prefix_of(&mut ranges).ok()?;
-        Some(Supernet { covering, ranges: separate })
+        Some(Supernet { covering, ranges: ranges.len() })
     };
     [v4, v6].into_iter().filter_map(cover).collect()
 }

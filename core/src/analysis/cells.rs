@@ -19,8 +19,8 @@
 //! ```text
 //! left <- the cell in question
 //! while a piece is left:
-//!     take the last one; if no further cell meets it, a packet is uncovered: done
-//!     else put back what of it lies outside that cell, at most two pieces an axis
+//!     take the last one; if no earlier cell meets it, a packet is uncovered: done
+//!     else put back what of it lies outside that cell, at most two pieces an axis, largest last
 //! no piece is left: covered
 //! ```
 //! Taking the last piece, and not one of a level, finds an uncovered packet early and keeps at most
@@ -51,16 +51,19 @@ impl Steps {
     }
 }
 
+/// Dimensions of a cell.
+pub(super) const AXES: usize = 5;
+
 /// Packets of one family: a box over remote, local, protocol, remote value, local value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Cell([Span; 5]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Cell(pub(super) [Span; AXES]);
 
 impl Cell {
-    fn meets(&self, other: &Self) -> bool {
+    pub(super) fn meets(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a.0 <= b.1 && b.0 <= a.1)
     }
 
-    fn is_inside(&self, other: &Self) -> bool {
+    pub(super) fn is_inside(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| b.0 <= a.0 && a.1 <= b.1)
     }
 
@@ -120,39 +123,27 @@ pub(super) fn cells(selector: &Selector, mut out: impl FnMut(Cell)) {
     }
 }
 
-/// True if a packet can match.
-pub(super) fn is_possible(selector: &Selector) -> bool {
-    let mut possible = false;
-    cells(selector, |_| possible = true);
-    possible
+/// True if each of `own` lies in a cell of `other`: if `other` alone covers all of it.
+pub(super) fn hold(other: &Selector, own: &[Cell]) -> bool {
+    own.iter().all(|cell| {
+        let mut held = false;
+        cells(other, |one| held |= cell.is_inside(&one));
+        held
+    })
 }
 
-/// True if some cell of `cells` holds each of `own`.
-pub(super) fn hold(cells: &[Cell], own: &[Cell]) -> bool {
-    own.iter().all(|cell| cells.iter().any(|one| cell.is_inside(one)))
-}
-
-/// Whether `by` together hold all of `cell`; `None` if that takes more steps than there are. Marks
-/// those that took part.
+/// Whether the cells that `met` finds, each by a piece of `cell` that it meets, together hold all
+/// of it; `None` if `met` gives up.
 pub(super) fn covered(
     cell: Cell,
-    by: &mut [(usize, Cell, bool)],
-    steps: &mut Steps,
+    mut met: impl FnMut(&Cell) -> Option<Option<Cell>>,
 ) -> Option<bool> {
-    let mut left = alloc::vec![(cell, 0)];
-    while let Some((piece, mut from)) = left.pop() {
-        let met = loop {
-            let Some((_, one, used)) = by.get_mut(from) else { return Some(false) };
-            if !steps.take() {
-                return None;
-            }
-            from += 1;
-            if one.meets(&piece) {
-                *used = true;
-                break *one;
-            }
-        };
-        piece.outside(&met, |rest| left.push((rest, from)));
+    let mut left = alloc::vec![cell];
+    while let Some(piece) = left.pop() {
+        let Some(met) = met(&piece)? else { return Some(false) };
+        let waiting = left.len();
+        piece.outside(&met, |rest| left.push(rest));
+        left.get_mut(waiting..).unwrap_or_default().reverse();
     }
     Some(true)
 }

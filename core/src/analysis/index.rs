@@ -1,47 +1,49 @@
-//! Which boxes meet a box on both sides: sorted ranges under hulls.
+//! Which cells of a list meet a cell: sorted under hulls.
 //!
 //! ```text
-//! sort by the first value of the axis that fewer pairs share
-//! each 8 neighbours get a hull (smallest range over both axes, smallest place in the list)
+//! sort by the axis on which the fewest pairs meet
+//! each 8 neighbours get a hull (smallest cell over all of them, smallest place in the list)
 //! ask: go down where the hull meets the question and holds a place that is early enough
 //! ```
 //!
 //! # Bound
-//! Of the hulls of one level, those that meet a question on the sorted axis and hold no box that
+//! Of the hulls of one level, those that meet a question on the sorted axis and hold no cell that
 //! does lie across its end: one at most. So a question takes 8 steps, on each of log8(n) levels,
-//! for every box that meets it on the sorted axis and for one more. Memory: 8/7 hulls a box.
+//! for every cell that meets it on the sorted axis and for one more. Memory: 8/7 hulls a cell.
 
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
-use super::cells::{Span, Steps};
+use super::cells::{AXES, Cell, Span, Steps};
 
 const FAN: usize = 8;
 
-/// One box, or the smallest that holds some.
+/// One cell, or the smallest that holds some.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hull {
-    /// Remote and local addresses.
-    pub(super) sides: [Span; 2],
-    /// Place in the list; of several boxes the first.
+    pub(super) cell: Cell,
+    /// Place in the list; of several the first.
     pub(super) at: usize,
 }
 
 impl Hull {
-    fn meets(&self, other: &Self) -> bool {
-        self.sides.iter().zip(&other.sides).all(|(a, b)| a.0 <= b.1 && b.0 <= a.1)
+    fn join(mut self, other: &Self) -> Self {
+        for (own, other) in self.cell.0.iter_mut().zip(&other.cell.0) {
+            *own = (own.0.min(other.0), own.1.max(other.1));
+        }
+        self.at = self.at.min(other.at);
+        self
     }
 
-    fn join(self, other: &Self) -> Self {
-        let [[a, b], [c, d]] = [self.sides, other.sides];
-        let hull = |a: Span, b: Span| (a.0.min(b.0), a.1.max(b.1));
-        Self { sides: [hull(a, c), hull(b, d)], at: self.at.min(other.at) }
+    fn span(&self, axis: usize) -> Span {
+        self.cell.0.get(axis).copied().unwrap_or_default()
     }
 }
 
-/// Boxes of one family.
+/// Cells of one family.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Index {
-    /// The boxes, then hulls of 8 each, up to at most 8.
+    /// The cells, then hulls of 8 each, up to at most 8.
     levels: Vec<Vec<Hull>>,
 }
 
@@ -63,33 +65,30 @@ fn pairs_meeting(ranges: impl Iterator<Item = Span>) -> u64 {
 }
 
 impl Index {
-    pub(super) fn new(mut boxes: Vec<Hull>) -> Self {
-        let side = |one: &Hull, local: bool| {
-            let [remote, own] = one.sides;
-            if local { own } else { remote }
-        };
-        let pairs = |local| pairs_meeting(boxes.iter().map(|one| side(one, local)));
-        let local = pairs(true) < pairs(false);
-        boxes.sort_unstable_by_key(|one| (side(one, local), side(one, !local), one.at));
+    pub(super) fn new(mut cells: Vec<Hull>) -> Self {
+        let pairs = |&axis: &usize| pairs_meeting(cells.iter().map(|one| one.span(axis)));
+        let axis = (0..AXES).min_by_key(pairs).unwrap_or(0);
+        cells.sort_unstable_by_key(|one| (one.span(axis), one.cell, one.at));
         let mut index = Self { levels: Vec::new() };
-        while boxes.len() > FAN {
+        while cells.len() > FAN {
             let hull = |some: &[Hull]| some.iter().copied().reduce(|a, b| a.join(&b));
-            let hulls = boxes.chunks(FAN).filter_map(hull).collect();
-            index.levels.push(core::mem::replace(&mut boxes, hulls));
+            let hulls = cells.chunks(FAN).filter_map(hull).collect();
+            index.levels.push(core::mem::replace(&mut cells, hulls));
         }
-        index.levels.push(boxes);
+        index.levels.push(cells);
         index
     }
 
-    /// The places, in order, of the boxes before place `below` that meet `question` on both sides;
-    /// `None` if that takes more steps than there are.
-    pub(super) fn meeting(
+    /// Shows `found` the cells before place `below` for which, as for all hulls above them, `enter`
+    /// is true, until it breaks; it returns up to which place to go on. `None` if that takes more
+    /// steps than there are.
+    fn walk(
         &self,
-        question: &Hull,
-        below: usize,
+        mut below: usize,
         steps: &mut Steps,
-    ) -> Option<Vec<usize>> {
-        let mut found = Vec::new();
+        enter: impl Fn(&Cell) -> bool,
+        mut found: impl FnMut(&Hull) -> ControlFlow<(), usize>,
+    ) -> Option<()> {
         let mut open = alloc::vec![(self.levels.len().saturating_sub(1), 0)];
         while let Some((level, group)) = open.pop() {
             let hulls = self.levels.get(level)?.iter().enumerate();
@@ -97,15 +96,77 @@ impl Index {
                 if !steps.take() {
                     return None;
                 }
-                if hull.at < below && hull.meets(question) {
-                    match level.checked_sub(1) {
-                        Some(down) => open.push((down, nth)),
-                        None => found.push(hull.at),
-                    }
+                if hull.at >= below || !enter(&hull.cell) {
+                    continue;
+                }
+                match level.checked_sub(1) {
+                    Some(down) => open.push((down, nth)),
+                    None => match found(hull) {
+                        ControlFlow::Continue(place) => below = place,
+                        ControlFlow::Break(()) => return Some(()),
+                    },
                 }
             }
         }
-        found.sort_unstable();
+        Some(())
+    }
+
+    /// The places before `below` of the cells that meet this one.
+    pub(super) fn meeting(
+        &self,
+        cell: &Cell,
+        below: usize,
+        steps: &mut Steps,
+    ) -> Option<Vec<usize>> {
+        let mut found = Vec::new();
+        self.walk(
+            below,
+            steps,
+            |hull| hull.meets(cell),
+            |one| {
+                found.push(one.at);
+                ControlFlow::Continue(below)
+            },
+        )?;
+        Some(found)
+    }
+
+    /// One of the cells before `below` that meet this one.
+    pub(super) fn met(&self, cell: &Cell, below: usize, steps: &mut Steps) -> Option<Option<Hull>> {
+        let mut found = None;
+        self.walk(
+            below,
+            steps,
+            |hull| hull.meets(cell),
+            |one| {
+                found = Some(*one);
+                ControlFlow::Break(())
+            },
+        )?;
+        Some(found)
+    }
+
+    /// The first place before `below` whose cell holds this one and that `accept` takes.
+    pub(super) fn first_around(
+        &self,
+        cell: &Cell,
+        below: usize,
+        steps: &mut Steps,
+        accept: impl Fn(usize) -> bool,
+    ) -> Option<Option<usize>> {
+        let (mut found, mut first) = (None, below);
+        self.walk(
+            below,
+            steps,
+            |hull| cell.is_inside(hull),
+            |one| {
+                if accept(one.at) {
+                    found = Some(one.at);
+                    first = one.at;
+                }
+                ControlFlow::Continue(first)
+            },
+        )?;
         Some(found)
     }
 }
