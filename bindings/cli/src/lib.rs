@@ -1,5 +1,6 @@
 //! The command line of espial, as a library so that its tests and fuzz targets can call it.
 
+pub mod analyze;
 pub mod capture;
 pub mod check;
 pub mod classify;

@@ -10,7 +10,7 @@ use espial_cli::check::{self, CheckError, Form};
 use espial_cli::config::GatewayConfig;
 use espial_cli::lookup::measure::{BURST_MAX, Effort};
 use espial_cli::lookup::scene::SpiKind;
-use espial_cli::{classify, conform, demo, lookup};
+use espial_cli::{analyze, classify, conform, demo, lookup};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
@@ -24,12 +24,13 @@ Examples:
   espial
   espial check --config gateway.toml capture.pcap
   espial check --config gateway.toml capture.pcapng --json | jq 'select(.verdict == \"drop\")'
+  espial analyze --config gateway.toml
   espial conform cases/*.jsonl
   espial lookup --sas 65536
   espial classify --rules acl1_1k.rules --trace acl1_1k.trace
 
-Exit status: 0 nothing was dropped or all passed, 1 something was dropped or failed,
-2 the input is unusable."
+Exit status: 0 nothing was dropped or found, or all passed, 1 something was dropped, found or
+failed, 2 the input is unusable."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -56,6 +57,26 @@ Examples:
         /// Before the summary, each drop in the words of a FortiOS debug flow
         #[arg(long)]
         trace: bool,
+    },
+    /// Find overlapping and hidden selectors of a configuration, and what supernets would admit
+    #[command(after_help = "\
+Child SAs are taken in the order of the file, and as if all existed at once; those of one tunnel
+with the same selectors are as one. Supernets are no findings.
+
+Examples:
+  espial analyze --config gateway.toml
+  espial analyze --config gateway.toml --json | jq 'select(.kind == \"overlap\") | .both'
+  espial analyze --config gateway.toml --json | jq 'select(.kind == \"supernet\" and .extra == 0)'
+
+Exit status: 0 nothing was found, 1 something was, or the work ended before all was known,
+2 the configuration is unusable.")]
+    Analyze {
+        /// The inbound side of the gateway: tunnels, Child SAs and their selectors
+        #[arg(long, value_name = "GATEWAY.toml")]
+        config: PathBuf,
+        /// One JSON object a finding and a supernet, then a summary
+        #[arg(long)]
+        json: bool,
     },
     /// Run conformance cases
     #[command(after_help = "\
@@ -182,6 +203,13 @@ fn main() -> ExitCode {
             };
             check(&config, &capture, form, &mut out)
         }
+        Some(Command::Analyze { config, json }) => {
+            let format = if json { lookup::Format::Json } else { lookup::Format::Text };
+            match read(&config) {
+                Some(gateway) => analyze::run(&gateway, format, &mut out),
+                None => Ok(2),
+            }
+        }
         Some(Command::Conform { files, json }) => {
             let format = if json { conform::Format::Json } else { conform::Format::Text };
             conform(&files, format, &mut out)
@@ -213,6 +241,11 @@ fn main() -> ExitCode {
     }
 }
 
+/// The configuration; if there is none, says why.
+fn read(config: &std::path::Path) -> Option<GatewayConfig> {
+    GatewayConfig::read(config).map_err(|error| eprintln!("{error}")).ok()
+}
+
 fn conform(
     files: &[PathBuf],
     format: conform::Format,
@@ -232,13 +265,7 @@ fn check(
     form: Form,
     out: &mut dyn Write,
 ) -> Result<u8, CheckError> {
-    let gateway = match GatewayConfig::read(config) {
-        Ok(gateway) => gateway,
-        Err(error) => {
-            eprintln!("{error}");
-            return Ok(2);
-        }
-    };
+    let Some(gateway) = read(config) else { return Ok(2) };
     let outcome = check::run(&gateway, capture, form, out).map_err(|error| match error {
         CheckError::Gateway(text) => CheckError::Gateway(format!("{}: {text}", config.display())),
         other => other,
