@@ -21,6 +21,7 @@ mod packet;
 mod replay;
 mod sa_check;
 mod sad;
+mod spd;
 #[cfg(test)]
 mod tests;
 mod ts;
@@ -116,10 +117,10 @@ const KINDS: [(&str, Kind); 23] = [
     ("sa_check_multi", Kind::Runs(sa_check::several_tunnels)),
     ("classify", Kind::Runs(classify::run)),
     ("replay_ops", Kind::Runs(replay::ops)),
+    ("spd_ops", Kind::Runs(spd::ops)),
     ("event_rate", Kind::Runs(events::rate)),
     ("event_fields", Kind::Records),
     ("passthrough_fact", Kind::Records),
-    ("spd_ops", Kind::Later),
     ("local_in", Kind::Later),
     ("passthrough", Kind::Later),
     ("tcp_pin", Kind::Later),

@@ -230,6 +230,11 @@ pub(super) fn number<T: TryFrom<u64>>(path: &str, value: &Value) -> Result<T, Pr
     })
 }
 
+/// An integer that may be below zero.
+pub(super) fn signed(path: &str, value: &Value) -> Result<i64, Problem> {
+    value.as_i64().ok_or_else(|| Problem::field(path, "an integer of 63 bits and a sign", value))
+}
+
 /// A list.
 pub(super) fn list<'a>(path: &str, value: &'a Value) -> Result<&'a [Value], Problem> {
     match value {

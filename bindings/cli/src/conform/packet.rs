@@ -1,10 +1,13 @@
 //! Packets for cases that give only a part of one, as octets or as headers.
 
-use espial::headers::{Endpoints, OuterHeaders, protocol};
+use std::net::IpAddr;
+
+use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer, OuterHeaders, protocol};
+use espial::selector::icmp_value;
 use espial::verdict::Reason;
 use espial::wire;
 
-use super::case::Problem;
+use super::case::{self, Object, Problem};
 
 /// Outer addresses of cases that name none.
 pub(super) const OUTER: Endpoints = Endpoints::V4 { src: 0xc633_6401, dst: 0xcb00_7101 };
@@ -54,4 +57,55 @@ pub(super) fn ip(endpoints: Endpoints, next: u8, body: &[u8]) -> Option<Vec<u8>>
 /// An IP packet that holds an ESP packet without content.
 pub(super) fn esp_in_ip(endpoints: Endpoints, spi: u32, sequence: u32) -> Vec<u8> {
     ip(endpoints, protocol::ESP, &esp(spi, sequence)).unwrap_or_default()
+}
+
+/// The headers of an inner packet, whose fields stand in `object` beside others.
+pub(super) fn inner(object: &mut Object<'_>) -> Result<InnerHeaders, Problem> {
+    let (src, dst): (IpAddr, IpAddr) = (object.address("src")?, object.address("dst")?);
+    let endpoints = Endpoints::new(src, dst)
+        .ok_or_else(|| Problem(format!("{src} and {dst} are of two families")))?;
+    let protocol = object.number("proto")?;
+    let mut values = Vec::new();
+    match (object.present("sport"), object.present("dport")) {
+        (Some(sport), Some(dport)) => values.push(NextLayer::Ports {
+            src: case::number(&object.at("sport"), sport)?,
+            dst: case::number(&object.at("dport"), dport)?,
+        }),
+        (None, None) => {}
+        _ => {
+            return Err(Problem(format!(
+                "`{}` and `{}` go together",
+                object.at("sport"),
+                object.at("dport")
+            )));
+        }
+    }
+    if let Some(icmp) = object.present("icmp") {
+        let path = object.at("icmp");
+        let [icmp_type, code] = case::list(&path, icmp)? else {
+            return Err(Problem::field(&path, "a type and a code", icmp));
+        };
+        let octet = |value| case::number::<u8>(&path, value);
+        values.push(NextLayer::Icmp(icmp_value(octet(icmp_type)?, octet(code)?)));
+    }
+    if let Some(mh) = object.present("mh") {
+        let mh = case::number(&object.at("mh"), mh)?;
+        values.push(NextLayer::Mobility(icmp_value(mh, 0)));
+    }
+    let next_layer = match values.as_slice() {
+        [] => NextLayer::Opaque,
+        [one] => *one,
+        _ => return Err(Problem("a packet has more than one of ports, icmp and mh".to_owned())),
+    };
+    let path = object.at("frag");
+    let fragment = match object.present("frag").map(|frag| case::text(&path, frag)) {
+        None => Fragment::None,
+        Some(frag) => match frag? {
+            "none" => Fragment::None,
+            "first" => Fragment::First,
+            "non_initial" => Fragment::NonInitial,
+            other => return Err(Problem(format!("unknown `{path}`: `{other}`"))),
+        },
+    };
+    Ok(InnerHeaders { endpoints, protocol, next_layer, fragment })
 }

@@ -3,10 +3,8 @@
 //! Each SA of a case is a Child SA of its own. Every mode is enforced in turn with
 //! [`Control::set_mode`], and is asked as a shadow of every other one: both must agree.
 
-use std::net::IpAddr;
-
-use espial::headers::{Endpoints, Fragment, InnerHeaders, Ipsec, NextLayer, Spi};
-use espial::selector::{Selector, TrafficSelector, cross, icmp_value};
+use espial::headers::{InnerHeaders, Ipsec, Spi};
+use espial::selector::{Selector, TrafficSelector, cross};
 use espial::verdict::Decision;
 use espial::{
     Arrival, Capacity, ChildId, Control, Gateway, Ingress, Mode, Modes, SaKey, SaParams, TunnelId,
@@ -59,48 +57,6 @@ fn read_sas<'a>(object: &mut Object<'a>) -> Result<Vec<Sa<'a>>, Problem> {
         sas.push(Sa { name, spi, selectors });
     }
     Ok(sas)
-}
-
-fn read_packet(mut object: Object<'_>) -> Result<InnerHeaders, Problem> {
-    let (src, dst): (IpAddr, IpAddr) = (object.address("src")?, object.address("dst")?);
-    let endpoints = Endpoints::new(src, dst)
-        .ok_or_else(|| Problem(format!("{src} and {dst} are of two families")))?;
-    let protocol = object.number("proto")?;
-    let mut values = Vec::new();
-    match (object.present("sport"), object.present("dport")) {
-        (Some(sport), Some(dport)) => values.push(NextLayer::Ports {
-            src: case::number("packet.sport", sport)?,
-            dst: case::number("packet.dport", dport)?,
-        }),
-        (None, None) => {}
-        _ => return Err(Problem("`packet` has one of its two ports".to_owned())),
-    }
-    if let Some(icmp) = object.present("icmp") {
-        let [icmp_type, code] = case::list("packet.icmp", icmp)? else {
-            return Err(Problem::field("packet.icmp", "a type and a code", icmp));
-        };
-        let octet = |value| case::number::<u8>("packet.icmp", value);
-        values.push(NextLayer::Icmp(icmp_value(octet(icmp_type)?, octet(code)?)));
-    }
-    if let Some(mh) = object.present("mh") {
-        values.push(NextLayer::Mobility(icmp_value(case::number("packet.mh", mh)?, 0)));
-    }
-    let next_layer = match values.as_slice() {
-        [] => NextLayer::Opaque,
-        [one] => *one,
-        _ => return Err(Problem("`packet` has more than one of ports, icmp and mh".to_owned())),
-    };
-    let fragment = match object.present("frag").map(|frag| case::text("packet.frag", frag)) {
-        None => Fragment::None,
-        Some(frag) => match frag? {
-            "none" => Fragment::None,
-            "first" => Fragment::First,
-            "non_initial" => Fragment::NonInitial,
-            other => return Err(Problem(format!("unknown `packet.frag`: `{other}`"))),
-        },
-    };
-    object.close()?;
-    Ok(InnerHeaders { endpoints, protocol, next_layer, fragment })
 }
 
 /// What the core said.
@@ -341,7 +297,9 @@ fn run<'a>(
     findings: &mut Findings,
 ) -> Result<(), Problem> {
     let spi: u32 = case.number("arrived_spi")?;
-    let inner = read_packet(case.object("packet")?)?;
+    let mut object = case.object("packet")?;
+    let inner = packet::inner(&mut object)?;
+    object.close()?;
     let mut expect = case.object("expect")?;
     with_scene(tunnels, inner, |scene| {
         scene.require_live_switch(spi, findings)?;
