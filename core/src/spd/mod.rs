@@ -74,6 +74,8 @@
 mod compiled;
 mod counts;
 #[cfg(feature = "alloc")]
+mod decorrelate;
+#[cfg(feature = "alloc")]
 mod list;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
@@ -82,6 +84,8 @@ use core::fmt;
 
 pub use compiled::{CellsError, OpenError, Spd, SpdWorker};
 pub use counts::{Count, Counts};
+#[cfg(feature = "alloc")]
+pub use decorrelate::{DecorrelateError, Decorrelated, DisjointEntry, decorrelate};
 #[cfg(feature = "alloc")]
 pub use list::{Order, Policy, PolicyError, PolicyList};
 
