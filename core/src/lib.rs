@@ -11,7 +11,8 @@
 //! configuration  tunnels, Child SAs, selectors ─▶ stage ─▶ compile ─▶ publish ─┐ readers see old
 //!                SAs ──────────────────────────▶ SPI table, in place ──────────┘ or new, never a mix
 //! ```
-//! The packet path is [`inbound`]; read it first. Configuration is [`control`].
+//! The packet path is [`inbound`]; read it first. Configuration is [`control`]. Policies without SAs
+//! (PROTECT, BYPASS, DISCARD) are [`spd`].
 //!
 //! # Threads
 //! One [`Control`] writes; any number of [`Worker`]s read beside it, without locks. A worker says

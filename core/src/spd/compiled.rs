@@ -33,12 +33,14 @@ const HEADER: usize = 3;
 /// Bits of a place.
 const PLACE_BITS: u32 = 30;
 /// Policies that a list can have.
+#[cfg(feature = "alloc")]
 pub(super) const POLICIES_MAX: usize = 1 << PLACE_BITS;
 
 /// Packets of a burst that are looked at together.
 const TOGETHER: usize = 32;
 
 impl Entry {
+    #[cfg(feature = "alloc")]
     pub(super) fn to_word(self) -> u64 {
         u64::from(self.id.0) << 32
             | u64::from(self.action as u8) << PLACE_BITS
@@ -131,9 +133,8 @@ impl fmt::Display for CellsError {
 
 impl core::error::Error for CellsError {}
 
-/// A view of a compiled SPD of one direction, made of words that
-/// [`PolicyList::compile`](super::PolicyList::compile) wrote, in this process or another one. Needs
-/// no allocator.
+/// A view of a compiled SPD of one direction, made of words that `PolicyList::compile` wrote, in this
+/// process or another one. Needs no allocator.
 ///
 /// # Concurrency
 /// Any thread; copy it.

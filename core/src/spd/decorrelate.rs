@@ -4,7 +4,7 @@
 //! ```text
 //! for each policy in order, for each of its selectors S:
 //!     left = {S}
-//!     for each selector T before S that meets S, unless nothing was left of T:
+//!     for each selector T before S that meets S, the last first, unless nothing was left of T:
 //!         left = { pieces of L outside T, for each L in left }
 //!     the pieces left are entries of the policy
 //! ```
@@ -13,7 +13,8 @@
 //! Appendix B compares a candidate with the decorrelated entries and branches on one selector field
 //! after the other. Here it is compared with the selectors that those entries came from, which are
 //! fewer and larger: cutting L at the borders of T leaves one piece for each border that lies inside
-//! L, at most ten and one more for packets without ports.
+//! L, at most ten and one more for packets without ports. Later selectors are the larger ones as a
+//! rule, and what lies in them need not be cut at smaller ones.
 //!
 //! What a packet's ports are is a point of a square, or no value at all: ANY is both, OPAQUE is the
 //! second alone, and a packet lacks both ports or none. A square without "no value" is more than
@@ -312,7 +313,7 @@ impl Piece {
         // OPAQUE on one side and ports on the other: no packet is like that.
         let mut left = if self.is_empty() { Vec::new() } else { vec![*self] };
         let mut next = Vec::new();
-        for other in others.iter().filter(|other| other.meets(self)) {
+        for other in others.iter().rev().filter(|other| other.meets(self)) {
             next.clear();
             for piece in &left {
                 piece.cut(other, &mut next);

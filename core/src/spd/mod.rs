@@ -160,8 +160,8 @@ impl Direction {
     /// ```
     /// use espial::spd::Direction;
     ///
-    /// let local = "10.1.0.0/16[icmp/8]".parse().unwrap();
-    /// let remote = "10.2.0.0/16[icmp/0]".parse().unwrap();
+    /// let local = "10.1.0.0/16[icmp/8/0]".parse().unwrap();
+    /// let remote = "10.2.0.0/16[icmp/0/0]".parse().unwrap();
     /// let out = Direction::Outbound.selector(&local, &remote).unwrap().unwrap();
     /// assert_eq!((out.local_ports.lo(), out.remote_ports.is_any()), (8 << 8, true));
     /// let inbound = Direction::Inbound.selector(&local, &remote).unwrap().unwrap();

@@ -11,7 +11,7 @@ use crate::headers::{Endpoints, Family, Fragment, InnerHeaders, NextLayer, proto
 use crate::selector::{AddrRange, PortRange, Side};
 
 /// Addresses at which a number of the small universe lies; neighbours stay neighbours.
-const V6: u128 = 0x2001_0db8 << 96 | u64::MAX as u128 - 7;
+const V6: u128 = (0x2001_0db8 << 96) | (u64::MAX as u128 - 7);
 const V4: u32 = 0x0aff_fff8;
 
 pub(super) fn range(six: bool, a: u8, b: u8) -> AddrRange {
