@@ -221,6 +221,18 @@ pub fn check_pass(
     accepted
 }
 
+/// One pass of checks, each packet with a call of its own; returns how many were accepted.
+#[inline(never)]
+pub fn check_singles_pass(worker: &mut Worker<'_>, opened: &[Opened<'_>]) -> usize {
+    let mut accepted = 0;
+    for opened in opened.chunks(TURN) {
+        let verdicts = opened.iter().map(|opened| worker.check(opened, INGRESS));
+        accepted += verdicts.filter(Verdict::is_accept).count();
+        worker.quiescent();
+    }
+    accepted
+}
+
 /// Calls `each` with every verdict of the naive twin.
 #[inline(always)]
 pub fn naive_whole(naive: &Naive, input: &Input<'_>, mut each: impl FnMut(usize, Option<Reason>)) {
