@@ -27,14 +27,20 @@ use espial_cli::classify::{read_rules, read_trace};
 
 /// Packets of a trace that is made here.
 const PACKETS: usize = 1 << 16;
+/// Packets of a timed pass: short, so that some pass is not interrupted where other programs run.
+const PART: usize = 1 << 12;
+/// Packets of the pass before it; in large sets it is the whole trace.
+const WARM: usize = 1 << 14;
+/// Sets of more selectors are large.
+const LARGE: usize = 20_000;
 /// Boxes that the plain list is asked for in a pass.
-const ASKED: usize = 1 << 24;
+const ASKED: usize = 1 << 22;
 /// The plain list takes part up to so many selectors.
 const LINEAR: usize = 10_000;
 /// Fewer tries are built up to so many selectors, unless they are asked for.
 const FEWER: usize = 1000;
 /// Who takes longer than this for a packet takes part in one round of eight.
-const SLOW_NS: f64 = 300.0;
+const SLOW_NS: f64 = 2000.0;
 
 const BURSTS: &str = "espial, bursts of 32";
 const SINGLE: &str = "espial, one at a time";
@@ -224,13 +230,14 @@ fn times(
         .iter()
         .map(|(_, contender)| {
             list.prepare(*contender, question, trace);
-            let whole = Parts::whole(trace.len());
+            let items = trace.len();
+            let before = if n > LARGE { items } else { WARM.min(items) };
             match contender {
                 Contender::Linear => {
-                    let some = (ASKED / n.max(1)).min(trace.len());
-                    Parts { timed: some, before: some / 8, ..whole }
+                    let timed = (ASKED / n.max(1)).min(items);
+                    Parts { items, timed, before: timed / 8 }
                 }
-                _ => whole,
+                _ => Parts { items, timed: PART.min(items), before },
             }
         })
         .collect();
@@ -277,7 +284,7 @@ fn main() -> io::Result<()> {
             AddrRange::V4 { .. } => "v4",
             AddrRange::V6 { .. } => "v6",
         };
-        let rounds = options.rounds.unwrap_or(if n <= 20_000 { 40 } else { 16 });
+        let rounds = options.rounds.unwrap_or(if n > LARGE { 40 } else { 200 });
         for question in &options.questions {
             let built = |row: &str| {
                 let (_, contender) = BUILT.iter().find(|(name, _)| *name == row)?;

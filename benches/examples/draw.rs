@@ -26,7 +26,7 @@ const FONT: &str = "sans-serif";
 
 /// Of Okabe and Ito, told apart by the colour-blind as well; the yellow is left out, which is faint on
 /// white.
-const COLOURS: [RGBColor; 7] = [
+const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
@@ -34,6 +34,7 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
     RGBColor(230, 159, 0),
+    RGBColor(130, 130, 130),
 ];
 
 /// One figure of a file.
@@ -179,8 +180,9 @@ fn rows(figures: BTreeMap<Key, Vec<Figure>>) -> Vec<Row> {
         }
         if let Some(figures) = get(asked[0]) {
             // One line for each table, under the name of the first way it was asked.
+            let built = |name: &str| table(name).replace(" avx512", "").replace(" avx2", "");
             let first = |one: &Figure| {
-                let same = names.iter().find(|name| table(name) == table(&one.contender));
+                let same = names.iter().find(|name| built(name) == built(&one.contender));
                 same.cloned().unwrap_or_default()
             };
             let title = if is_spis { "memory".to_owned() } else { format!("memory, {}", asked[0]) };
@@ -202,8 +204,12 @@ fn span(values: impl Iterator<Item = f64>) -> Range<f64> {
     lo * 0.7..hi * 1.5
 }
 
-/// 1000 and more as `1k`, `1M`.
+/// 1000 and more as `1k`, `1M`; nothing but for 1, 2 and 5 of a decade, which have room.
 fn label(value: &f64) -> String {
+    let digit = value / 10_f64.powf((value.log10() + 1e-9).floor());
+    if ![1.0, 2.0, 5.0].iter().any(|shown| (digit - shown).abs() < 1e-6) {
+        return String::new();
+    }
     match *value {
         v if v >= 1e6 => format!("{}M", v / 1e6),
         v if v >= 1e3 => format!("{}k", v / 1e3),
@@ -241,8 +247,8 @@ fn draw(area: &Area<'_>, chart: &Chart, names: &[String]) -> Result<(), Box<dyn 
         .y_label_formatter(&label)
         .label_style((FONT, 13))
         .axis_desc_style((FONT, 14))
-        .light_line_style(RGBColor(240, 240, 240))
-        .bold_line_style(RGBColor(215, 215, 215))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(220, 220, 220))
         .draw()?;
     for (name, line) in &chart.lines {
         let style = colour(name, names).stroke_width(2);

@@ -6,6 +6,7 @@
 //! takes: espial 64 octets of host-order headers each, `rte_acl` 16 octets in network order (IPv6: 48)
 //! behind an array of pointers. Answers are written to an array as long as a burst.
 
+#[cfg(feature = "dpdk")]
 use std::cell::OnceCell;
 use std::hint::black_box;
 use std::ops::Range;
