@@ -23,7 +23,8 @@ fn two<T: Ord>(a: T, b: T) -> (T, T) {
 }
 
 /// Boxes whose ends are random in each dimension; half of them any protocol and port, half TCP.
-/// A box covers a third of each axis on average.
+/// A box covers a third of each axis on average. The smallest comes first: in another order the first
+/// few boxes cover nearly every packet.
 pub fn wide(n: usize, family: Family, rng: &mut Rng) -> Vec<Selector> {
     let range = |rng: &mut Rng| {
         let (lo, hi) = two(rng.between(0, last(family)), rng.between(0, last(family)));
@@ -46,7 +47,16 @@ pub fn wide(n: usize, family: Family, rng: &mut Rng) -> Vec<Selector> {
             },
         }
     };
-    (0..n).map(|_| one(rng)).collect()
+    let mut boxes: Vec<_> = (0..n).map(|_| one(rng)).collect();
+    let addresses = |range: &AddrRange| range.following() as f64 + 1.0;
+    let ports = |range: PortRange| f64::from(range.hi() - range.lo()) + 1.0;
+    let packets = |one: &Selector| {
+        let ports = ports(one.remote_ports) * ports(one.local_ports);
+        let protocols = if one.protocol == 0 { 256.0 } else { 1.0 };
+        addresses(&one.remote) * addresses(&one.local) * ports * protocols
+    };
+    boxes.sort_by(|a, b| packets(a).total_cmp(&packets(b)));
+    boxes
 }
 
 fn any_ports(remote: AddrRange, local: AddrRange) -> Selector {
