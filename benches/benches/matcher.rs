@@ -1,8 +1,8 @@
 //! The selector matcher, beside a plain list and `rte_acl`; and the whole gateway's selector check.
 //!
 //! Groups are `matcher/{any,first}/SIZE/SHAPE`, rows `TRAFFIC/CONTENDER`; and `matcher/strict/1k/CASE`,
-//! rows `selN/CONTENDER`. The README says how to read them. What each contender answers is compared before its row is
-//! timed.
+//! rows `selN/CONTENDER`. The README says how to read them. What each contender answers is compared
+//! before its row is timed.
 
 use std::cell::{LazyCell, RefCell};
 use std::collections::BTreeMap;

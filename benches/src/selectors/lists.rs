@@ -1,9 +1,9 @@
 //! Lists as filters hold them: access lists, firewalls, chains.
 //!
 //! A profile says per mille how often a field is what. Addresses come from a pool, as a network's do:
-//! one block (IPv4 /16, IPv6 /48) for 64 selectors, four at least, of which low numbers are drawn more often;
-//! 16 subnets (/24, /64) in each. Both sides have a pool of their own. No selector is twice in a list.
-//! Those that say more tend to stand first, as exceptions do before a rule: sorted by how many
+//! one block (IPv4 /16, IPv6 /48) for 64 selectors, four at least, some drawn more often than others;
+//! 16 subnets (/24, /64) in each. Both sides have a pool of their own. No selector is twice in a
+//! list. Those that say more tend to stand first, as exceptions do before a rule: sorted by how many
 //! addresses they cover, give or take a factor of 2^12 for each.
 
 use std::collections::HashSet;

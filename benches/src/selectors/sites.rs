@@ -1,9 +1,9 @@
 //! Tunnels of a hub to many sites, as their administrators write them.
 //!
-//! Each tunnel has the cross product of 1, 2, 4, 8 or 16 prefixes on each side. Remote ones lie in the
-//! site's own network (IPv4 /20, IPv6 /60), which no other site has; local ones in one of 256 networks of the hub,
-//! which all share. Prefixes are IPv4 /24 to /28 or IPv6 /64. One tunnel of 4 admits only TCP or UDP, half of
-//! these one local port or a range.
+//! Each tunnel has the cross product of 1, 2, 4, 8 or 16 prefixes on each side. Remote ones lie in
+//! the site's own network (IPv4 /20, IPv6 /60), which no other site has; local ones in one of 256
+//! networks of the hub, which all share. Prefixes are IPv4 /24 to /28 or IPv6 /64. One tunnel of 4
+//! admits only TCP or UDP, half of these one local port or a range.
 
 use espial::headers::{Family, protocol};
 use espial::selector::{AddrRange, PortRange, Selector};
