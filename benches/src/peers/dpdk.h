@@ -1,4 +1,7 @@
 /* What the shims share. */
+#ifndef ESPIAL_PEERS_DPDK_H
+#define ESPIAL_PEERS_DPDK_H
+
 #include <stddef.h>
 
 /* What is allocated of DPDK's heap, in octets. */
@@ -6,3 +9,5 @@ size_t espial_peer_heap(void);
 
 /* A name that no table has had yet. */
 const char *espial_peer_fresh_name(char name[32]);
+
+#endif
