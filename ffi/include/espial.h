@@ -110,7 +110,7 @@
 #define ESPIAL_ENOMEM 8
 
 /**
- * Status: not a gateway or worker: never made, or released.
+ * Status: not a gateway, worker or matcher: never made, or released.
  */
 #define ESPIAL_EHANDLE 9
 
@@ -194,6 +194,12 @@
  * Status: a gateway cannot grow like that.
  */
 #define ESPIAL_EGROW 25
+
+/**
+ * Status: not the words of a matcher: damaged, cut short, or compiled by a library of another format or on
+ * a machine of the other byte order.
+ */
+#define ESPIAL_EWORDS 26
 
 /**
  * Verdict: discard the packet. All-zero memory reads as this.
@@ -646,6 +652,11 @@
 #define ESPIAL_TS_MAX 255
 
 /**
+ * Answer of a matcher: no selector.
+ */
+#define ESPIAL_MATCHER_NONE 4294967295
+
+/**
  * The bits of espial_sa.slot that are the index of the SA. It is good for an array of your own, such as
  * keys: sa.slot & ESPIAL_SA_INDEX.
  */
@@ -655,6 +666,11 @@
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
+
+/**
+ * A list of selectors, compiled. Opaque.
+ */
+typedef struct espial_matcher espial_matcher;
 
 /**
  * One thread's packet path. Opaque.
@@ -1457,6 +1473,8 @@ typedef struct {
 
 
 
+
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -2132,6 +2150,143 @@ int32_t espial_worker_events(espial_worker *worker,
                              espial_event *events,
                              size_t room,
                              size_t *count);
+
+/**
+ * Tests a selector by itself: to find the one that espial_matcher_new() refused.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: no such family, or reserved is not 0;
+ * ESPIAL_ESELECTOR: a reversed range that is not OPAQUE, or ports other than any under protocol 0.
+ */
+int32_t espial_selector_check(const espial_selector *selector);
+
+/**
+ * Octets of memory that a matcher needs beside its words.
+ *
+ * Thread: any.
+ */
+size_t espial_matcher_size(void);
+
+/**
+ * Alignment in octets of the memory of a matcher; that of its words is 8.
+ *
+ * Thread: any.
+ */
+size_t espial_matcher_align(void);
+
+/**
+ * Makes a matcher in the caller's memory, of len octets at mem, of count words that were compiled before: by
+ * espial_matcher_new() in this process or another one, from a file, in flash, in shared memory. All of
+ * them are tested; those that follow behind their end are not looked at.
+ *
+ * Words and memory must not move or change until espial_matcher_release(). The words are not copied.
+ *
+ * Thread: any. Takes time linear in the selectors.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EROOM, ESPIAL_ERANGE; ESPIAL_EWORDS: not the words of a matcher.
+ */
+int32_t espial_matcher_init(void *mem,
+                            size_t len,
+                            const uint64_t *words,
+                            size_t count,
+                            espial_matcher **matcher);
+
+/**
+ * Takes a matcher out of use: its memory and its words are the caller's again, and the handle is refused
+ * from now on while that memory is not used for something else.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live matcher, or one of espial_matcher_new().
+ */
+int32_t espial_matcher_release(espial_matcher *matcher);
+
+/**
+ * Compiles count selectors, in the order in which they are to be found, into a matcher in memory of its
+ * own. None is a list too: it covers nothing. For ICMP, ICMPv6 and Mobility Header the local ports are
+ * any, whatever they say. The array is not kept. Shared library only.
+ *
+ * Thread: any. Takes time of O(n log n) on average. Give it back with espial_matcher_free().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_selector_check(), of one of
+ * them; ESPIAL_ERANGE: more than offsets of 32 bits reach; ESPIAL_ENOMEM.
+ */
+int32_t espial_matcher_new(const espial_selector *selectors,
+                           size_t count,
+                           espial_matcher **matcher);
+
+/**
+ * Releases and frees a matcher of espial_matcher_new(). NULL is fine. Shared library only.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: those of espial_matcher_release(); nothing is freed then.
+ */
+int32_t espial_matcher_free(espial_matcher *matcher);
+
+/**
+ * The words of a matcher: *count of 8 octets each at *words, for a file, for flash, for another process.
+ * They hold offsets and no pointers. Numbers in them are in this machine's byte order.
+ *
+ * Thread: any. They live as long as the matcher does.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_matcher_words(const espial_matcher *matcher,
+                             const uint64_t **words,
+                             size_t *count);
+
+/**
+ * The first selector of the list that covers an inbound packet, its source on the remote side and its
+ * destination on the local one: *index counts from 0; ESPIAL_MATCHER_NONE = none covers it.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as none.
+ */
+int32_t espial_matcher_first(const espial_matcher *matcher,
+                             const espial_inner *packet,
+                             uint32_t *index);
+
+/**
+ * Whether a selector covers an inbound packet: *covered is 1 or 0. Not dearer than
+ * espial_matcher_first(), and cheaper where several selectors cover it.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as not covered.
+ */
+int32_t espial_matcher_any(const espial_matcher *matcher,
+                           const espial_inner *packet,
+                           uint8_t *covered);
+
+/**
+ * The first selector whose remote range holds the packet's source: nothing else of the packet is compared.
+ * *index as in espial_matcher_first().
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as none.
+ */
+int32_t espial_matcher_first_source(const espial_matcher *matcher,
+                                    const espial_inner *packet,
+                                    uint32_t *index);
+
+/**
+ * espial_matcher_first() for count packets, at most ESPIAL_BURST_MAX, into as many indexes. Memory is
+ * fetched ahead.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is written then.
+ */
+int32_t espial_matcher_first_burst(const espial_matcher *matcher,
+                                   const espial_inner *packets,
+                                   size_t count,
+                                   uint32_t *indexes);
+
+/**
+ * espial_matcher_any() for count packets, at most ESPIAL_BURST_MAX: bit n of *covered, 1 << n, is set if
+ * packet n is covered. Memory is fetched ahead.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is written then.
+ */
+int32_t espial_matcher_any_burst(const espial_matcher *matcher,
+                                 const espial_inner *packets,
+                                 size_t count,
+                                 uint64_t *covered);
 
 /**
  * Makes a stream that has seen nothing. role is ESPIAL_STREAM_FROM_*. It needs no release.

@@ -399,6 +399,20 @@ const NO_INNER: espial_inner = espial_inner {
     dst: [0; 16],
 };
 
+/// Both sides of a selector. The one value of ICMP and Mobility Header is the remote side's: then the
+/// local ports are ANY, whatever they were (`Selector::pair`).
+pub fn selector(s: &espial_selector) -> Result<Selector, Status> {
+    let side = |port_lo, port_hi, addr_lo, addr_hi| {
+        let (family, protocol, reserved) = (s.family, s.protocol, s.reserved);
+        let ts = espial_ts { family, protocol, port_lo, port_hi, reserved, addr_lo, addr_hi };
+        traffic_selector(&ts)
+    };
+    let remote = side(s.remote_port_lo, s.remote_port_hi, s.remote_lo, s.remote_hi)?;
+    let local = side(s.local_port_lo, s.local_port_hi, s.local_lo, s.local_hi)?;
+    // Never `None`: there is one family and one protocol.
+    Selector::pair(&local, &remote).ok().flatten().ok_or(Status(ESPIAL_ESELECTOR))
+}
+
 fn selector_codes(selector: &Selector) -> espial_selector {
     let (family, remote_lo, remote_hi) = range_codes(&selector.remote);
     let (_, local_lo, local_hi) = range_codes(&selector.local);

@@ -14,6 +14,9 @@
 //! - H4: what lies in a gateway's memory, that which it grew into included, is used only until that
 //!   gateway is released, and it is not released before its workers. So the lifetime written there
 //!   may be `'static`.
+//! - H5: a matcher is written by `init` only, but for its magic number, which is atomic; its words are
+//!   the caller's to keep unchanged until its release. So any number of threads may borrow both, and the
+//!   lifetime of the words may be `'static`.
 #![allow(unsafe_code, reason = "this is the place for it")]
 #![allow(non_camel_case_types, reason = "they are the names in C")]
 
@@ -26,6 +29,7 @@ use core::slice::{from_raw_parts, from_raw_parts_mut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use espial::gateway::{Tables, carve, octets};
+use espial::matcher::Matcher;
 use espial::selector::TrafficSelector;
 use espial::{Capacity, Control, Worker};
 
@@ -67,10 +71,10 @@ macro_rules! plain {
         unsafe impl Plain for $name {}
     )*};
 }
-plain!(u8, u32, usize, *const u8);
+plain!(u8, u32, u64, usize, *const u8);
 plain!(espial_tunnel, espial_child, espial_sa, espial_ts, espial_sa_key, espial_endpoints);
 plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, espial_opened);
-plain!(espial_verdict, espial_ike, espial_frame);
+plain!(espial_verdict, espial_ike, espial_frame, espial_selector);
 
 macro_rules! versioned {
     ($($name:ty: [$($size:literal),*]),* $(,)?) => {$(
@@ -105,8 +109,8 @@ impl<'c> Caller<'c> {
     /// # Safety
     /// Every pointer that is put to the result is NULL, or misaligned, or points to live memory of
     /// the size that goes with it, which nobody else writes during the call; a handle pointer
-    /// points to memory that was zero or given to its `_init` or `_new` before; and the thread class
-    /// of the exported function is kept.
+    /// points to memory that was zero or given to its `_init` or `_new` before; what a matcher was made
+    /// of stays as it is until that is released; and the thread class of the exported function is kept.
     pub unsafe fn new() -> Self {
         Self { call: PhantomData }
     }
@@ -366,6 +370,58 @@ impl<'c> Caller<'c> {
         Ok(())
     }
 
+    /// The matcher behind a handle.
+    pub fn matcher(&self, handle: *const espial_matcher) -> Result<&'c espial_matcher, Status> {
+        let handle = self.tested(handle)?;
+        if self.magic(handle, offset_of!(espial_matcher, magic)) != MATCHER {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        // SAFETY: the magic number stands, so it was initialised and is not released (H2); nobody
+        // writes it (H5).
+        Ok(unsafe { handle.as_ref() })
+    }
+
+    /// Makes a matcher of `count` words in `len` octets at `at`. `owned` is how many octets the library
+    /// allocated for it, or 0.
+    pub fn init_matcher(
+        &self,
+        at: *mut c_void,
+        len: usize,
+        words: *const u64,
+        count: usize,
+        owned: usize,
+    ) -> Result<*mut espial_matcher, Status> {
+        let at = self.memory(at, len, MATCHER_OCTETS)?;
+        let words = self.slice(words, count)?;
+        // SAFETY: a live slice, and nobody writes it until the matcher is released (H5).
+        let words: &'static [u64] = unsafe { from_raw_parts(words.as_ptr(), words.len()) };
+        let matcher = Matcher::open(words).map_err(|_| Status(ESPIAL_EWORDS))?;
+        // Those behind its end are not its own.
+        let words = words.get(..matcher.octets().div_ceil(8)).unwrap_or(words);
+        let handle = at.cast::<espial_matcher>();
+        let whole = espial_matcher { magic: AtomicU32::new(0), owned, words, matcher };
+        // SAFETY: `len` octets, aligned, tested above.
+        unsafe { handle.write(whole) };
+        // SAFETY: just written.
+        unsafe { handle.as_ref() }.magic.store(MATCHER, Ordering::Release);
+        Ok(handle.as_ptr())
+    }
+
+    /// Takes a matcher out of use; `owned` must say where its memory came from. Returns the octets of
+    /// memory that the library owns.
+    pub fn release_matcher(
+        &self,
+        handle: *const espial_matcher,
+        owned: bool,
+    ) -> Result<usize, Status> {
+        let whole = self.matcher(handle)?;
+        if (whole.owned != 0) != owned {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        whole.magic.store(0, Ordering::Release);
+        Ok(whole.owned)
+    }
+
     /// A stream's state in the caller's memory, whatever it holds.
     pub fn stream_slot<T: StreamState>(
         &self,
@@ -514,6 +570,7 @@ const _: () = assert!(align_of::<CacheLine>() == ALIGNMENT);
 
 const GATEWAY: u32 = 0x6573_7047;
 const WORKER: u32 = 0x6573_7057;
+const MATCHER: u32 = 0x6573_704d;
 
 /// The configuration side.
 pub struct Writer {
@@ -546,16 +603,32 @@ pub struct espial_worker {
     worker: Worker<'static>,
 }
 
+/// A list of selectors, compiled. Opaque.
+#[repr(align(64))]
+pub struct espial_matcher {
+    magic: AtomicU32,
+    /// Octets that `_new` allocated, or 0.
+    owned: usize,
+    /// What it was made of.
+    pub(crate) words: &'static [u64],
+    /// The core's matcher.
+    pub(crate) matcher: Matcher<'static>,
+}
+
 const _: () = {
     const fn shared<T: Sync>() {}
     const fn moved<T: Send>() {}
     shared::<Tables<'static>>();
+    shared::<espial_matcher>();
     moved::<Writer>();
     moved::<Worker<'static>>();
 };
 
 /// Octets of a worker.
 pub const WORKER_OCTETS: usize = size_of::<espial_worker>();
+
+/// Octets of a matcher's handle.
+pub const MATCHER_OCTETS: usize = size_of::<espial_matcher>();
 
 /// Where what lies in a gateway's memory.
 pub struct Plan {
@@ -755,6 +828,30 @@ impl Caller<'_> {
         self.release_worker(handle, true)?;
         // SAFETY: the worker says that it was allocated, and is released.
         unsafe { owned::free(handle.cast(), WORKER_OCTETS) };
+        Ok(())
+    }
+
+    /// A matcher in memory of its own, with a copy of its words behind it.
+    pub fn new_matcher(&self, words: &[u64]) -> Result<*mut espial_matcher, Status> {
+        let octets = size_of_val(words).checked_add(MATCHER_OCTETS).ok_or(Status(ESPIAL_ERANGE))?;
+        let memory = owned::allocate(octets)?;
+        // SAFETY: the handle stands in front of the words, and its size is a multiple of theirs.
+        let copy = unsafe { memory.add(MATCHER_OCTETS) }.cast::<u64>();
+        // SAFETY: room for so many words was just allocated.
+        unsafe { copy_nonoverlapping(words.as_ptr(), copy, words.len()) };
+        self.init_matcher(memory.cast(), MATCHER_OCTETS, copy, words.len(), octets).inspect_err(
+            |_| {
+                // SAFETY: just allocated; `init_matcher` failed and keeps nothing.
+                unsafe { owned::free(memory, octets) };
+            },
+        )
+    }
+
+    /// Releases a matcher of [`Caller::new_matcher`] and its memory.
+    pub fn free_matcher(&self, handle: *mut espial_matcher) -> Result<(), Status> {
+        let octets = self.release_matcher(handle, true)?;
+        // SAFETY: the matcher says that it was allocated with so many octets, and is released.
+        unsafe { owned::free(handle.cast(), octets) };
         Ok(())
     }
 }

@@ -72,7 +72,7 @@ fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bool {
     let octets = room.as_mut_ptr().cast::<u8>();
     unsafe { octets.write_bytes(0xa5, size_of::<T>()) };
     let status = call(room.as_mut_ptr());
-    assert!((0..=ESPIAL_EGROW).contains(&status), "status {status}");
+    assert!((0..=ESPIAL_EWORDS).contains(&status), "status {status}");
     if status == ESPIAL_OK {
         *out = unsafe { room.assume_init() };
     } else {

@@ -1,7 +1,7 @@
 //! libespial: the C ABI of espial.
 //!
 //! ```text
-//! C program ─▶ setup, config, packet, wire, stream, text        one function each, no policy
+//! C program ─▶ setup, config, packet, matcher, wire, stream, text   one function each, no policy
 //!                  │ Caller (handle): pointers tested and read, the only unsafe code
 //!                  │ convert: checked numbers to core types and back
 //!                  ▼
@@ -24,6 +24,7 @@ mod config;
 mod convert;
 #[cfg(test)]
 mod hostile;
+mod matcher;
 mod packet;
 mod setup;
 mod status;

@@ -83,7 +83,7 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_ERANGE => c"a count, length or capacity is out of range",
         ESPIAL_EROOM => c"the memory or array is too small",
         ESPIAL_ENOMEM => c"out of memory",
-        ESPIAL_EHANDLE => c"not a live gateway, worker or stream",
+        ESPIAL_EHANDLE => c"not a live gateway, worker, matcher or stream",
         ESPIAL_EATTACHED => c"the worker index is taken, or the gateway still has workers",
         ESPIAL_ESTALE => c"the tunnel, Child SA or SA is gone",
         ESPIAL_EFULL => c"the capacity is reached",
@@ -100,6 +100,7 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_EQUARANTINE => c"all free SPIs were in use a short time ago",
         ESPIAL_EWINDOW => c"the replay window is above the capacity",
         ESPIAL_EGROW => c"the gateway cannot grow like that",
+        ESPIAL_EWORDS => c"not the words of a matcher, or of another format",
         _ => UNKNOWN,
     }
 }
@@ -228,9 +229,9 @@ mod tests {
             assert_eq!(notice_name(notice_code(kind)).to_str(), Ok(name.as_str()));
         }
         // Every status has a text of its own, and there is none behind the last.
-        for status in 0..=ESPIAL_EGROW {
+        for status in 0..=ESPIAL_EWORDS {
             assert_ne!(status_text(status), UNKNOWN, "{status}");
         }
-        assert_eq!(status_text(ESPIAL_EGROW + 1), UNKNOWN);
+        assert_eq!(status_text(ESPIAL_EWORDS + 1), UNKNOWN);
     }
 }

@@ -38,7 +38,7 @@ pub const ESPIAL_ERANGE: i32 = 6;
 pub const ESPIAL_EROOM: i32 = 7;
 /// Status: the allocator refused.
 pub const ESPIAL_ENOMEM: i32 = 8;
-/// Status: not a gateway or worker: never made, or released.
+/// Status: not a gateway, worker or matcher: never made, or released.
 pub const ESPIAL_EHANDLE: i32 = 9;
 /// Status: the worker index is taken, or the gateway still has workers.
 pub const ESPIAL_EATTACHED: i32 = 10;
@@ -73,6 +73,9 @@ pub const ESPIAL_EQUARANTINE: i32 = 23;
 pub const ESPIAL_EWINDOW: i32 = 24;
 /// Status: a gateway cannot grow like that.
 pub const ESPIAL_EGROW: i32 = 25;
+/// Status: not the words of a matcher: damaged, cut short, or compiled by a library of another format or on
+/// a machine of the other byte order.
+pub const ESPIAL_EWORDS: i32 = 26;
 
 /// Verdict: discard the packet. All-zero memory reads as this.
 pub const ESPIAL_VERDICT_DROP: u8 = 0;
@@ -266,6 +269,8 @@ pub const ESPIAL_STREAM_FROM_RESPONDER: u32 = 2;
 pub const ESPIAL_BURST_MAX: usize = 64;
 /// Traffic selectors that a Child SA has at most on one side (RFC 7296 section 3.13).
 pub const ESPIAL_TS_MAX: usize = 255;
+/// Answer of a matcher: no selector.
+pub const ESPIAL_MATCHER_NONE: u32 = 0xffff_ffff;
 
 /// A handle to a tunnel (IKE SA). All zero is none; a stale one is found out.
 #[repr(C)]

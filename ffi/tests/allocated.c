@@ -1,6 +1,7 @@
-/* The calls that only the shared library has: gateways and workers in memory of its own. */
+/* The calls that only the shared library has: gateways, workers and matchers in memory of its own. */
 #include <espial.h>
 #include <stdio.h>
+#include <string.h>
 
 #define GIVES(status, call)                                                                                \
     do {                                                                                                   \
@@ -11,6 +12,187 @@
     } while (0)
 
 static _Alignas(64) uint8_t memory[1 << 16], more[1 << 14];
+
+#define CLAIM(holds) GIVES(1, (holds) != 0)
+#define ODD(type, at) ((type *)(uintptr_t)((uintptr_t)(at) + 1))
+
+enum { SELECTORS = 500, PACKETS = 2000 };
+static espial_selector selectors[SELECTORS];
+static espial_inner packets[PACKETS];
+static uint64_t copy[1 << 16];
+
+static uint32_t random_below(uint32_t limit) {
+    static uint64_t state = 88172645463325252u;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state >> 33) % limit;
+}
+
+/* Few values in each field, so that selectors overlap and packets meet several. */
+static void make_lists(void) {
+    static const uint8_t protocols[4] = {6, 17, 1, 0};
+    for (uint32_t i = 0; i < SELECTORS; i++) {
+        espial_selector *s = &selectors[i];
+        uint32_t last = random_below(3) == 0 ? 0 : 3; /* of an IPv4 address, or beside it in an IPv6 one */
+        s->family = random_below(3) == 0 ? ESPIAL_FAMILY_V6 : ESPIAL_FAMILY_V4;
+        s->protocol = protocols[random_below(4)];
+        s->remote_lo[last] = (uint8_t)random_below(60);
+        s->remote_hi[last] = (uint8_t)(s->remote_lo[last] + random_below(20));
+        s->local_lo[last] = (uint8_t)random_below(60);
+        s->local_hi[last] = (uint8_t)(s->local_lo[last] + random_below(20));
+        s->remote_port_hi = s->local_port_hi = 65535;
+        if (s->protocol == 0) {
+            continue;
+        }
+        if (random_below(2) == 0) {
+            s->remote_port_lo = (uint16_t)random_below(8);
+            s->remote_port_hi = (uint16_t)(s->remote_port_lo + random_below(8));
+        }
+        if (random_below(4) == 0) { /* OPAQUE */
+            s->local_port_lo = 65535;
+            s->local_port_hi = 0;
+        }
+    }
+    for (uint32_t i = 0; i < PACKETS; i++) {
+        espial_inner *p = &packets[i];
+        uint32_t last = random_below(3) == 0 ? 0 : 3;
+        p->family = random_below(3) == 0 ? ESPIAL_FAMILY_V6 : ESPIAL_FAMILY_V4;
+        p->protocol = protocols[random_below(3)];
+        p->next_layer = p->protocol == 1 ? ESPIAL_NEXT_LAYER_ICMP : ESPIAL_NEXT_LAYER_PORTS;
+        p->fragment = random_below(4) == 0 ? ESPIAL_FRAGMENT_NON_INITIAL : ESPIAL_FRAGMENT_NONE;
+        p->sport = (uint16_t)random_below(16);
+        p->dport = (uint16_t)random_below(16);
+        p->src[last] = (uint8_t)random_below(80);
+        p->dst[last] = (uint8_t)random_below(80);
+    }
+}
+
+static int within(const uint8_t *lo, const uint8_t *hi, const uint8_t *addr, uint8_t family) {
+    size_t octets = family == ESPIAL_FAMILY_V4 ? 4 : 16;
+    return memcmp(lo, addr, octets) <= 0 && memcmp(addr, hi, octets) <= 0;
+}
+
+static int ports_cover(uint16_t lo, uint16_t hi, uint16_t value, int has_value) {
+    return has_value ? lo <= value && value <= hi : (lo == 0 && hi == 65535) || lo > hi;
+}
+
+/* RFC 4301 section 5.2 as a C programmer would write it down; source: the source address alone. */
+static uint32_t naive(const espial_inner *p, size_t count, int source) {
+    int has_value = p->fragment != ESPIAL_FRAGMENT_NON_INITIAL;
+    for (uint32_t i = 0; i < count; i++) {
+        const espial_selector *s = &selectors[i];
+        if (s->family == p->family && within(s->remote_lo, s->remote_hi, p->src, p->family)
+            && (source
+                || (within(s->local_lo, s->local_hi, p->dst, p->family)
+                    && (s->protocol == 0 || s->protocol == p->protocol)
+                    && ports_cover(s->remote_port_lo, s->remote_port_hi, p->sport, has_value)
+                    && (p->protocol == 1 || ports_cover(s->local_port_lo, s->local_port_hi, p->dport, has_value))))) {
+            return i;
+        }
+    }
+    return ESPIAL_MATCHER_NONE;
+}
+
+/* Every question about every packet, one by one and in bursts of every size, against the naive answer. */
+static int asked(const espial_matcher *matcher, size_t count) {
+    uint32_t found[ESPIAL_BURST_MAX + 1], index, covered_packets = 0;
+    uint64_t bits;
+    uint8_t covered;
+    size_t size = 0;
+    for (size_t at = 0; at + size <= PACKETS; at += size, size = (size + 1) % (ESPIAL_BURST_MAX + 1)) {
+        memset(found, 0x55, sizeof found);
+        GIVES(ESPIAL_OK, espial_matcher_first_burst(matcher, &packets[at], size, found));
+        GIVES(ESPIAL_OK, espial_matcher_any_burst(matcher, &packets[at], size, &bits));
+        CLAIM(found[size] == 0x55555555 && (size == 64 || bits >> size == 0));
+        for (size_t i = 0; i < size; i++) {
+            uint32_t first = naive(&packets[at + i], count, 0);
+            GIVES(ESPIAL_OK, espial_matcher_first(matcher, &packets[at + i], &index));
+            GIVES(ESPIAL_OK, espial_matcher_any(matcher, &packets[at + i], &covered));
+            CLAIM(index == first && found[i] == first);
+            CLAIM(covered == (first != ESPIAL_MATCHER_NONE) && (bits >> i & 1) == covered);
+            GIVES(ESPIAL_OK, espial_matcher_first_source(matcher, &packets[at + i], &index));
+            CLAIM(index == naive(&packets[at + i], count, 1));
+            covered_packets += covered;
+        }
+    }
+    CLAIM(count < SELECTORS || (covered_packets > 200 && covered_packets < PACKETS - 200));
+    return 0;
+}
+
+static int matchers(void) {
+    static const size_t COUNTS[] = {0, 1, 20, 33, SELECTORS};
+    espial_matcher *matcher = NULL, *opened = NULL;
+    const uint64_t *words;
+    size_t count, i;
+    uint32_t index = 77;
+    espial_selector kept;
+
+    make_lists();
+    for (i = 0; i < sizeof COUNTS / sizeof COUNTS[0]; i++) {
+        GIVES(ESPIAL_OK, espial_matcher_new(COUNTS[i] == 0 ? NULL : selectors, COUNTS[i], &matcher));
+        GIVES(0, asked(matcher, COUNTS[i]));
+        /* The words are all that another process needs; more memory behind them is not looked at. */
+        GIVES(ESPIAL_OK, espial_matcher_words(matcher, &words, &count));
+        CLAIM(count < sizeof copy / 8);
+        memset(copy, 0x55, sizeof copy);
+        memcpy(copy, words, count * 8);
+        CLAIM(espial_matcher_size() <= sizeof memory && espial_matcher_align() == 64);
+        GIVES(ESPIAL_OK, espial_matcher_init(memory, sizeof memory, copy, count + i, &opened));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_release(matcher));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_free(opened));
+        GIVES(ESPIAL_OK, espial_matcher_free(matcher));
+        GIVES(0, asked(opened, COUNTS[i]));
+        GIVES(ESPIAL_OK, espial_matcher_words(opened, &words, &count));
+        CLAIM(words == copy);
+        GIVES(ESPIAL_OK, espial_matcher_release(opened));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_first(opened, packets, &index));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_release(opened));
+        /* Cut short at any word. */
+        for (size_t cut = 0; cut < count; cut++) {
+            GIVES(ESPIAL_EWORDS, espial_matcher_init(memory, sizeof memory, copy, cut, &opened));
+        }
+    }
+
+    /* Mistakes. */
+    GIVES(ESPIAL_OK, espial_matcher_new(selectors, SELECTORS, &matcher));
+    opened = matcher;
+    GIVES(ESPIAL_OK, espial_matcher_free(NULL));
+    GIVES(ESPIAL_ENULL, espial_matcher_new(NULL, 1, &opened));
+    GIVES(ESPIAL_ENULL, espial_matcher_new(selectors, 1, NULL));
+    GIVES(ESPIAL_EALIGN, espial_matcher_new(ODD(espial_selector, selectors), 1, &opened));
+    GIVES(ESPIAL_EALIGN, espial_matcher_new(selectors, 1, ODD(espial_matcher *, &opened)));
+    GIVES(ESPIAL_EALIGN, espial_matcher_free(ODD(espial_matcher, matcher)));
+    GIVES(ESPIAL_ERANGE, espial_matcher_new(selectors, SIZE_MAX, &opened));
+    GIVES(ESPIAL_ERANGE, espial_matcher_new(selectors, SIZE_MAX / sizeof selectors[0] + 1, &opened));
+    GIVES(ESPIAL_ERANGE, espial_matcher_new(selectors, UINT32_MAX, &opened));
+    for (i = 0; i < SELECTORS; i += 71) {
+        kept = selectors[i];
+        selectors[i].family = 5;
+        GIVES(ESPIAL_EVALUE, espial_matcher_new(selectors, SELECTORS, &opened));
+        selectors[i] = kept;
+        selectors[i].reserved = 1;
+        GIVES(ESPIAL_EVALUE, espial_matcher_new(selectors, SELECTORS, &opened));
+        selectors[i] = kept;
+        memset(selectors[i].local_lo, 255, 16);
+        GIVES(ESPIAL_ESELECTOR, espial_matcher_new(selectors, SELECTORS, &opened));
+        selectors[i] = kept;
+    }
+    CLAIM(opened == matcher && index == 77);
+
+    /* Any octet of the first ones changed: refused, or a matcher that answers all the same. */
+    GIVES(ESPIAL_OK, espial_matcher_words(matcher, &words, &count));
+    for (i = 0; i < 128; i++) {
+        memcpy(copy, words, count * 8);
+        ((uint8_t *)copy)[i] ^= 0x81;
+        if (espial_matcher_init(memory, sizeof memory, copy, count, &opened) == ESPIAL_OK) {
+            GIVES(ESPIAL_OK, espial_matcher_first(opened, packets, &index));
+            GIVES(ESPIAL_OK, espial_matcher_release(opened));
+        }
+    }
+    GIVES(ESPIAL_OK, espial_matcher_free(matcher));
+    return 0;
+}
 
 int main(void) {
     espial_capacity capacity = {sizeof capacity, .tunnels = 1, .children = 1, .selectors = 1, .sas = 1, .workers = 2};
@@ -70,5 +252,5 @@ int main(void) {
     GIVES(ESPIAL_EHANDLE, espial_gateway_grow_alloc(placed, &larger));
     GIVES(ESPIAL_EHANDLE, espial_gateway_free(placed));
     GIVES(ESPIAL_OK, espial_gateway_release(placed));
-    return 0;
+    return matchers();
 }

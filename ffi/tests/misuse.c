@@ -247,6 +247,98 @@ static void reservations(void) {
     GIVES(ESPIAL_OK, espial_spi_release(gateway, ESPIAL_IPSEC_ESP, spi, 5));
 }
 
+/* Selectors, and matchers that cannot be: nothing is compiled here (words.c, allocated.c). */
+static void matchers(void) {
+    static _Alignas(64) uint8_t mem[512];
+    static uint64_t words[64];
+    espial_selector good, bad;
+    espial_inner inner;
+    espial_matcher *matcher = NULL;
+    const espial_matcher *none = (const espial_matcher *)mem; /* zeroed, never made */
+    const uint64_t *at = words;
+    uint64_t bits = 77;
+    uint32_t index = 77, i;
+    uint8_t any = 77;
+    size_t count = 77;
+
+    memset(&inner, 0, sizeof inner);
+    inner.family = ESPIAL_FAMILY_V4;
+    memset(&good, 0, sizeof good);
+    good.family = ESPIAL_FAMILY_V4;
+    good.protocol = 6;
+    good.remote_port_hi = good.local_port_hi = 65535;
+    good.remote_hi[3] = good.local_hi[3] = 255;
+    GIVES(ESPIAL_OK, espial_selector_check(&good));
+    NULLS(espial_selector_check(NULL));
+    GIVES(ESPIAL_EALIGN, espial_selector_check(ODD(espial_selector, &good)));
+    for (i = 0; i < 256; i++) {
+        bad = good;
+        bad.family = (uint8_t)i;
+        GIVES(i == ESPIAL_FAMILY_V4 || i == ESPIAL_FAMILY_V6 ? ESPIAL_OK : ESPIAL_EVALUE, espial_selector_check(&bad));
+        bad = good;
+        bad.reserved = (uint16_t)(i << 7);
+        GIVES(i == 0 ? ESPIAL_OK : ESPIAL_EVALUE, espial_selector_check(&bad));
+        /* Ports of one side: any goes with every protocol, others need one. */
+        bad = good;
+        bad.protocol = (uint8_t)i;
+        GIVES(ESPIAL_OK, espial_selector_check(&bad));
+        bad.local_port_lo = 1;
+        GIVES(i == 0 ? ESPIAL_ESELECTOR : ESPIAL_OK, espial_selector_check(&bad));
+        bad.local_port_lo = 0;
+        bad.remote_port_hi = 65534;
+        GIVES(i == 0 ? ESPIAL_ESELECTOR : ESPIAL_OK, espial_selector_check(&bad));
+        bad.remote_port_lo = 65535; /* OPAQUE only with 0 */
+        GIVES(ESPIAL_ESELECTOR, espial_selector_check(&bad));
+        bad.remote_port_hi = 0;
+        GIVES(i == 0 ? ESPIAL_ESELECTOR : ESPIAL_OK, espial_selector_check(&bad));
+    }
+    bad = good;
+    bad.remote_lo[2] = 1;
+    GIVES(ESPIAL_ESELECTOR, espial_selector_check(&bad));
+    bad = good;
+    bad.local_lo[15] = 1; /* not a part of an IPv4 address */
+    GIVES(ESPIAL_OK, espial_selector_check(&bad));
+    bad.family = ESPIAL_FAMILY_V6;
+    GIVES(ESPIAL_OK, espial_selector_check(&bad));
+    bad.local_lo[3] = 255;
+    GIVES(ESPIAL_ESELECTOR, espial_selector_check(&bad));
+
+    CLAIM(espial_matcher_size() <= sizeof mem && espial_matcher_size() % espial_matcher_align() == 0);
+    NULLS(espial_matcher_init(NULL, sizeof mem, words, 64, &matcher));
+    NULLS(espial_matcher_init(mem, sizeof mem, NULL, 64, &matcher));
+    NULLS(espial_matcher_init(mem, sizeof mem, words, 64, NULL));
+    GIVES(ESPIAL_EALIGN, espial_matcher_init(mem + 8, sizeof mem, words, 64, &matcher));
+    GIVES(ESPIAL_EALIGN, espial_matcher_init(mem, sizeof mem, ODD(uint64_t, words), 64, &matcher));
+    GIVES(ESPIAL_EALIGN, espial_matcher_init(mem, sizeof mem, words, 64, ODD(espial_matcher *, &matcher)));
+    GIVES(ESPIAL_EROOM, espial_matcher_init(mem, espial_matcher_size() - 1, words, 64, &matcher));
+    GIVES(ESPIAL_ERANGE, espial_matcher_init(mem, sizeof mem, words, SIZE_MAX, &matcher));
+    GIVES(ESPIAL_ERANGE, espial_matcher_init(mem, sizeof mem, words, SIZE_MAX / 8, &matcher));
+    GIVES(ESPIAL_EWORDS, espial_matcher_init(mem, sizeof mem, NULL, 0, &matcher));
+    for (i = 0; i < 64; i++) {
+        GIVES(ESPIAL_EWORDS, espial_matcher_init(mem, sizeof mem, words, i, &matcher));
+        memset(words, (int)i * 4, sizeof words);
+        GIVES(ESPIAL_EWORDS, espial_matcher_init(mem, sizeof mem, words, 64, &matcher));
+    }
+    CLAIM(matcher == NULL);
+
+    NULLS(espial_matcher_release(NULL));
+    NULLS(espial_matcher_words(NULL, &at, &count));
+    NULLS(espial_matcher_first(NULL, &inner, &index));
+    NULLS(espial_matcher_any(NULL, &inner, &any));
+    NULLS(espial_matcher_first_source(NULL, &inner, &index));
+    NULLS(espial_matcher_first_burst(NULL, &inner, 1, &index));
+    NULLS(espial_matcher_any_burst(NULL, &inner, 1, &bits));
+    GIVES(ESPIAL_EALIGN, espial_matcher_first(ODD(espial_matcher, mem), &inner, &index));
+    GIVES(ESPIAL_EHANDLE, espial_matcher_release((espial_matcher *)mem));
+    GIVES(ESPIAL_EHANDLE, espial_matcher_words(none, &at, &count));
+    GIVES(ESPIAL_EHANDLE, espial_matcher_first(none, &inner, &index));
+    GIVES(ESPIAL_EHANDLE, espial_matcher_any(none, &inner, &any));
+    GIVES(ESPIAL_EHANDLE, espial_matcher_first_source(none, &inner, &index));
+    GIVES(ESPIAL_EHANDLE, espial_matcher_first_burst(none, &inner, 1, &index));
+    GIVES(ESPIAL_EHANDLE, espial_matcher_any_burst(none, &inner, 1, &bits));
+    CLAIM(index == 77 && any == 77 && bits == 77 && count == 77 && at == words);
+}
+
 /* Growth that cannot be: nothing changes, and the memory is still the caller's. */
 static void growth(void) {
     espial_capacity more = capacity, bad;
@@ -923,6 +1015,7 @@ int main(void) {
     configuration();
     reservations();
     growth();
+    matchers();
     packets();
     stateless();
     streams();

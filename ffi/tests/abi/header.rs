@@ -5,13 +5,14 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "types.rs",
     "handle.rs",
     "text.rs",
     "setup.rs",
     "config.rs",
     "packet.rs",
+    "matcher.rs",
     "stream.rs",
     "wire.rs",
     "lib.rs",
