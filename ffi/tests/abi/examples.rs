@@ -1,6 +1,7 @@
 //! The C programs: compiled at the full warning level, linked with the static library, run.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::capture::{cases, expected, pcap};
@@ -77,8 +78,8 @@ fn every_call_gives_what_it_says() {
 /// No function of the header is left out of the C tests.
 #[test]
 fn every_function_is_called() {
-    let sources = ["tests/calls.c", "tests/misuse.c", "tests/allocated.c", "examples/rekey.c"]
-        .map(|name| fs::read_to_string(ffi(name)).expect(name));
+    let sources = ["calls.c", "misuse.c", "allocated.c", "words.c", "../examples/rekey.c"]
+        .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
     for name in crate::header::functions(&crate::header::committed()) {
         assert!(
             sources.iter().any(|source| source.contains(&format!("{name}("))),
@@ -90,13 +91,39 @@ fn every_function_is_called() {
 /// The shared library runs the same program, and has what the static one has not.
 #[test]
 fn shared_library() {
+    run(&mut Command::new(shared("tests/allocated.c")));
+}
+
+/// Compiles a C program of this repository against the installed shared library.
+fn shared(source: &str) -> PathBuf {
+    let source = ffi(source);
     let lib = crate::prefix().join("lib");
     let rpath = format!("-Wl,-rpath,{}", lib.display());
-    let out = scratch().join("allocated");
+    let out = scratch().join(source.file_stem().expect("a file name"));
     let (include, search) = (crate::prefix().join("include"), format!("-L{}", lib.display()));
-    let source = ffi("tests/allocated.c");
     let arguments =
         ["-o", out.to_str().unwrap(), source.to_str().unwrap(), &search, "-lespial", &rpath];
     crate::compile("c11", &[&include], &arguments);
-    run(&mut Command::new(out));
+    out
+}
+
+const CLASSIFIED: &str = "\
+10.2.0.5 > 10.1.0.9 protocol 6 port 443: selector 0
+10.2.0.5 > 10.1.0.9 protocol 6 port 80: selector 1
+10.2.0.5 > 10.1.0.9 protocol 17 port 443: none, but selector 0 has its source
+10.2.1.5 > 10.1.1.9 protocol 17 port 1999: selector 2
+10.2.1.5 > 10.1.1.9 protocol 17 port 2000: none, but selector 2 has its source
+10.2.2.5 > 10.1.2.9 protocol 17 port 53: selector 3
+10.2.3.5 > 10.1.3.9 protocol 6 port 443: none
+10.2.0.5 > 10.1.0.9 protocol 6 port 443: selector 1
+covered: 0xab
+";
+
+/// A list that a program with an allocator compiled answers in one without.
+#[test]
+fn matcher_alone() {
+    let words = scratch().join("classify.words");
+    let output = says(Command::new(shared("examples/classify.c")).arg(&words));
+    assert_eq!(output, CLASSIFIED);
+    run(Command::new(program("tests/words.c", &[])).arg(&words));
 }
