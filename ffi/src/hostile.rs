@@ -14,7 +14,9 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::config::*;
-use crate::handle::{espial_gateway, espial_worker};
+use crate::convert;
+use crate::handle::{espial_gateway, espial_matcher, espial_worker};
+use crate::matcher::*;
 use crate::packet::*;
 use crate::setup::*;
 use crate::types::*;
@@ -113,6 +115,96 @@ fn key_of(gateway: *mut espial_gateway, sa: espial_sa) -> Option<u32> {
 #[derive(Clone, Copy)]
 struct Line([u8; 64]);
 
+/// A selector of few values, so that packets meet it; spoilt.
+fn chosen_selector(choices: &mut Choices<'_>) -> espial_selector {
+    let mut selector: espial_selector = unsafe { zeroed() };
+    let shape = choices.octet();
+    selector.family = if shape & 1 == 0 { ESPIAL_FAMILY_V4 } else { ESPIAL_FAMILY_V6 };
+    selector.protocol = [0, 6, 17, 1][usize::from(shape >> 1 & 3)];
+    (selector.remote_port_hi, selector.local_port_hi) = (u16::MAX, u16::MAX);
+    let last = if shape & 8 == 0 { 0 } else { 3 };
+    selector.remote_lo[last] = choices.octet() & 15;
+    selector.remote_hi[last] = selector.remote_lo[last] + (shape >> 4 & 7);
+    selector.local_lo[last] = choices.octet() & 15;
+    selector.local_hi[last] = selector.local_lo[last] + (shape >> 5);
+    choices.spoil(selector)
+}
+
+fn chosen_packet(choices: &mut Choices<'_>) -> espial_inner {
+    let mut packet: espial_inner = unsafe { zeroed() };
+    let shape = choices.octet();
+    packet.family = if shape & 1 == 0 { ESPIAL_FAMILY_V4 } else { ESPIAL_FAMILY_V6 };
+    packet.protocol = [6, 17, 1, 47][usize::from(shape >> 1 & 3)];
+    packet.next_layer = [1, 1, 2, 0][usize::from(shape >> 1 & 3)];
+    packet.fragment = [0, 0, 1, 2][usize::from(shape >> 4 & 3)];
+    let last = if shape & 8 == 0 { 0 } else { 3 };
+    packet.src[last] = choices.octet() & 15;
+    packet.dst[last] = choices.octet() & 15;
+    choices.spoil(packet)
+}
+
+/// Compiles a list that the input chooses, spoils its words, and asks what is left every question.
+fn ask_matcher(choices: &mut Choices<'_>) {
+    let count = choices.octet() % 80;
+    let list: Vec<_> = (0..count)
+        .map(|_| chosen_selector(choices))
+        .filter(|one| call(&mut (), |_| unsafe { espial_selector_check(one) }))
+        .filter_map(|one| convert::selector(&one).ok())
+        .collect();
+    let compiled = espial::matcher::compile(&list).expect("a short list");
+    let mut words = compiled.clone();
+    for _ in 0..choices.octet() % 4 {
+        let at = choices.number() as usize % words.len();
+        words[at] ^= choices.number() << (choices.octet() % 64);
+    }
+    words.truncate(words.len() - usize::from(choices.octet() % 8 == 7));
+    let whole = words == compiled;
+    let mut memory = [Line([0; 64]); 8];
+    let mut matcher: *mut espial_matcher = null_mut();
+    let made = call(&mut matcher, |out| unsafe {
+        let (mem, len) = (memory.as_mut_ptr().cast::<c_void>(), size_of_val(&memory));
+        espial_matcher_init(mem, len, words.as_ptr(), words.len(), out)
+    });
+    assert!(made || !whole, "what was compiled is refused");
+    if !made {
+        return;
+    }
+    let packets: Vec<_> = (0..choices.octet() % 70).map(|_| chosen_packet(choices)).collect();
+    let (at, count) = (packets.as_ptr(), packets.len());
+    let mut found = [0; 80];
+    let mut covered = 0;
+    let known = packets.iter().all(|packet| convert::inner(packet).is_ok());
+    let done = call(&mut found, |out| unsafe {
+        espial_matcher_first_burst(matcher, at, count, out.cast::<u32>())
+    });
+    let both =
+        call(&mut covered, |out| unsafe { espial_matcher_any_burst(matcher, at, count, out) });
+    assert_eq!((done, both), (known && count <= ESPIAL_BURST_MAX, done));
+    for (nth, packet) in packets.iter().enumerate() {
+        let (mut first, mut source, mut any) = (0, 0, 0);
+        let done = call(&mut first, |out| unsafe { espial_matcher_first(matcher, packet, out) });
+        let known = convert::inner(packet);
+        assert_eq!(done, known.is_ok());
+        let Ok(known) = known else { continue };
+        assert!(call(&mut source, |out| unsafe {
+            espial_matcher_first_source(matcher, packet, out)
+        }));
+        assert!(call(&mut any, |out| unsafe { espial_matcher_any(matcher, packet, out) }));
+        // Spoilt words that are a matcher all the same may answer anything.
+        if whole && both {
+            assert_eq!((found[nth], covered >> nth & 1), (first, any.into()), "one and a burst");
+        }
+        if whole {
+            let naive = |place: Option<usize>| place.map_or(ESPIAL_MATCHER_NONE, |at| at as u32);
+            let from = known.endpoints.src();
+            assert_eq!(first, naive(list.iter().position(|one| one.covers(&known))));
+            assert_eq!(source, naive(list.iter().position(|one| one.remote.contains(from))));
+            assert_eq!(any, u8::from(first != ESPIAL_MATCHER_NONE));
+        }
+    }
+    assert_eq!(unsafe { espial_matcher_release(matcher) }, ESPIAL_OK);
+}
+
 /// Runs calls that the input chooses.
 pub(crate) fn calls(input: &[u8]) {
     let mut choices = Choices(input);
@@ -179,7 +271,8 @@ pub(crate) fn calls(input: &[u8]) {
     }
     while !choices.0.is_empty() {
         let now_ms = choices.number();
-        match choices.octet() % 22 {
+        match choices.octet() % 23 {
+            22 => ask_matcher(&mut choices),
             0 => {
                 let (mode, shadow) = (choices.number() as u32, choices.number() as u32);
                 call(&mut tunnel, |out| unsafe { espial_tunnel_add(gateway, mode, shadow, out) });
@@ -326,7 +419,7 @@ pub(crate) fn calls(input: &[u8]) {
                 state.size = choices.spoil(size_of::<espial_sa_state>() as u32);
                 let sa = choices.spoil(sa);
                 let status = unsafe { espial_sa_state_of(gateway, sa, &mut state) };
-                assert!((0..=ESPIAL_EGROW).contains(&status));
+                assert!((0..=ESPIAL_EWORDS).contains(&status));
                 let slots = choices.number() as u32;
                 let mut from = choices.number() as u32;
                 let (mut found, mut due) = (sa, 9);

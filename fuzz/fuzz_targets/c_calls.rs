@@ -14,6 +14,8 @@ mod config;
 mod convert;
 #[path = "../../ffi/src/hostile.rs"]
 mod hostile;
+#[path = "../../ffi/src/matcher.rs"]
+mod matcher;
 #[path = "../../ffi/src/packet.rs"]
 mod packet;
 #[path = "../../ffi/src/setup.rs"]
