@@ -239,8 +239,8 @@ pub enum Field {
 }
 
 impl Field {
-    /// What the value is called that a packet of this protocol does not hold.
-    pub(crate) const fn opaque(protocol: u8) -> Self {
+    /// What the first value of a packet of this protocol is called.
+    pub(crate) const fn of_value(protocol: u8) -> Self {
         match protocol {
             crate::headers::protocol::ICMP | crate::headers::protocol::ICMPV6 => Self::Icmp,
             crate::headers::protocol::MOBILITY => Self::Mobility,

@@ -1,9 +1,11 @@
 //! The matcher alone: a list of selectors, compiled, for hosts that have SAs and policies of their own.
 
 use super::Question;
-use super::block::{Block, BlockError, Boxes};
+use super::block::{Block, BlockError, Wide};
 use super::fan::BURST;
+use super::group::Ask;
 use super::linear::Key;
+use super::set::Set;
 use crate::headers::InnerHeaders;
 use crate::simd::Backend;
 
@@ -42,7 +44,9 @@ use crate::simd::Backend;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Matcher<'b> {
-    block: Block<'b>,
+    v4: Set<'b, u32>,
+    v6: Set<'b, Wide>,
+    octets: usize,
 }
 
 impl<'b> Matcher<'b> {
@@ -54,24 +58,23 @@ impl<'b> Matcher<'b> {
     /// # Errors
     /// [`BlockError`] says what is wrong with them.
     pub fn open(words: &'b [u64]) -> Result<Self, BlockError> {
-        Ok(Self { block: Block::parse(words)? })
+        let block = Block::parse(words)?;
+        // All selectors are those of one tunnel.
+        let boxes = block.tunnel_boxes(0);
+        let (v4, v6) = (boxes.v4().of_places(), boxes.v6().of_places());
+        Ok(Self { v4, v6, octets: block.octets() })
     }
 
     /// The same matcher, searched with these instructions.
     #[must_use]
     pub fn with_backend(self, backend: Backend) -> Self {
-        Self { block: self.block.with_backend(backend) }
-    }
-
-    /// All selectors are those of one tunnel.
-    #[inline]
-    fn boxes(&self) -> Boxes<'_, 'b> {
-        self.block.tunnel_boxes(0)
+        let Self { v4, v6, octets } = self;
+        Self { v4: v4.with_backend(backend), v6: v6.with_backend(backend), octets }
     }
 
     /// Octets of its words.
     pub fn octets(&self) -> usize {
-        self.block.octets()
+        self.octets
     }
 
     /// The first selector in the list that covers an inbound packet: source on the remote side,
@@ -82,7 +85,10 @@ impl<'b> Matcher<'b> {
     /// n/1000 nodes, and a few of either unless most selectors meet at one point.
     #[inline]
     pub fn first(&self, packet: &InnerHeaders) -> Option<u32> {
-        Question::inbound(packet).first(self.boxes(), |_| true)
+        match Question::inbound(packet) {
+            Question::V4(key) => self.v4.find::<false>(&key, Ask::All),
+            Question::V6(key) => self.v6.find::<false>(&key, Ask::All),
+        }
     }
 
     /// True if a selector covers an inbound packet.
@@ -91,7 +97,10 @@ impl<'b> Matcher<'b> {
     /// As [`Matcher::first`].
     #[inline]
     pub fn any(&self, packet: &InnerHeaders) -> bool {
-        Question::inbound(packet).covered_by(self.boxes())
+        match Question::inbound(packet) {
+            Question::V4(key) => self.v4.find::<true>(&key, Ask::All).is_some(),
+            Question::V6(key) => self.v6.find::<true>(&key, Ask::All).is_some(),
+        }
     }
 
     /// The first selector whose remote range holds the packet's source.
@@ -100,7 +109,10 @@ impl<'b> Matcher<'b> {
     /// As [`Matcher::first`].
     #[inline]
     pub fn first_source(&self, packet: &InnerHeaders) -> Option<u32> {
-        Question::inbound(packet).first_source(self.boxes(), |_| true)
+        match Question::inbound(packet) {
+            Question::V4(key) => self.v4.find::<false>(&key, Ask::Source),
+            Question::V6(key) => self.v6.find::<false>(&key, Ask::Source),
+        }
     }
 
     /// [`Matcher::first`] for as many packets as `found` has room for; returns how many. Cache lines
@@ -131,8 +143,6 @@ impl<'b> Matcher<'b> {
         packets: &[InnerHeaders],
         mut tell: impl FnMut(usize, Option<u32>),
     ) {
-        let boxes = self.boxes();
-        let (v4, v6) = (boxes.v4(), boxes.v6());
         for (piece, packets) in packets.chunks(BURST).enumerate() {
             let (mut keys4, mut keys6) = (Keys::new(), Keys::new());
             for (nth, packet) in packets.iter().enumerate() {
@@ -142,8 +152,8 @@ impl<'b> Matcher<'b> {
                 }
             }
             let mut tell = |nth, found| tell(piece * BURST + nth, found);
-            v4.find_burst::<ANY>(&keys4.keys, |nth, found| tell(keys4.place(nth), found));
-            v6.find_burst::<ANY>(&keys6.keys, |nth, found| tell(keys6.place(nth), found));
+            self.v4.find_burst::<ANY>(&keys4.keys, |nth, found| tell(keys4.place(nth), found));
+            self.v6.find_burst::<ANY>(&keys6.keys, |nth, found| tell(keys6.place(nth), found));
         }
     }
 }

@@ -389,11 +389,6 @@ impl<'b> Block<'b> {
         Ok(())
     }
 
-    /// The same block, searched with these instructions.
-    pub(super) fn with_backend(self, backend: Backend) -> Self {
-        Self { backend, ..self }
-    }
-
     /// The publication that this block was compiled for.
     pub fn version(&self) -> u32 {
         self.version

@@ -20,14 +20,12 @@ pub(crate) struct Key<A> {
 /// Protocol and ports of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Values {
-    pub(crate) protocol: u8,
-    pub(crate) has_value: bool,
     /// Source port, ICMP value or Mobility Header value.
     pub(crate) remote: u16,
     /// Destination port; 0 for ICMP and Mobility Header, whose boxes are ANY there.
     pub(crate) local: u16,
-    /// What `remote` is called when it does not match.
-    pub(crate) remote_field: Field,
+    pub(crate) protocol: u8,
+    pub(crate) has_value: bool,
 }
 
 impl<A: Copy + Ord> Boxed<A> {
@@ -98,7 +96,7 @@ impl<A: Copy + Ord> Boxed<A> {
             (self.remote_covers(key), Field::Src),
             (self.local_covers(key), Field::Dst),
             (self.protocol_covers(values), Field::Protocol),
-            (remote_port, values.remote_field),
+            (remote_port, Field::of_value(values.protocol)),
             (local_port, Field::DestinationPort),
         ]
         .into_iter()

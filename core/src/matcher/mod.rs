@@ -72,17 +72,14 @@ impl Question {
     /// The question that an inbound packet asks.
     #[inline]
     pub(crate) fn inbound(packet: &InnerHeaders) -> Self {
-        let opaque = (false, 0, 0, Field::opaque(packet.protocol));
-        let (has_value, remote, local, remote_field) = match packet.next_layer {
+        let (has_value, remote, local) = match packet.next_layer {
             // Whatever a host says its ports are, a later fragment does not hold them (T20).
-            _ if packet.fragment == Fragment::NonInitial => opaque,
-            NextLayer::Ports { src, dst } => (true, src, dst, Field::SourcePort),
-            NextLayer::Icmp(value) => (true, value, 0, Field::Icmp),
-            NextLayer::Mobility(value) => (true, value, 0, Field::Mobility),
-            NextLayer::Opaque => opaque,
+            _ if packet.fragment == Fragment::NonInitial => (false, 0, 0),
+            NextLayer::Ports { src, dst } => (true, src, dst),
+            NextLayer::Icmp(value) | NextLayer::Mobility(value) => (true, value, 0),
+            NextLayer::Opaque => (false, 0, 0),
         };
-        let protocol = packet.protocol;
-        let values = Values { protocol, has_value, remote, local, remote_field };
+        let values = Values { remote, local, protocol: packet.protocol, has_value };
         match packet.endpoints {
             Endpoints::V4 { src, dst } => Self::V4(Key { remote: src, local: dst, values }),
             Endpoints::V6 { src, dst } => {

@@ -3,7 +3,8 @@
 use super::block::Boxed;
 use super::group::{Address, Ask};
 use super::linear::{self, Key};
-use super::tree::Tree;
+use super::tree::{Every, Tree};
+use crate::simd::Backend;
 
 /// Consecutive boxes in configuration order.
 #[derive(Clone, Copy)]
@@ -12,6 +13,8 @@ pub(crate) struct Set<'b, A: Address> {
     pub(crate) boxes: &'b [Boxed<A>],
     /// What is searched instead, if that pays.
     tree: Option<Indexed<'b, A>>,
+    /// Boxes name their own places instead of Child SAs.
+    names_places: bool,
 }
 
 /// A tree, and which of its boxes count.
@@ -26,12 +29,12 @@ impl<'b, A: Address> Set<'b, A> {
     /// A set that is asked one by one.
     #[inline]
     pub(super) fn list(boxes: &'b [Boxed<A>]) -> Self {
-        Self { boxes, tree: None }
+        Self { boxes, tree: None, names_places: false }
     }
 
     /// A set of which a tree holds all; only boxes of `child` count, if there is one.
     pub(super) fn searched(boxes: &'b [Boxed<A>], tree: Tree<'b, A>, child: Option<u32>) -> Self {
-        Self { boxes, tree: Some(Indexed { tree, child }) }
+        Self { boxes, tree: Some(Indexed { tree, child }), names_places: false }
     }
 
     /// True if the tree, if there is one, is what it says: for sets of tunnels.
@@ -78,8 +81,45 @@ impl<'b, A: Address> Set<'b, A> {
     }
 }
 
+/// Sets of which all boxes count.
 impl<A: Address> Set<'_, A> {
-    /// What covers each of up to 32 packets: the Child SA of the first box, or of any if `ANY`.
+    /// The same set; if its boxes name their own places, no search has to look.
+    ///
+    /// # Bound
+    /// Linear in the boxes.
+    pub(super) fn of_places(self) -> Self {
+        let names_places = (0..).zip(self.boxes).all(|(place, one)| one.child() == place);
+        Self { names_places, ..self }
+    }
+
+    /// The same set, searched with these instructions.
+    pub(super) fn with_backend(self, backend: Backend) -> Self {
+        let tree = self.tree.map(|Indexed { tree, child }| {
+            let tree = Tree { backend, ..tree };
+            Indexed { tree, child }
+        });
+        Self { tree, ..self }
+    }
+
+    /// What a box names.
+    #[inline(always)]
+    fn named(&self, tree: &Tree<'_, A>, index: Option<u32>) -> Option<u32> {
+        if self.names_places { index } else { child_of(tree, index?) }
+    }
+
+    /// What the first box that covers the packet in what is asked names; any such box if `ANY`.
+    #[inline]
+    pub(super) fn find<const ANY: bool>(&self, key: &Key<A>, ask: Ask) -> Option<u32> {
+        match &self.tree {
+            Some(Indexed { tree, .. }) => {
+                self.named(tree, tree.find::<ANY>(key, ask, Every, &mut ()))
+            }
+            None if ask == Ask::Source => self.first_source(key, |_| true),
+            None => self.first(key, |_| true),
+        }
+    }
+
+    /// [`Set::find`] for each of up to 32 packets, all that covers them asked.
     #[inline(always)]
     pub(super) fn find_burst<const ANY: bool>(
         &self,
@@ -90,9 +130,9 @@ impl<A: Address> Set<'_, A> {
             None => {
                 keys.iter().enumerate().for_each(|(nth, key)| tell(nth, self.first(key, |_| true)));
             }
-            Some(Indexed { tree, .. }) => tree.find_burst::<ANY>(keys, |nth, index| {
-                tell(nth, index.and_then(|index| child_of(tree, index)));
-            }),
+            Some(Indexed { tree, .. }) => {
+                tree.find_burst::<ANY>(keys, |nth, index| tell(nth, self.named(tree, index)));
+            }
         }
     }
 }

@@ -9,7 +9,6 @@ use super::grow::Builder;
 use super::linear::{self, Key, Values};
 use super::tree::{Every, SMALL, Shape, Tree, Visits};
 use crate::simd::Backend;
-use crate::verdict::Field;
 
 /// Numbers that follow from a seed.
 struct Rng(u64);
@@ -119,7 +118,6 @@ fn packet(boxes: &[Boxed<u32>], rng: &mut Rng) -> Key<u32> {
         has_value,
         remote: if has_value { remote_port } else { 0 },
         local: if has_value { local_port } else { 0 },
-        remote_field: Field::SourcePort,
     };
     Key { remote, local, values }
 }
