@@ -1,12 +1,17 @@
 //! The matcher alone: a list of selectors, compiled, for hosts that have SAs and policies of their own.
 
+use core::mem::size_of;
+
 use super::Question;
-use super::block::{Block, BlockError, Wide};
+use super::block::{Block, BlockError, ChildRecord, Wide};
+use super::compile::{self, Source, Staged};
 use super::fan::BURST;
 use super::group::Ask;
 use super::linear::Key;
 use super::set::Set;
+use crate::error::SetupError;
 use crate::headers::InnerHeaders;
+use crate::selector::Selector;
 use crate::simd::Backend;
 
 /// A compiled list of selectors. Each question names a selector by its place in the list.
@@ -182,54 +187,85 @@ impl<A> Keys<A> {
     }
 }
 
-#[cfg(feature = "alloc")]
-pub use compiling::compile;
+/// One tunnel, one Child SA; each selector says its place instead of a Child SA.
+struct List<'s>(&'s [Staged]);
 
-#[cfg(feature = "alloc")]
-mod compiling {
-    use alloc::vec;
-    use alloc::vec::Vec;
-
-    use crate::error::SetupError;
-    use crate::matcher::block::ChildRecord;
-    use crate::matcher::compile::{self, Source, Staged};
-    use crate::selector::Selector;
-
-    /// One tunnel, one Child SA; each selector says its place instead of a Child SA.
-    struct List(Vec<Staged>);
-
-    impl Source for List {
-        fn tunnels(&self) -> u32 {
-            1
-        }
-
-        fn children(&self) -> u32 {
-            1
-        }
-
-        fn owners(&self) -> u32 {
-            self.0.len() as u32
-        }
-
-        fn of_tunnel(&self, _tunnel: u32) -> impl Iterator<Item = (u32, ChildRecord, &[Staged])> {
-            core::iter::once((0, ChildRecord::new(1, 0, 0), &self.0[..]))
-        }
+impl Source for List<'_> {
+    fn tunnels(&self) -> u32 {
+        1
     }
 
-    /// Compiles a list of selectors for [`Matcher::open`](super::Matcher::open). The same list gives
-    /// the same words.
-    ///
-    /// # Bound
-    /// O(n log n) on average.
-    ///
-    /// # Errors
-    /// [`SetupError::TooLarge`]: more than 32-bit offsets reach.
-    pub fn compile(selectors: &[Selector]) -> Result<Vec<u64>, SetupError> {
-        let staged = (0..).zip(selectors).map(|(place, one)| compile::stage(one, place)).collect();
-        let mut words = vec![0; compile::words_for_list(selectors.len())?];
-        let octets = compile::compile(&List(staged), 0, &mut words).ok_or(SetupError::TooLarge)?;
-        words.truncate(octets / 8);
-        words.shrink_to_fit();
-        Ok(words)
+    fn children(&self) -> u32 {
+        1
     }
+
+    fn owners(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    fn of_tunnel(&self, _tunnel: u32) -> impl Iterator<Item = (u32, ChildRecord, &[Staged])> {
+        core::iter::once((0, ChildRecord::new(1, 0, 0), self.0))
+    }
+}
+
+const WORDS_PER_STAGED: usize = size_of::<Staged>() / size_of::<u64>();
+
+/// Words of memory that [`compile_into`] needs for so many selectors; fewer remain in use.
+///
+/// # Errors
+/// [`SetupError::TooLarge`]: more than 32-bit offsets reach.
+pub fn words_to_compile(selectors: usize) -> Result<usize, SetupError> {
+    let block = compile::words_for_list(selectors)?;
+    let staged = selectors.checked_mul(WORDS_PER_STAGED);
+    staged.and_then(|staged| staged.checked_add(block)).ok_or(SetupError::TooLarge)
+}
+
+/// Compiles a list of selectors into `memory` and returns how many of its first words are the matcher's,
+/// for [`Matcher::open`]. The same list gives the same words. A list that is being read may fail.
+///
+/// # Bound
+/// O(n log n) on average.
+///
+/// # Errors
+/// The list's own; [`SetupError::TooLarge`]; [`SetupError::MemoryTooSmall`]: fewer words than
+/// [`words_to_compile`] says.
+pub fn compile_into<E: From<SetupError>>(
+    selectors: impl ExactSizeIterator<Item = Result<Selector, E>>,
+    memory: &mut [u64],
+) -> Result<usize, E> {
+    let count = selectors.len();
+    let needed = words_to_compile(count)?;
+    let memory = memory.get_mut(..needed).ok_or(SetupError::MemoryTooSmall)?;
+    let (words, staged) = memory
+        .split_at_mut_checked(needed.saturating_sub(count.saturating_mul(WORDS_PER_STAGED)))
+        .ok_or(SetupError::MemoryTooSmall)?;
+    let staged: &mut [Staged] =
+        bytemuck::try_cast_slice_mut(staged).map_err(|_| SetupError::MemoryTooSmall)?;
+    let mut places = 0;
+    for (slot, selector) in staged.iter_mut().zip(selectors) {
+        *slot = compile::stage(&selector?, places);
+        places += 1;
+    }
+    let staged = staged.get(..places as usize).unwrap_or_default();
+    let octets = compile::compile(&List(staged), 0, words).ok_or(SetupError::TooLarge)?;
+    Ok(octets / 8)
+}
+
+/// Compiles a list of selectors for [`Matcher::open`]. The same list gives the same words.
+///
+/// # Bound
+/// O(n log n) on average.
+///
+/// # Errors
+/// [`SetupError::TooLarge`]: more than 32-bit offsets reach; [`SetupError::OutOfMemory`].
+#[cfg(feature = "alloc")]
+pub fn compile(selectors: &[Selector]) -> Result<alloc::vec::Vec<u64>, SetupError> {
+    let needed = words_to_compile(selectors.len())?;
+    let mut words = alloc::vec::Vec::new();
+    words.try_reserve_exact(needed).map_err(|_| SetupError::OutOfMemory)?;
+    words.resize(needed, 0);
+    let count = compile_into(selectors.iter().copied().map(Ok::<_, SetupError>), &mut words)?;
+    words.truncate(count);
+    words.shrink_to_fit();
+    Ok(words)
 }

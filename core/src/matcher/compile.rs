@@ -57,7 +57,6 @@ pub(crate) fn words_for(capacity: &Capacity) -> Result<usize, SetupError> {
 }
 
 /// Words of a block for a list of selectors.
-#[cfg(feature = "alloc")]
 pub(crate) fn words_for_list(selectors: usize) -> Result<usize, SetupError> {
     words(1, 1, selectors as u64)
 }

@@ -33,9 +33,9 @@ mod tests;
 mod tree;
 
 pub use crate::simd::Backend;
-pub use alone::Matcher;
 #[cfg(feature = "alloc")]
 pub use alone::compile;
+pub use alone::{Matcher, compile_into, words_to_compile};
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
