@@ -2152,7 +2152,7 @@ int32_t espial_worker_events(espial_worker *worker,
                              size_t *count);
 
 /**
- * Tests a selector by itself: to find the one that espial_matcher_new() refused.
+ * Tests a selector by itself: to find the one that espial_matcher_compile() refused.
  *
  * Thread: any.
  * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: no such family, or reserved is not 0;
@@ -2175,8 +2175,33 @@ size_t espial_matcher_size(void);
 size_t espial_matcher_align(void);
 
 /**
+ * Words of 8 octets that espial_matcher_compile() needs for count selectors.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_ERANGE: more than offsets of 32 bits reach.
+ */
+int32_t espial_matcher_compile_size(size_t count, size_t *room);
+
+/**
+ * Compiles count selectors, in the order in which they are to be found, into the caller's memory, of room
+ * words at words. The first *used of them are what espial_matcher_init() opens, here or elsewhere; the others
+ * are the caller's again. None is a list too: it covers nothing. For ICMP, ICMPv6 and Mobility Header the
+ * local ports are any, whatever they say. The same list gives the same words. The array is not kept.
+ *
+ * Thread: any. Takes time of O(n log n) on average.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_selector_check(), of one of
+ * them; ESPIAL_ERANGE: more than offsets of 32 bits reach; ESPIAL_EROOM: room is smaller than
+ * espial_matcher_compile_size() says. The content of words is then unspecified.
+ */
+int32_t espial_matcher_compile(const espial_selector *selectors,
+                               size_t count,
+                               uint64_t *words,
+                               size_t room,
+                               size_t *used);
+
+/**
  * Makes a matcher in the caller's memory, of len octets at mem, of count words that were compiled before: by
- * espial_matcher_new() in this process or another one, from a file, in flash, in shared memory. All of
+ * espial_matcher_compile() in this process or another one, from a file, in flash, in shared memory. All of
  * them are tested; those that follow behind their end are not looked at.
  *
  * Words and memory must not move or change until espial_matcher_release(). The words are not copied.
@@ -2200,9 +2225,7 @@ int32_t espial_matcher_init(void *mem,
 int32_t espial_matcher_release(espial_matcher *matcher);
 
 /**
- * Compiles count selectors, in the order in which they are to be found, into a matcher in memory of its
- * own. None is a list too: it covers nothing. For ICMP, ICMPv6 and Mobility Header the local ports are
- * any, whatever they say. The array is not kept. Shared library only.
+ * espial_matcher_compile() and espial_matcher_init() in one, in memory of its own. Shared library only.
  *
  * Thread: any. Takes time of O(n log n) on average. Give it back with espial_matcher_free().
  * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_selector_check(), of one of

@@ -159,16 +159,17 @@ impl<'c> Caller<'c> {
         Ok(unsafe { from_raw_parts(at.as_ptr(), count) })
     }
 
-    /// Octets to be written. (NULL, 0) are none.
-    pub fn octets_mut(&self, at: *mut u8, count: usize) -> Result<&'c mut [u8], Status> {
+    /// Octets or words to be written. (NULL, 0) are none.
+    pub fn slice_mut<T: Plain>(&self, at: *mut T, count: usize) -> Result<&'c mut [T], Status> {
         if count == 0 {
             return Ok(&mut []);
         }
         let at = self.tested(at)?;
-        if count > isize::MAX as usize {
+        if count > isize::MAX as usize / size_of::<T>() {
             return Err(Status(ESPIAL_ERANGE));
         }
-        // SAFETY: not NULL, `count` live octets that nobody else uses by the contract of `new`; H1.
+        // SAFETY: not NULL, aligned, `count` live values that nobody else uses by the contract of
+        // `new`; H1.
         Ok(unsafe { from_raw_parts_mut(at.as_ptr(), count) })
     }
 

@@ -11,6 +11,8 @@
 use core::ffi::c_void;
 
 use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
+use espial::matcher::{compile_into, words_to_compile};
+use espial::selector::Selector;
 
 use crate::convert;
 use crate::handle::{ALIGNMENT, Caller, MATCHER_OCTETS, espial_matcher};
@@ -27,7 +29,7 @@ const NO_HEADERS: InnerHeaders = InnerHeaders {
     fragment: Fragment::None,
 };
 
-/// Tests a selector by itself: to find the one that espial_matcher_new() refused.
+/// Tests a selector by itself: to find the one that espial_matcher_compile() refused.
 ///
 /// Thread: any.
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: no such family, or reserved is not 0;
@@ -56,8 +58,48 @@ pub extern "C" fn espial_matcher_align() -> usize {
     ALIGNMENT
 }
 
+/// Words of 8 octets that espial_matcher_compile() needs for count selectors.
+///
+/// Thread: any.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_ERANGE: more than offsets of 32 bits reach.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_matcher_compile_size(count: usize, room: *mut usize) -> i32 {
+    call!(|c| {
+        let room = c.out(room)?;
+        room.set(words_to_compile(count)?);
+        Ok(())
+    })
+}
+
+/// Compiles count selectors, in the order in which they are to be found, into the caller's memory, of room
+/// words at words. The first *used of them are what espial_matcher_init() opens, here or elsewhere; the others
+/// are the caller's again. None is a list too: it covers nothing. For ICMP, ICMPv6 and Mobility Header the
+/// local ports are any, whatever they say. The same list gives the same words. The array is not kept.
+///
+/// Thread: any. Takes time of O(n log n) on average.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_selector_check(), of one of
+/// them; ESPIAL_ERANGE: more than offsets of 32 bits reach; ESPIAL_EROOM: room is smaller than
+/// espial_matcher_compile_size() says. The content of words is then unspecified.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_matcher_compile(
+    selectors: *const espial_selector,
+    count: usize,
+    words: *mut u64,
+    room: usize,
+    used: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let used = c.out(used)?;
+        // Before the array is looked at: a count that cannot be is no array.
+        words_to_compile(count)?;
+        let list = self::selectors(&c, selectors, count)?;
+        used.set(compile_into(list, c.slice_mut(words, room)?)?);
+        Ok(())
+    })
+}
+
 /// Makes a matcher in the caller's memory, of len octets at mem, of count words that were compiled before: by
-/// espial_matcher_new() in this process or another one, from a file, in flash, in shared memory. All of
+/// espial_matcher_compile() in this process or another one, from a file, in flash, in shared memory. All of
 /// them are tested; those that follow behind their end are not looked at.
 ///
 /// Words and memory must not move or change until espial_matcher_release(). The words are not copied.
@@ -92,9 +134,7 @@ pub unsafe extern "C" fn espial_matcher_release(matcher: *mut espial_matcher) ->
     })
 }
 
-/// Compiles count selectors, in the order in which they are to be found, into a matcher in memory of its
-/// own. None is a list too: it covers nothing. For ICMP, ICMPv6 and Mobility Header the local ports are
-/// any, whatever they say. The array is not kept. Shared library only.
+/// espial_matcher_compile() and espial_matcher_init() in one, in memory of its own. Shared library only.
 ///
 /// Thread: any. Takes time of O(n log n) on average. Give it back with espial_matcher_free().
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_selector_check(), of one of
@@ -289,6 +329,15 @@ fn number(index: Option<u32>) -> u32 {
     index.unwrap_or(ESPIAL_MATCHER_NONE)
 }
 
+/// The caller's selectors, to be compiled.
+fn selectors<'c>(
+    caller: &Caller<'c>,
+    at: *const espial_selector,
+    count: usize,
+) -> Result<impl ExactSizeIterator<Item = Result<Selector, Status>> + use<'c>, Status> {
+    Ok(caller.slice(at, count)?.iter().map(convert::selector))
+}
+
 /// The caller's selectors, compiled.
 #[cfg(feature = "alloc")]
 fn compiled(
@@ -296,15 +345,11 @@ fn compiled(
     at: *const espial_selector,
     count: usize,
 ) -> Result<std::vec::Vec<u64>, Status> {
-    // Places have 32 bits. Which lists are too large to be compiled is for the core to say.
-    if count > u32::MAX as usize / size_of::<espial_selector>() {
-        return Err(Status(ESPIAL_ERANGE));
-    }
-    let selectors = caller.slice(at, count)?;
-    let mut list = std::vec::Vec::new();
-    list.try_reserve_exact(count).map_err(|_| Status(ESPIAL_ENOMEM))?;
-    for selector in selectors {
-        list.push(convert::selector(selector)?);
-    }
-    Ok(espial::matcher::compile(&list)?)
+    let room = words_to_compile(count)?;
+    let mut words = std::vec::Vec::new();
+    words.try_reserve_exact(room).map_err(|_| Status(ESPIAL_ENOMEM))?;
+    words.resize(room, 0);
+    let count = compile_into(selectors(caller, at, count)?, &mut words)?;
+    words.truncate(count);
+    Ok(words)
 }

@@ -64,7 +64,7 @@ pub unsafe extern "C" fn espial_stream_next(
         let slot = c.stream::<Slot>(stream)?;
         let mut rest = c.slice(c.read(octets.cast_const())?, c.read(len.cast_const())?)?;
         let (octets, len) = (c.out(octets)?, c.out(len)?);
-        let buffer = c.octets_mut(buffer, room)?;
+        let buffer = c.slice_mut(buffer, room)?;
         let frame = c.out(frame)?;
         let found = slot.stream.next_frame(&mut rest, buffer).map_err(|error| {
             Status(match error {

@@ -150,7 +150,7 @@ pub unsafe extern "C" fn espial_notify_invalid_spi(
     written: *mut usize,
 ) -> i32 {
     call!(|c| {
-        let body = c.octets_mut(body, room)?;
+        let body = c.slice_mut(body, room)?;
         let written = c.out(written)?;
         let octets = notify::invalid_spi(Spi(spi));
         let room = body.first_chunk_mut().ok_or(Status(ESPIAL_EROOM))?;
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn espial_notify_invalid_selectors(
 ) -> i32 {
     call!(|c| {
         let offending = c.slice(offending, len)?;
-        let body = c.octets_mut(body, room)?;
+        let body = c.slice_mut(body, room)?;
         let written = c.out(written)?;
         let octets =
             notify::invalid_selectors(convert::protocol(ipsec)?, Spi(spi), offending, body);

@@ -124,7 +124,7 @@ static int matchers(void) {
     static const size_t COUNTS[] = {0, 1, 20, 33, SELECTORS};
     espial_matcher *matcher = NULL, *opened = NULL;
     const uint64_t *words;
-    size_t count, i;
+    size_t count, i, room, used;
     uint32_t index = 77;
     espial_selector kept;
 
@@ -135,6 +135,10 @@ static int matchers(void) {
         /* The words are all that another process needs; more memory behind them is not looked at. */
         GIVES(ESPIAL_OK, espial_matcher_words(matcher, &words, &count));
         CLAIM(count < sizeof copy / 8);
+        GIVES(ESPIAL_OK, espial_matcher_compile_size(COUNTS[i], &room));
+        GIVES(ESPIAL_EROOM, espial_matcher_compile(selectors, COUNTS[i], copy, room - 1, &used));
+        GIVES(ESPIAL_OK, espial_matcher_compile(selectors, COUNTS[i], copy, room, &used));
+        CLAIM(room <= sizeof copy / 8 && used == count && memcmp(copy, words, count * 8) == 0);
         memset(copy, 0x55, sizeof copy);
         memcpy(copy, words, count * 8);
         CLAIM(espial_matcher_size() <= sizeof memory && espial_matcher_align() == 64);

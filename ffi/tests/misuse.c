@@ -303,6 +303,26 @@ static void matchers(void) {
     bad.local_lo[3] = 255;
     GIVES(ESPIAL_ESELECTOR, espial_selector_check(&bad));
 
+    NULLS(espial_matcher_compile_size(1, NULL));
+    GIVES(ESPIAL_EALIGN, espial_matcher_compile_size(1, ODD(size_t, &count)));
+    GIVES(ESPIAL_ERANGE, espial_matcher_compile_size(SIZE_MAX, &count));
+    GIVES(ESPIAL_ERANGE, espial_matcher_compile_size(UINT32_MAX, &count));
+    NULLS(espial_matcher_compile(NULL, 1, words, 64, &count));
+    NULLS(espial_matcher_compile(&good, 1, NULL, 64, &count));
+    NULLS(espial_matcher_compile(&good, 1, words, 64, NULL));
+    GIVES(ESPIAL_EALIGN, espial_matcher_compile(ODD(espial_selector, &good), 1, words, 64, &count));
+    GIVES(ESPIAL_EALIGN, espial_matcher_compile(&good, 1, ODD(uint64_t, words), 64, &count));
+    GIVES(ESPIAL_EALIGN, espial_matcher_compile(&good, 1, words, 64, ODD(size_t, &count)));
+    GIVES(ESPIAL_ERANGE, espial_matcher_compile(&good, SIZE_MAX, words, 64, &count));
+    GIVES(ESPIAL_ERANGE, espial_matcher_compile(&good, UINT32_MAX, words, 64, &count));
+    GIVES(ESPIAL_ERANGE, espial_matcher_compile(&good, 1, words, SIZE_MAX, &count));
+    for (i = 0; i < 20; i++) {
+        GIVES(ESPIAL_EROOM, espial_matcher_compile(&good, 1, i == 0 ? NULL : words, i, &count));
+    }
+    GIVES(ESPIAL_ESELECTOR, espial_matcher_compile(&bad, 1, words, 64, &count));
+    CLAIM(count == 77);
+    memset(words, 0, sizeof words);
+
     CLAIM(espial_matcher_size() <= sizeof mem && espial_matcher_size() % espial_matcher_align() == 0);
     NULLS(espial_matcher_init(NULL, sizeof mem, words, 64, &matcher));
     NULLS(espial_matcher_init(mem, sizeof mem, NULL, 64, &matcher));

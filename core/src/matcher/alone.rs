@@ -215,7 +215,9 @@ const WORDS_PER_STAGED: usize = size_of::<Staged>() / size_of::<u64>();
 /// # Errors
 /// [`SetupError::TooLarge`]: more than 32-bit offsets reach.
 pub fn words_to_compile(selectors: usize) -> Result<usize, SetupError> {
-    let block = compile::words_for_list(selectors)?;
+    // Places have 32 bits; sums of larger numbers would not be.
+    let places = u32::try_from(selectors).map_err(|_| SetupError::TooLarge)?;
+    let block = compile::words_for_list(places as usize)?;
     let staged = selectors.checked_mul(WORDS_PER_STAGED);
     staged.and_then(|staged| staged.checked_add(block)).ok_or(SetupError::TooLarge)
 }

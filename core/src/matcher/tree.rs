@@ -94,6 +94,7 @@ impl Shape {
 
     /// Groups of the tree, at most: leaves, and half as many for what is above them and does not come out
     /// even.
+    #[cfg(test)]
     pub(super) fn groups(&self) -> usize {
         self.leaves + 1 + if self.has_fan { self.leaves / 2 } else { 0 }
     }
