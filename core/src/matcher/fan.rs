@@ -149,7 +149,7 @@ impl<A: Address> Fan<A> {
             let intervals = intervals(bounds, dimension);
             // Step by step of a binary search: the middle, the middles of both halves, ...
             for (at, cut) in cuts.iter_mut().enumerate().skip(1) {
-                let level = at.ilog2();
+                let level = usize::BITS - 1 - at.leading_zeros();
                 let nth = ((2 * (at - (1 << level)) + 1) << (CUTS.ilog2() - 1 - level)) - 1;
                 *cut = intervals.get(nth).map_or(u32::MAX, |interval| interval.end);
             }
@@ -224,7 +224,15 @@ fn intervals(children: &[Bounds], dimension: usize) -> heapless::Vec<Interval, I
         let least = intervals.windows(2).enumerate().min_by_key(|(_, pair)| joined(pair));
         let Some(at) = least.map(|(at, _)| at) else { break };
         let gone = intervals.get(at).map_or(0, |interval| interval.mask);
-        intervals.remove(at);
+        // `remove` can panic.
+        for nth in at..intervals.len() {
+            if let Some(next) = intervals.get(nth + 1).copied()
+                && let Some(slot) = intervals.get_mut(nth)
+            {
+                *slot = next;
+            }
+        }
+        intervals.pop();
         if let Some(kept) = intervals.get_mut(at) {
             kept.mask |= gone;
         }

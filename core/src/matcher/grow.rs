@@ -120,7 +120,7 @@ impl<A: Address> Builder<'_, A> {
                 2 => (leaves / 2).isqrt(),
                 _ => WIDTH,
             };
-            let parts = parts.max(set.len().div_ceil(WIDTH << (4 * (level - 1))));
+            let parts = parts.max(set.len().div_ceil((WIDTH << (4 * (level - 1))).max(1)));
             let (children, parts) = self.family(boxes, set, parts.clamp(1, WIDTH), level - 1)?;
             for (slot, part) in parts.iter().enumerate() {
                 group.set(slot, &part.bounds(boxes, set, &window), false);
@@ -162,6 +162,11 @@ fn order_key(bounds: &Bounds, by: usize) -> u32 {
             at(&bounds.hi, by).saturating_sub(at(&bounds.lo, by))
         }
     }
+}
+
+/// The nth of `count` places that are spread evenly over so many.
+fn spread(nth: usize, over: usize, count: usize) -> usize {
+    (nth * over).checked_div(count).unwrap_or(0)
 }
 
 /// Where a set may be halved: between two of so many parts.
@@ -212,9 +217,9 @@ impl<A: Address> Divide<'_, A> {
     /// parts would not hold them.
     fn left_parts(&self, left: usize, boxes: usize, parts: usize) -> Option<usize> {
         let right = boxes.checked_sub(left)?;
-        let least = left.div_ceil(self.room).max(1);
-        let most = parts.checked_sub(right.div_ceil(self.room).max(1))?;
-        let even = (parts * left + boxes / 2) / boxes;
+        let least = left.div_ceil(self.room.max(1)).max(1);
+        let most = parts.checked_sub(right.div_ceil(self.room.max(1)).max(1))?;
+        let even = (parts * left + boxes / 2).checked_div(boxes)?;
         (least <= most).then(|| even.clamp(least, most))
     }
 
@@ -227,10 +232,10 @@ impl<A: Address> Divide<'_, A> {
         for by in 0..KEYS {
             let bins = self.bins(set, by);
             let visits = bins.visits(&points);
-            let mut looked_at = 0;
+            let (total, mut looked_at) = (bins.total(), 0);
             for (bin, visits) in bins.counts.iter().zip(visits) {
                 looked_at += bin;
-                let left = looked_at * set.len() / bins.total().max(1);
+                let left = (looked_at * set.len()).checked_div(total).unwrap_or(0);
                 let right = set.len() - left;
                 if left < ends || right < ends {
                     continue;
@@ -247,7 +252,7 @@ impl<A: Address> Divide<'_, A> {
         }
         best.map(|(_, halves)| halves).or_else(|| {
             let left_parts = parts / 2;
-            let left = (set.len() * left_parts).div_ceil(parts);
+            let left = (set.len() * left_parts).checked_div(parts)?.max(1);
             Some(Halves { by: 0, left, left_parts })
         })
     }
@@ -262,15 +267,16 @@ impl<A: Address> Divide<'_, A> {
         let count = set.len().min(POINTS);
         let mut points = heapless::Vec::new();
         for nth in 0..count {
-            let other = next() as usize % set.len().max(1);
+            let other = (next() as usize).checked_rem(set.len()).unwrap_or(0);
             let bounds = |place: usize| self.bounds(*set.get(place)?);
-            let (Some(own), Some(other)) = (bounds(nth * set.len() / count), bounds(other)) else {
+            let (Some(own), Some(other)) = (bounds(spread(nth, set.len(), count)), bounds(other))
+            else {
                 continue;
             };
             let within = |bounds: &Bounds, dimension: usize, at: u32| {
                 let at_end = |from: &[u32; DIMENSIONS]| from.get(dimension).copied().unwrap_or(0);
                 let (lo, hi) = (at_end(&bounds.lo), at_end(&bounds.hi));
-                let offset = u64::from(hi.saturating_sub(lo)) * u64::from(at) >> 32;
+                let offset = (u64::from(hi.saturating_sub(lo)) * u64::from(at)) >> 32;
                 lo.saturating_add(offset as u32)
             };
             let mut point = [0; DIMENSIONS];
@@ -294,7 +300,7 @@ impl<A: Address> Divide<'_, A> {
         let count = set.len().min(BINS - 1);
         let mut ends: heapless::Vec<u32, BINS> = heapless::Vec::new();
         for nth in 0..count {
-            let index = set.get(nth * set.len() / count);
+            let index = set.get(spread(nth, set.len(), count));
             if let Some(bounds) = index.and_then(|index| self.bounds(*index)) {
                 // There is room for so many.
                 let _ = ends.push(order_key(&bounds, by));
