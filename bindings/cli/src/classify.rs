@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use espial::headers::InnerHeaders;
-use espial::matcher::{self, Matcher};
+use espial::matcher::{self, Backend, Matcher};
 use serde_json::json;
 
 pub use rules::{Expected, RulesError, read_rules, read_trace};
@@ -33,6 +33,8 @@ pub struct Options {
     pub any: bool,
     /// Packets asked about with one call.
     pub burst: NonZeroUsize,
+    /// Instructions to compare with.
+    pub backend: Backend,
     /// For how long.
     pub effort: Effort,
 }
@@ -59,6 +61,7 @@ pub fn run(options: &Options, format: Format, out: &mut dyn Write) -> Result<u8,
     let words = matcher::compile(&rules).map_err(|error| unusable(&options.rules, &error))?;
     let build_ms = start.elapsed().as_secs_f64() * 1e3;
     let matcher = Matcher::open(&words).map_err(|error| unusable(&options.rules, &error))?;
+    let matcher = matcher.with_backend(options.backend);
     let packets: Vec<InnerHeaders> = trace.iter().map(|one| one.packet).collect();
     let mut bursts = vec![options.burst.get()];
     if options.burst.get() != 1 {
@@ -89,6 +92,7 @@ pub fn run(options: &Options, format: Format, out: &mut dyn Write) -> Result<u8,
                     "burst": burst, "ns_min": times.min, "ns_median": times.median,
                     "packets_per_second": 1e9 / times.median, "build_ms": build_ms,
                     "octets": matcher.octets(), "mismatches": mismatches,
+                    "backend": options.backend.name(),
                 });
                 writeln!(out, "{row}")?;
             }
@@ -96,12 +100,14 @@ pub fn run(options: &Options, format: Format, out: &mut dyn Write) -> Result<u8,
         Format::Text => {
             writeln!(
                 out,
-                "{} rules, built in {} ms: {} octets, {} a rule. {} packets, question: {question}.\n",
+                "{} rules, built in {} ms: {} octets, {} a rule. {} packets, question: {question}, \
+                 backend: {}.\n",
                 rules.len(),
                 figure(build_ms),
                 matcher.octets(),
                 figure(matcher.octets() as f64 / rules.len() as f64),
                 packets.len(),
+                options.backend.name(),
             )?;
             let lines = rows.iter().map(|row| {
                 let call = match row.burst {
@@ -217,10 +223,15 @@ mod tests {
             for (any, burst) in [(false, 32), (true, 32), (false, 1), (true, 7), (false, 1000)] {
                 let burst = burst.try_into().unwrap();
                 let (rules, trace, effort) = (rules.clone(), trace.clone(), Effort::LEAST);
-                let options = Options { rules, trace, any, burst, effort };
-                let mut out = Vec::new();
-                assert_eq!(run(&options, Format::Json, &mut out).unwrap(), 0);
-                assert!(String::from_utf8(out).unwrap().contains("\"mismatches\":0"));
+                for backend in Backend::all() {
+                    let (rules, trace) = (rules.clone(), trace.clone());
+                    let options = Options { rules, trace, any, burst, backend, effort };
+                    let mut out = Vec::new();
+                    assert_eq!(run(&options, Format::Json, &mut out).unwrap(), 0);
+                    let said = String::from_utf8(out).unwrap();
+                    assert!(said.contains("\"mismatches\":0"), "{said}");
+                    assert!(said.contains(&format!("\"backend\":\"{}\"", backend.name())));
+                }
             }
         }
     }
@@ -233,6 +244,7 @@ mod tests {
             trace: trace.clone(),
             any: false,
             burst: 32.try_into().unwrap(),
+            backend: Backend::detect(),
             effort: Effort::LEAST,
         };
         let mut out = Vec::new();

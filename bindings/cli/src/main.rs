@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use espial::matcher::Backend;
 use espial_cli::check::{self, CheckError, Form};
 use espial_cli::config::GatewayConfig;
 use espial_cli::lookup::measure::{BURST_MAX, Effort};
@@ -132,6 +133,7 @@ beside it: compare figures of one run only.
 Examples:
   espial classify --rules acl1_1k.rules --trace acl1_1k.trace
   espial classify --rules fw1_10k.rules.xz --trace fw1_10k.trace.xz --any --json
+  espial classify --rules acl1_1k.rules --trace acl1_1k.trace --backend sse2
 
 Exit status: 0 all answers are those of the trace, 1 some are not, 2 a file is unusable.")]
     Classify {
@@ -147,6 +149,10 @@ Exit status: 0 all answers are those of the trace, 1 some are not, 2 a file is u
         /// Packets asked about with one call, 1 to 1024; then one at a time
         #[arg(long, value_name = "N", default_value = "32", value_parser = packets)]
         burst: NonZeroUsize,
+        /// Instructions to compare with: portable, sse2, avx2 or avx512 as far as the processor has
+        /// them; the best if not given
+        #[arg(long, value_name = "B", value_parser = backend)]
+        backend: Option<Backend>,
         /// One JSON object a row
         #[arg(long)]
         json: bool,
@@ -180,6 +186,13 @@ fn packets(text: &str) -> Result<NonZeroUsize, String> {
     let packets: NonZeroUsize = text.parse().map_err(|error| format!("{error}"))?;
     let most = classify::BURST_MAX;
     if packets.get() > most { Err(format!("at most {most}")) } else { Ok(packets) }
+}
+
+fn backend(name: &str) -> Result<Backend, String> {
+    Backend::all().find(|backend| backend.name() == name).ok_or_else(|| {
+        let names: Vec<&str> = Backend::all().map(Backend::name).collect();
+        format!("this processor has {}", names.join(", "))
+    })
 }
 
 /// Threads of a measurement, at most: each has counters for every SA.
@@ -221,8 +234,9 @@ fn main() -> ExitCode {
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             lookup::run(&options, format, &mut out)
         }
-        Some(Command::Classify { rules, trace, any, burst, json }) => {
-            let options = classify::Options { rules, trace, any, burst, effort: Effort::USUAL };
+        Some(Command::Classify { rules, trace, any, burst, backend, json }) => {
+            let (effort, backend) = (Effort::USUAL, backend.unwrap_or_else(Backend::detect));
+            let options = classify::Options { rules, trace, any, burst, backend, effort };
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             classify::run(&options, format, &mut out)
         }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use espial::matcher::Backend;
 use espial_cli::classify::{Options, run};
 use espial_cli::lookup::Format;
 use espial_cli::lookup::measure::Effort;
@@ -34,11 +35,12 @@ fn no_answer_differs_from_a_trace() {
             if stem(&trace) != stem(&rules) {
                 continue;
             }
-            for any in [false, true] {
+            let ways = Backend::all().flat_map(|backend| [(false, backend), (true, backend)]);
+            for (any, backend) in ways {
                 let (rules, trace) = (rules.clone(), trace.clone());
                 let burst = 32.try_into().unwrap();
                 let effort = Effort::LEAST;
-                let options = Options { rules, trace: trace.clone(), any, burst, effort };
+                let options = Options { rules, trace: trace.clone(), any, burst, backend, effort };
                 let mut out = Vec::new();
                 let status = run(&options, Format::Text, &mut out).expect("files that can be read");
                 let said = String::from_utf8(out).unwrap();
