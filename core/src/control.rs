@@ -445,7 +445,8 @@ impl<'m> Control<'m> {
     /// Compiles the staged tunnels and Child SAs and makes them visible with one store.
     ///
     /// # Bound
-    /// Linear in selectors, Child SAs and tunnels.
+    /// Linear in selectors, Child SAs and tunnels. O(n log n) on average in the selectors of a tunnel with
+    /// more than 32 of which more than 16 came or went since that was done last.
     ///
     /// # Errors
     /// [`Busy`]: a worker has not been quiescent since the last publication. Readers go on with
@@ -456,7 +457,9 @@ impl<'m> Control<'m> {
             Staging { tunnels: self.tunnels, children: self.children, staged: self.staged };
         let version = self
             .publisher
-            .publish(|version, words| compile::compile(&staging, version, words).is_some())
+            .publish(|version, old, words| {
+                compile::recompile(&staging, version, old, words).is_some()
+            })
             .ok_or(Busy)?;
         let retired = self.tables.epochs.advance();
         for child in self.children.iter_mut() {

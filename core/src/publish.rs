@@ -260,23 +260,28 @@ impl<'m, T: ?Sized> Publisher<'m, T> {
         self.spare_retired == 0 || self.epochs.passed(self.spare_retired)
     }
 
-    /// Lets `fill` write the next version into the spare buffer and publishes it with one store.
+    /// Lets `fill` write the next version into the spare buffer, with the current one to look at, and
+    /// publishes it with one store.
     /// Returns the version, or `None` if a worker may still read the spare buffer or `fill`
     /// declined: then readers go on with the current version.
     #[allow(unsafe_code)]
-    pub fn publish(&mut self, fill: impl FnOnce(u32, &mut T) -> bool) -> Option<u32> {
+    pub fn publish(&mut self, fill: impl FnOnce(u32, &T, &mut T) -> bool) -> Option<u32> {
         if !self.ready() {
             return None;
         }
         let next = self.buffers.current.version.load(Ordering::Relaxed).wrapping_add(1);
         let spare = self.buffers.buffers[(next % BUFFERS) as usize];
+        let current = self.buffers.buffers[(next.wrapping_sub(1) % BUFFERS) as usize];
         #[cfg(not(loom))]
         // SAFETY: the spare buffer's last version was replaced in `spare_retired`, which every
         // worker has passed (`ready`), and there is one writer (I1): nobody else reads or writes it.
-        let filled = fill(next, unsafe { &mut *spare.0.get() });
+        // The current one is another buffer, which all only read until the next call.
+        let filled = unsafe { fill(next, &*current.0.get(), &mut *spare.0.get()) };
         #[cfg(loom)]
         // SAFETY: as above; loom checks it.
-        let filled = spare.0.with_mut(|cell| fill(next, unsafe { &mut *cell }));
+        let filled = current.0.with(|current| {
+            spare.0.with_mut(|spare| unsafe { fill(next, &*current, &mut *spare) })
+        });
         if !filled {
             return None;
         }

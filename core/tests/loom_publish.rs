@@ -56,7 +56,7 @@ fn a_reader_sees_one_version_while_the_writer_publishes_thrice() {
         let mut publisher = Publisher::new(buffers, epochs);
         for _ in 0..3 {
             // Busy is an answer too: the readers go on with what they have.
-            let _ = publisher.publish(|version, buffer| {
+            let _ = publisher.publish(|version, _, buffer| {
                 *buffer = [version, version];
                 true
             });
@@ -91,7 +91,7 @@ fn two_readers_one_of_them_going_to_sleep() {
             .collect();
         let mut publisher = Publisher::new(buffers, epochs);
         for _ in 0..2 {
-            let _ = publisher.publish(|version, buffer| {
+            let _ = publisher.publish(|version, _, buffer| {
                 *buffer = [version, version];
                 true
             });

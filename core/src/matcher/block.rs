@@ -25,8 +25,9 @@ use bytemuck::{Pod, Zeroable};
 
 use super::fan::{Fan, Fan4, Fan6};
 use super::group::{Address, Group, Group4, Group6};
+use super::patch::Old;
 use super::set::Set;
-use super::tree::{SMALL, Shape, Tree};
+use super::tree::{Grown, SMALL, Tree};
 use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
 
@@ -82,13 +83,9 @@ pub struct Span {
 #[repr(C)]
 pub(super) struct TunnelRecord {
     pub(super) span: Span,
-    /// The fan, or the group, at the top of the tree of its IPv4 boxes and of that of its IPv6 boxes, or
-    /// [`NO_TREE`].
-    pub(super) roots: [u32; 2],
+    /// The tree of its IPv4 boxes, and that of its IPv6 boxes.
+    pub(super) trees: [Grown; 2],
 }
-
-/// The set is small: one box after the other.
-pub(super) const NO_TREE: u32 = u32::MAX;
 
 /// What the block knows of a Child SA.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -169,12 +166,24 @@ pub type Box4 = Boxed<u32>;
 pub type Box6 = Boxed<Wide>;
 
 const _: () = assert!(size_of::<Header>() == 128);
-const _: () = assert!(size_of::<TunnelRecord>() == 24);
+const _: () = assert!(size_of::<Grown>() == 24);
+const _: () = assert!(size_of::<TunnelRecord>() == 64);
 const _: () = assert!(size_of::<ChildRecord>() == 32);
 const _: () = assert!(size_of::<Box4>() == 32);
 const _: () = assert!(size_of::<Box6>() == 80);
 
-plain!(Section, Header, Span, TunnelRecord, ChildRecord, Wide, Rest, Boxed<u32>, Boxed<Wide>);
+plain!(
+    Section,
+    Header,
+    Span,
+    Grown,
+    TunnelRecord,
+    ChildRecord,
+    Wide,
+    Rest,
+    Boxed<u32>,
+    Boxed<Wide>
+);
 
 impl<A> Boxed<A> {
     /// The box of a selector whose addresses are already in the block's form.
@@ -412,6 +421,20 @@ impl<'b> Block<'b> {
         self.children.get(index as usize)
     }
 
+    /// A tunnel's tree of one family, and its boxes.
+    pub(super) fn old4(&self, tunnel: usize) -> Option<Old<'b, u32>> {
+        let TunnelRecord { span, trees: [grown, _] } = *self.tunnels.get(tunnel)?;
+        let boxes = slice(self.boxes4, span.first4, span.count4);
+        (grown.built > 0).then_some(Old { boxes, groups: self.groups4, fans: self.fans4, grown })
+    }
+
+    /// As [`Block::old4`].
+    pub(super) fn old6(&self, tunnel: usize) -> Option<Old<'b, Wide>> {
+        let TunnelRecord { span, trees: [_, grown] } = *self.tunnels.get(tunnel)?;
+        let boxes = slice(self.boxes6, span.first6, span.count6);
+        (grown.built > 0).then_some(Old { boxes, groups: self.groups6, fans: self.fans6, grown })
+    }
+
     /// The boxes of a tunnel.
     #[inline]
     pub(crate) fn tunnel_boxes(&self, tunnel: u32) -> Boxes<'_, 'b> {
@@ -472,11 +495,8 @@ impl<'b> Boxes<'_, 'b> {
     ) -> Set<'b, A> {
         let Block { tunnels, backend, .. } = *self.block;
         let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
-            let boxes = span(tunnel.span);
-            let root = tunnel.roots.get(family).copied().filter(|root| *root != NO_TREE)?;
-            let Shape { levels, has_fan, .. } = Shape::of(boxes.len());
-            let fan = if has_fan { Some(fans.get(root as usize)?) } else { None };
-            Some(Tree { boxes, groups, fan, root, levels, backend })
+            let grown = tunnel.trees.get(family)?;
+            Tree::new(span(tunnel.span), groups, fans, grown, backend)
         });
         match tree {
             Some(tree) => Set::searched(own, tree, self.child),

@@ -2,16 +2,17 @@
 
 use core::mem::size_of;
 
-use bytemuck::Pod;
+use bytemuck::{Pod, Zeroable};
 
 use super::block::{
-    Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, NO_TREE, Section, Span,
+    Block, Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, Section, Span,
     TunnelRecord, Wide,
 };
 use super::fan::{Fan, Fan4, Fan6};
 use super::group::{Address, Group, Group4, Group6, WIDTH};
 use super::grow::{Builder, FILL};
-use super::tree::{SMALL, Shape};
+use super::patch::Old;
+use super::tree::{Grown, SMALL, Shape};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
 use crate::storage::Capacity;
@@ -79,10 +80,9 @@ fn tree_octets(selectors: u64) -> u64 {
     if selectors <= SMALL as u64 {
         return 0;
     }
-    // The most for each box: 26 groups and a fan for 177.
-    let (groups, fans) = (selectors * 26, selectors);
+    // The most for each box: 26 groups, a delta and a fan for 177; 3 leaves, a top and a delta for 33.
     let least = (WIDTH * FILL + 1) as u64;
-    let (groups, fans) = (groups.div_ceil(least) + 4, fans.div_ceil(least));
+    let (groups, fans) = ((selectors * 27).div_ceil(least) + 5, selectors.div_ceil(least));
     groups * size_of::<Group6>() as u64
         + fans * size_of::<Fan6>() as u64
         + (selectors * 4).next_multiple_of(8)
@@ -108,10 +108,33 @@ pub(crate) trait Source {
 /// # Bound
 /// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 32.
 pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> Option<usize> {
-    fill(source, version, words).map(|octets| octets as usize)
+    fill(source, version, None, words).map(|octets| octets as usize)
 }
 
-fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<u32> {
+/// [`compile`], with the trees of an older block where few of a tunnel's selectors changed. Answers are
+/// the same, octets may differ.
+///
+/// # Bound
+/// Linear in the selectors; for tunnels of which more than 16 selectors came or went since their tree
+/// was built, as [`compile`].
+pub(crate) fn recompile(
+    source: &impl Source,
+    version: u32,
+    old: &[u64],
+    words: &mut [u64],
+) -> Option<usize> {
+    let old = Block::open(old).ok();
+    // Patched trees may take more room than new ones.
+    let filled = fill(source, version, old, words).or_else(|| fill(source, version, None, words));
+    filled.map(|octets| octets as usize)
+}
+
+fn fill(
+    source: &impl Source,
+    version: u32,
+    old: Option<Block<'_>>,
+    words: &mut [u64],
+) -> Option<u32> {
     let mut counts = Counts::default();
     for tunnel in 0..source.tunnels() {
         let (mut count4, mut count6) = (0_u32, 0_u32);
@@ -164,12 +187,14 @@ fn fill(source: &impl Source, version: u32, words: &mut [u64]) -> Option<u32> {
     let groups = octets.len().checked_sub((scratch as usize * 4).next_multiple_of(8))?;
     let (groups, scratch) = octets.split_at_mut_checked(groups)?;
     let scratch = bytemuck::try_cast_slice_mut(scratch).ok()?;
+    let old4 = |tunnel| old.and_then(|old| old.old4(tunnel));
     let spans = |tunnel: &TunnelRecord| (tunnel.span.first4, tunnel.span.count4);
-    let count = grow(tunnels, 0, spans, all4, fans4, groups, scratch)?;
+    let count = grow(tunnels, 0, old4, spans, all4, fans4, groups, scratch)?;
     header.groups4 = place(count, size_of::<Group4>())?;
     let (_, groups) = take::<Group4>(groups, count)?;
+    let old6 = |tunnel| old.and_then(|old| old.old6(tunnel));
     let spans = |tunnel: &TunnelRecord| (tunnel.span.first6, tunnel.span.count6);
-    let count = grow(tunnels, 1, spans, all6, fans6, groups, scratch)?;
+    let count = grow(tunnels, 1, old6, spans, all6, fans6, groups, scratch)?;
     header.groups6 = place(count, size_of::<Group6>())?;
     header.octets = end;
     head.copy_from_slice(bytemuck::bytes_of(&header));
@@ -192,9 +217,11 @@ fn fans_for(boxes: u32) -> u32 {
 }
 
 /// Builds the trees of one family; how many groups they have.
-fn grow<A: Address>(
+#[allow(clippy::too_many_arguments)]
+fn grow<'o, A: Address>(
     tunnels: &mut [TunnelRecord],
     family: usize,
+    old: impl Fn(usize) -> Option<Old<'o, A>>,
     span: impl Fn(&TunnelRecord) -> (u32, u32),
     boxes: &[Boxed<A>],
     fans: &mut [Fan<A>],
@@ -203,17 +230,20 @@ fn grow<A: Address>(
 ) -> Option<u32>
 where
     Group<A>: Pod,
+    Fan<A>: Pod,
 {
     let room = groups.len() / size_of::<Group<A>>();
     let (groups, _) = take(groups, u32::try_from(room).ok()?)?;
     let mut builder = Builder { groups, groups_end: 0, fans, fans_end: 0, scratch };
-    for tunnel in tunnels {
+    for (nth, tunnel) in tunnels.iter_mut().enumerate() {
         let (first, count) = span(tunnel);
         if count as usize > SMALL {
             let boxes = boxes.get(first as usize..)?.get(..count as usize)?;
-            *tunnel.roots.get_mut(family)? = builder.build(boxes)?;
+            *tunnel.trees.get_mut(family)? = builder.renew(old(nth), boxes)?;
         }
     }
+    // A tree without a fan may have grown to a size at which new ones have one.
+    builder.fans.get_mut(builder.fans_end..)?.fill(Zeroable::zeroed());
     u32::try_from(builder.groups_end).ok()
 }
 
@@ -246,7 +276,7 @@ fn place_boxes(
             *children.get_mut(child as usize)? = known;
         }
         let span = Span { first4, count4: next4 - first4, first6, count6: next6 - first6 };
-        *record = TunnelRecord { span, roots: [NO_TREE; 2] };
+        *record = TunnelRecord { span, trees: [Grown::NONE; 2] };
     }
     Some(())
 }

@@ -124,6 +124,12 @@ impl<A: Address> Fan<A> {
         }
     }
 
+    /// Gives boxes other numbers, in the same order.
+    pub(super) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
+        let used = self.firsts.iter_mut().filter(|first| **first != u32::MAX);
+        used.for_each(|first| *first = number(*first));
+    }
+
     /// Children that there are.
     pub(super) fn count(&self) -> usize {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()

@@ -333,6 +333,27 @@ impl<A: Address> Group<A> {
         A::WHOLE || self.exact >> (slot & 15) & 1 == 1
     }
 
+    /// The boxes of a leaf.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
+        self.index.iter().copied().filter(|index| *index != u32::MAX)
+    }
+
+    /// Takes boxes out: they hold nothing from now on.
+    pub(super) fn blank(&mut self, is_out: impl Fn(u32) -> bool) {
+        for ((lo, hi), index) in self.remote_lo.iter_mut().zip(&mut self.remote_hi).zip(&self.index)
+        {
+            if is_out(*index) {
+                (*lo, *hi) = (u32::MAX, 0);
+            }
+        }
+    }
+
+    /// Gives boxes other numbers, in the same order.
+    pub(super) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
+        let used = self.index.iter_mut().filter(|index| **index != u32::MAX);
+        used.for_each(|index| *index = number(*index));
+    }
+
     /// Boxes or children: those behind the last one name none.
     pub(super) fn count(&self) -> usize {
         self.index.iter().rposition(|index| *index != u32::MAX).map_or(0, |last| last + 1)

@@ -11,7 +11,8 @@ use super::block::Boxed;
 use super::fan::{CHILDREN, Fan};
 use super::group::{Address, Bounds, DIMENSIONS, Group, WIDTH, window_of};
 use super::order;
-use super::tree::Shape;
+use super::patch::Old;
+use super::tree::{Grown, NO_GROUP, Shape};
 
 /// Where trees are built: what is left of the arrays.
 pub(super) struct Builder<'b, A: Address> {
@@ -35,28 +36,45 @@ struct Part {
 type Parts = heapless::Vec<Part, CHILDREN>;
 
 impl<A: Address> Builder<'_, A> {
-    /// Builds the tree of a set; the number of its fan, or of the group at its top if it has no fan. `None`
-    /// if the arrays end. The same set gives the same tree.
+    /// Builds the tree of a set. `None` if the arrays end. The same set gives the same tree.
     ///
     /// # Bound
     /// O(n log n) in time on average, 24 KiB of stack.
-    pub(super) fn build(&mut self, boxes: &[Boxed<A>]) -> Option<u32> {
+    pub(super) fn build(&mut self, boxes: &[Boxed<A>]) -> Option<Grown> {
         let scratch = core::mem::take(&mut self.scratch);
-        let root = scratch.get_mut(..boxes.len()).and_then(|set| {
+        let first = self.groups_end;
+        let fan = scratch.get_mut(..boxes.len()).and_then(|set| {
             set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
             self.top(boxes, set)
         });
         self.scratch = scratch;
-        root
+        Some(Grown {
+            built: u32::try_from(boxes.len()).ok()?,
+            first: u32::try_from(first).ok()?,
+            groups: (self.groups_end - first) as u32,
+            fan: fan?,
+            ..Grown::NONE
+        })
     }
 
+    /// Makes the tree of a set out of that of an older one, if little changed; else builds it.
+    pub(super) fn renew(&mut self, old: Option<Old<'_, A>>, boxes: &[Boxed<A>]) -> Option<Grown> {
+        let ends = (self.groups_end, self.fans_end);
+        let patched = old.and_then(|old| old.patch(boxes, self.groups, ends, self.fans));
+        let Some(grown) = patched else { return self.build(boxes) };
+        self.groups_end += grown.groups as usize;
+        self.fans_end += usize::from(grown.has_fan());
+        Some(grown)
+    }
+
+    /// Builds what is at the top, and all below it; the number of the fan, if there is one.
     fn top(&mut self, boxes: &[Boxed<A>], set: &mut [u32]) -> Option<u32> {
         let shape = Shape::of(set.len());
         if !shape.has_fan {
             let root = self.groups_end;
             self.groups_end += 1;
             self.group(boxes, set, root, shape.levels)?;
-            return u32::try_from(root).ok();
+            return Some(NO_GROUP);
         }
         // Above groups as many children as have work.
         let most = if shape.levels == 0 { shape.leaves } else { shape.leaves / 4 };

@@ -27,6 +27,7 @@ mod group;
 mod grow;
 pub(crate) mod linear;
 mod order;
+mod patch;
 mod set;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::fan::{BURST, Fan};
 use super::group::{Address, Ask, Group};
 use super::grow::Builder;
 use super::linear::{self, Key, Values};
+use super::patch::Old;
 use super::tree::{Every, SMALL, Shape, Tree, Visits};
 use crate::simd::Backend;
 
@@ -139,14 +140,14 @@ impl Visits for Count {
 }
 
 /// A tree with memory of its own.
-struct Grown<A: Address> {
+struct Planted<A: Address> {
     boxes: Vec<Boxed<A>>,
     groups: Vec<Group<A>>,
     fans: Vec<Fan<A>>,
-    root: u32,
+    grown: super::tree::Grown,
 }
 
-impl<A: Address> Grown<A>
+impl<A: Address> Planted<A>
 where
     Group<A>: bytemuck::Pod,
     Fan<A>: bytemuck::Pod,
@@ -163,21 +164,26 @@ where
             fans_end: 0,
             scratch: &mut scratch,
         };
-        let root = builder.build(boxes).expect("the arrays are large enough");
+        let grown = builder.build(boxes).expect("the arrays are large enough");
         let end = builder.groups_end;
         groups.truncate(end);
-        Self { boxes: boxes.to_vec(), groups, fans, root }
+        Self { boxes: boxes.to_vec(), groups, fans, grown }
     }
 
     fn tree(&self) -> Tree<'_, A> {
-        Tree {
-            boxes: &self.boxes,
-            groups: &self.groups,
-            fan: self.fans.first(),
-            root: self.root,
-            levels: Shape::of(self.boxes.len()).levels,
-            backend: Backend::detect(),
-        }
+        let Self { boxes, groups, fans, grown } = self;
+        Tree::new(boxes, groups, fans, grown, Backend::detect()).expect("a tree")
+    }
+
+    /// The tree of other boxes, made out of this one, behind others; how many steps it took is kept.
+    fn patched(&self, boxes: &[Boxed<A>]) -> Option<Self> {
+        let Self { groups, fans, grown, .. } = self;
+        let old = Old { boxes: &self.boxes, groups, fans, grown: *grown };
+        let mut groups = vec![bytemuck::Zeroable::zeroed(); groups.len() + 3];
+        let mut fans = vec![bytemuck::Zeroable::zeroed(); fans.len() + 2];
+        let grown = old.patch(boxes, &mut groups, (2, 1), &mut fans)?;
+        groups.truncate(2 + grown.groups as usize);
+        Some(Self { boxes: boxes.to_vec(), groups, fans, grown })
     }
 
     fn octets(&self) -> Vec<u8> {
@@ -247,10 +253,10 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
     let mut rng = Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(shape, n, &mut rng)).collect();
     let boxes6: Vec<Boxed<Wide>> = boxes.iter().map(wide).collect();
-    let (four, six) = (Grown::new(&boxes), Grown::new(&boxes6));
+    let (four, six) = (Planted::new(&boxes), Planted::new(&boxes6));
     assert!(four.tree().is_valid(&mut (four.groups.len() + 1)));
     assert!(six.tree().is_valid(&mut (six.groups.len() + 1)));
-    assert_eq!(Grown::new(&boxes).octets(), four.octets(), "the same set gives the same tree");
+    assert_eq!(Planted::new(&boxes).octets(), four.octets(), "the same set gives the same tree");
     let (mut keys4, mut keys6) = (Vec::new(), Vec::new());
     for _ in 0..packets {
         let key = packet(&boxes, &mut rng);
@@ -275,6 +281,78 @@ proptest! {
     }
 }
 
+/// Lists that change little, publication after publication.
+fn edits<A: Address>(boxes: &[Boxed<A>], pool: &[Boxed<A>], keys: &[Key<A>], rng: &mut Rng) -> u32
+where
+    Group<A>: bytemuck::Pod,
+    Fan<A>: bytemuck::Pod,
+{
+    let mut tree = Planted::new(boxes);
+    let (mut boxes, mut patched) = (boxes.to_vec(), 0);
+    for _ in 0..14 {
+        let at = rng.below(boxes.len() as u64 + 1) as usize;
+        let out = (rng.below(4) as usize).min(boxes.len() - at);
+        let from = rng.below(pool.len() as u64) as usize;
+        let some = pool.iter().skip(from).take(rng.below(4) as usize).copied();
+        boxes.splice(at..at + out, some);
+        tree = match tree.patched(&boxes) {
+            Some(tree) => {
+                patched += 1;
+                tree
+            }
+            None => Planted::new(&boxes),
+        };
+        assert!(tree.tree().is_valid(&mut (tree.groups.len() + 2)));
+        for key in keys {
+            agrees(&boxes, &tree.tree(), key);
+        }
+        bursts_agree(&boxes, &tree.tree(), keys);
+    }
+    patched
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn patched_trees_say_what_lists_say(
+        shape in 0..SHAPES, count in 60_u32..400, seed in any::<u64>(),
+    ) {
+        let mut rng = Rng(seed | 1);
+        let pool: Vec<Boxed<u32>> = (0..count + 40).map(|n| one(shape, n, &mut rng)).collect();
+        let keys: Vec<Key<u32>> = (0..6).map(|_| packet(&pool, &mut rng)).collect();
+        let pool6: Vec<Boxed<Wide>> = pool.iter().map(wide).collect();
+        let spread = |addr: u32| Wide::from(u128::from(addr) << 70 | 77);
+        let keys6: Vec<Key<Wide>> = keys.iter().map(|key| {
+            Key { remote: spread(key.remote), local: spread(key.local), values: key.values }
+        }).collect();
+        let (boxes, more) = pool.split_at(count as usize);
+        prop_assert!(edits(boxes, more, &keys, &mut rng) > 2);
+        let (boxes, more) = pool6.split_at(count as usize);
+        prop_assert!(edits(boxes, more, &keys6, &mut rng) > 2);
+    }
+}
+
+/// A list that stays as it is keeps its tree, wherever that is.
+#[test]
+fn an_unchanged_tree_moves_whole() {
+    let mut rng = Rng(3);
+    for count in [40, 300, 3000] {
+        let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(0, n, &mut rng)).collect();
+        let tree = Planted::new(&boxes);
+        let moved = tree.patched(&boxes).unwrap();
+        assert_eq!((moved.grown.first, moved.grown.changes), (2, 0));
+        // And back to the front.
+        let Planted { groups, fans, grown, .. } = &moved;
+        let old = Old { boxes: &boxes, groups, fans, grown: *grown };
+        let (mut groups, mut fans) = (tree.groups.clone(), tree.fans.clone());
+        groups.fill(bytemuck::Zeroable::zeroed());
+        let back = old.patch(&boxes, &mut groups, (0, 0), &mut fans).unwrap();
+        let back = Planted { boxes: boxes.clone(), groups, fans, grown: back };
+        assert_eq!(back.octets(), tree.octets());
+        assert_eq!(back.grown, tree.grown);
+    }
+}
+
 /// The sizes at which a tree gets a fan, and one level more.
 #[test]
 fn trees_of_every_depth() {
@@ -287,7 +365,7 @@ fn trees_of_every_depth() {
     let mut rng = Rng(5);
     for count in [16_385, 65_537] {
         let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(7, n, &mut rng)).collect();
-        let grown = Grown::new(&boxes);
+        let grown = Planted::new(&boxes);
         for _ in 0..6 {
             let key = packet(&boxes, &mut rng);
             within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
@@ -301,7 +379,7 @@ fn trees_of_every_depth() {
 fn hostile_trees_end_the_search() {
     let mut rng = Rng(11);
     let boxes: Vec<Boxed<u32>> = (0..3000).map(|n| one(0, n, &mut rng)).collect();
-    let grown = Grown::new(&boxes);
+    let grown = Planted::new(&boxes);
     let mut searched = 0;
     for turn in 0..1000 {
         let (mut groups, mut fans) = (grown.groups.clone(), grown.fans.clone());

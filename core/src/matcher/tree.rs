@@ -11,11 +11,14 @@
 //! child can have an earlier one. A box is in one leaf only, whatever it overlaps: memory is linear. How
 //! sets are divided: [`grow`](super::grow).
 //!
+//! A published tree is changed by taking boxes out of leaves and by putting new ones into one leaf beside
+//! it, the delta: [`patch`](super::patch).
+//!
 //! IPv6 addresses are compared through windows of 32 bits, one for each group; a box that its window does
 //! not show exactly is looked at again in the list.
 //!
 //! # Bound
-//! Leaves visited: those that there are, n/11 (most sets have fewer); groups above them: half of that; one
+//! Leaves visited: those that there are, n/11 (most sets have fewer) and one; groups above them: half of that; one
 //! fan. A packet visits that many only in sets whose boxes nearly all meet at one point.
 
 use core::mem::size_of_val;
@@ -100,7 +103,36 @@ impl Shape {
     }
 }
 
-/// The tree of one set of boxes, in the arrays of all sets.
+/// No group, and no fan.
+pub(super) const NO_GROUP: u32 = u32::MAX;
+
+/// Where a tree is, in the arrays of all trees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(super) struct Grown {
+    /// Boxes that it was built of; 0: there is no tree. Its [`Shape`] follows.
+    pub(super) built: u32,
+    /// Its first group, which is the top if there is no fan.
+    pub(super) first: u32,
+    /// Its groups, which are neighbours.
+    pub(super) groups: u32,
+    pub(super) fan: u32,
+    /// A leaf of boxes that came later, or [`NO_GROUP`].
+    pub(super) delta: u32,
+    /// Boxes that came or went since it was built.
+    pub(super) changes: u32,
+}
+
+impl Grown {
+    pub(super) const NONE: Self =
+        Self { built: 0, first: 0, groups: 0, fan: NO_GROUP, delta: NO_GROUP, changes: 0 };
+
+    pub(super) fn has_fan(&self) -> bool {
+        self.fan != NO_GROUP
+    }
+}
+
+/// The tree of one set of boxes.
 #[derive(Clone, Copy)]
 pub(crate) struct Tree<'b, A: Address> {
     pub(super) boxes: &'b [Boxed<A>],
@@ -108,8 +140,30 @@ pub(crate) struct Tree<'b, A: Address> {
     pub(super) fan: Option<&'b Fan<A>>,
     /// The group at the top, if there is no fan.
     pub(super) root: u32,
+    /// A leaf beside the tree.
+    pub(super) delta: Option<&'b Group<A>>,
     pub(super) levels: usize,
     pub(super) backend: Backend,
+}
+
+impl<'b, A: Address> Tree<'b, A> {
+    /// `None` if there is no tree, or it is not where it should be.
+    pub(super) fn new(
+        boxes: &'b [Boxed<A>],
+        groups: &'b [Group<A>],
+        fans: &'b [Fan<A>],
+        grown: &Grown,
+        backend: Backend,
+    ) -> Option<Self> {
+        let Shape { levels, has_fan, .. } = Shape::of(grown.built as usize);
+        let fan = if has_fan { Some(fans.get(grown.fan as usize)?) } else { None };
+        let delta = match grown.delta {
+            NO_GROUP => None,
+            at => Some(groups.get(at as usize)?),
+        };
+        let root = grown.first;
+        (grown.built > 0).then_some(Self { boxes, groups, fan, root, delta, levels, backend })
+    }
 }
 
 /// No box.
@@ -292,6 +346,12 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
         visits: &mut impl Visits,
     ) {
         let tree = self.tree;
+        if let Some(delta) = tree.delta {
+            for (best, key) in self.best.iter_mut().zip(keys) {
+                visits.leaf();
+                *best = tree.first_in_leaf::<S, F>(delta, key, ask, filter, NONE);
+            }
+        }
         let all = if keys.len() < N { (1 << keys.len()) - 1 } else { Bits::MAX >> (32 - N) };
         // Of each level: the packets that may have children left there.
         let mut packets = [all; LEVELS + 1];
@@ -412,6 +472,14 @@ impl<A: Address> Tree<'_, A> {
     /// # Bound
     /// `left` groups.
     pub(super) fn is_valid(&self, left: &mut usize) -> bool {
+        let is_delta_valid = self.delta.is_none_or(|delta| {
+            *left = left.saturating_sub(1);
+            delta.indexes().all(|index| (index as usize) < self.boxes.len())
+        });
+        is_delta_valid && self.is_top_valid(left)
+    }
+
+    fn is_top_valid(&self, left: &mut usize) -> bool {
         match self.fan {
             None => self.is_group_valid(self.root, self.levels, left),
             Some(fan) => {

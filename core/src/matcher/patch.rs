@@ -1,0 +1,135 @@
+//! Trees of one publication made from those of the one before: as they are, where a tunnel's boxes are
+//! the same; with a few boxes taken out of their leaves and a few new ones in a leaf of their own (the
+//! delta), where little changed. A tree that changed more is built anew.
+
+use super::block::Boxed;
+use super::fan::Fan;
+use super::group::{Address, Bounds, Group, WIDTH, window_of};
+use super::order;
+use super::tree::{Grown, NO_GROUP};
+
+/// Boxes that may come and go before a tree is built anew: as many as the delta has room for.
+const CHANGES: u32 = WIDTH as u32;
+
+/// How a list of boxes became another one: boxes in the middle were replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Change {
+    /// Boxes in front, which stayed.
+    kept: u32,
+    removed: u32,
+    added: u32,
+    /// Boxes of the new list.
+    count: u32,
+}
+
+impl Change {
+    /// # Bound
+    /// Linear in the boxes.
+    fn between<A: Address>(old: &[Boxed<A>], new: &[Boxed<A>]) -> Option<Self> {
+        let kept = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+        let (old, new) = (old.get(kept..)?, new.get(kept..)?);
+        let behind = old.iter().rev().zip(new.iter().rev());
+        let same = behind.take_while(|(old, new)| old == new).count();
+        Some(Self {
+            kept: kept as u32,
+            removed: (old.len() - same) as u32,
+            added: (new.len() - same) as u32,
+            count: (kept + new.len()) as u32,
+        })
+    }
+
+    fn is_removed(&self, index: u32) -> bool {
+        index.checked_sub(self.kept).is_some_and(|behind| behind < self.removed)
+    }
+
+    /// Where a box is now; of one that is removed, a place that is no later than those of all behind it.
+    fn place(&self, index: u32) -> u32 {
+        if index < self.kept {
+            index
+        } else if self.is_removed(index) {
+            self.kept.min(self.count.saturating_sub(1))
+        } else {
+            (index - self.removed).saturating_add(self.added)
+        }
+    }
+}
+
+/// A tree and the boxes it is of.
+pub(super) struct Old<'b, A: Address> {
+    pub(super) boxes: &'b [Boxed<A>],
+    pub(super) groups: &'b [Group<A>],
+    pub(super) fans: &'b [Fan<A>],
+    pub(super) grown: Grown,
+}
+
+impl<A: Address> Old<'_, A> {
+    /// Writes the tree of the new boxes behind `groups_end` and `fans_end`. `None` if too much changed, or
+    /// there is no room.
+    ///
+    /// # Bound
+    /// Linear in the boxes: compares and copies.
+    pub(super) fn patch(
+        &self,
+        boxes: &[Boxed<A>],
+        groups: &mut [Group<A>],
+        (groups_end, fans_end): (usize, usize),
+        fans: &mut [Fan<A>],
+    ) -> Option<Grown> {
+        let change = Change::between(self.boxes, boxes)?;
+        let grown = self.grown;
+        let changes = grown.changes.checked_add(change.removed)?.checked_add(change.added)?;
+        if changes > CHANGES {
+            return None;
+        }
+        let from = grown.first as usize;
+        let old = self.groups.get(from..from.checked_add(grown.groups as usize)?)?;
+        let delta_at = grown.delta.checked_sub(grown.first).filter(|_| grown.delta != NO_GROUP);
+        let mut new = grown;
+        new.first = u32::try_from(groups_end).ok()?;
+        new.changes = changes;
+        let moved = |children: u32| children.wrapping_sub(grown.first).wrapping_add(new.first);
+        let mut kept_in_delta: heapless::Vec<u32, WIDTH> = heapless::Vec::new();
+        for (nth, group) in old.iter().enumerate() {
+            let mut group = *group;
+            if delta_at == Some(nth as u32) {
+                let kept = group.indexes().filter(|index| !change.is_removed(*index));
+                kept_in_delta.extend(kept.map(|index| change.place(index)));
+            }
+            // Children never stand first, where the top is.
+            if group.children == 0 {
+                group.blank(|index| change.is_removed(index));
+            } else {
+                group.children = moved(group.children);
+            }
+            group.renumber(|index| change.place(index));
+            *groups.get_mut(groups_end + nth)? = group;
+        }
+        if change.added > 0 {
+            for index in change.kept..change.kept + change.added {
+                kept_in_delta.push(index).ok()?;
+            }
+            order::sort(&mut kept_in_delta, |index| *index);
+            let window = window_of(boxes, &kept_in_delta);
+            let mut delta = Group::new(window);
+            for (slot, index) in kept_in_delta.iter().enumerate() {
+                let one = boxes.get(*index as usize)?;
+                let exact = A::is_exact(&window, one);
+                delta.set(slot, &Bounds::of(&window, *index, one), exact);
+            }
+            let at = delta_at.map_or(old.len(), |at| at as usize);
+            *groups.get_mut(groups_end + at)? = delta;
+            new.groups = grown.groups.max(at as u32 + 1);
+            new.delta = new.first + at as u32;
+        } else if let Some(at) = delta_at {
+            new.delta = new.first + at;
+        }
+        if grown.has_fan() {
+            let mut fan = *self.fans.get(grown.fan as usize)?;
+            fan.children = moved(fan.children);
+            fan.renumber(|index| change.place(index));
+            *fans.get_mut(fans_end)? = fan;
+            new.fan = u32::try_from(fans_end).ok()?;
+        }
+        Some(new)
+    }
+}
