@@ -213,7 +213,7 @@ struct Counts {
 }
 
 fn fans_for(boxes: u32) -> u32 {
-    u32::from(Shape::of(boxes as usize).has_fan)
+    Shape::of(boxes as usize).fans as u32
 }
 
 /// Builds the trees of one family; how many groups they have.
@@ -242,7 +242,7 @@ where
             *tunnel.trees.get_mut(family)? = builder.renew(old(nth), boxes)?;
         }
     }
-    // A tree without a fan may have grown to a size at which new ones have one.
+    // A tree may have grown to a size at which new ones have more fans.
     builder.fans.get_mut(builder.fans_end..)?.fill(Zeroable::zeroed());
     u32::try_from(builder.groups_end).ok()
 }

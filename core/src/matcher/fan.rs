@@ -71,12 +71,11 @@ impl<A: Address> Fan<A> {
             };
             pick(masks, S::rank(cuts, value))
         };
-        let source = only_if(view.remote_inside != 0, mask(0, view.remote));
+        let source = mask(0, view.remote);
         if ask == Ask::Source {
             return source;
         }
-        let inside = only_if(view.local_inside != 0, mask(1, view.local));
-        let portless = source & inside & mask(2, values.protocol.into());
+        let portless = source & mask(1, view.local) & mask(2, values.protocol.into());
         if ask == Ask::Portless {
             return portless;
         }
@@ -100,9 +99,6 @@ impl<A: Address> Fan<A> {
             protocol[nth] = values.protocol.into();
             remote_port[nth] = values.remote.into();
             local_port[nth] = values.local.into();
-            if !A::WHOLE {
-                found[nth] = only_if(view.remote_inside & view.local_inside != 0, u64::MAX);
-            }
         }
         let mut ranks = Lanes([[0; BURST]; DIMENSIONS]);
         for ((cuts, lanes), ranks) in self.cuts.iter().zip(&lanes.0).zip(&mut ranks.0) {
@@ -119,8 +115,7 @@ impl<A: Address> Fan<A> {
             let ports = pick(m3, r3[nth]) & pick(m4, r4[nth]);
             let has_value = key.values.has_value;
             let ports = only_if(has_value, ports) | only_if(!has_value, self.opaque);
-            let children = S::apart(portless & ports);
-            found[nth] = if A::WHOLE { children } else { found[nth] & children };
+            found[nth] = S::apart(portless & ports);
         }
     }
 

@@ -22,13 +22,16 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     /// A window shows addresses whole: what it says needs no second look.
     const WHOLE: bool;
 
-    /// The window in which all of the addresses lie.
+    /// A window in which all of the addresses lie.
     fn window(remote: (Self, Self), local: (Self, Self)) -> Self::Window;
-    /// What a window shows of a remote and a local address; where the address is, or the end of the
-    /// window that is nearer to it.
+    /// What a window shows of a remote and a local address: where each is, or the end of the window that
+    /// is nearer to it. So what is in a range is shown in it; the reverse holds for [`View::is_exact`]
+    /// and [`Address::is_exact`] only.
     fn project(window: &Self::Window, remote: Self, local: Self) -> View;
     /// True if the window shows both ends of both ranges of a box.
     fn is_exact(window: &Self::Window, one: &Boxed<Self>) -> bool;
+    /// A range so wide that it would keep a window from showing what others differ in.
+    fn is_wide(lo: Self, hi: Self) -> bool;
 }
 
 /// What a window shows of two addresses.
@@ -36,10 +39,8 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
 pub(crate) struct View {
     pub(super) remote: u32,
     pub(super) local: u32,
-    /// All ones if the address lies in the window, else 0.
-    pub(super) remote_inside: u32,
-    /// As `remote_inside`.
-    pub(super) local_inside: u32,
+    /// Both addresses lie in the window.
+    pub(super) is_exact: bool,
 }
 
 /// An IPv4 address is shown whole.
@@ -70,12 +71,15 @@ impl Address for u32 {
 
     #[inline(always)]
     fn project(_window: &Whole, remote: Self, local: Self) -> View {
-        View { remote, local, remote_inside: u32::MAX, local_inside: u32::MAX }
+        View { remote, local, is_exact: true }
     }
 
-    #[inline(always)]
     fn is_exact(_window: &Whole, _one: &Boxed<Self>) -> bool {
         true
+    }
+
+    fn is_wide(_lo: Self, _hi: Self) -> bool {
+        false
     }
 }
 
@@ -86,9 +90,9 @@ impl Address for Wide {
     fn window(remote: (Self, Self), local: (Self, Self)) -> Window {
         let prefix = |(lo, hi): (Self, Self)| {
             let (lo, hi) = (u128::from(lo), u128::from(hi));
-            let bits = u128::BITS - (lo ^ hi).leading_zeros();
+            let bits = (u128::BITS - (lo ^ hi).leading_zeros()).max(u32::BITS);
             let below = u128::MAX.checked_shr(u128::BITS - bits).unwrap_or(0);
-            (Self::from(lo & !below), bits.saturating_sub(u32::BITS))
+            (Self::from(lo & !below), bits - u32::BITS)
         };
         let ((remote, remote_shift), (local, local_shift)) = (prefix(remote), prefix(local));
         Window { remote, local, remote_shift, local_shift }
@@ -98,13 +102,13 @@ impl Address for Wide {
     fn project(window: &Window, remote: Self, local: Self) -> View {
         let show = |base: Self, shift: u32, addr: Self| {
             let seen = (u128::from(addr) ^ u128::from(base)) >> (shift & 127);
-            let inside = 0_u32.wrapping_sub(u32::from(seen >> 32 == 0));
-            let outside = if addr < base { 0 } else { u32::MAX };
-            (seen as u32 & inside | outside & !inside, inside)
+            let is_inside = seen >> 32 == 0;
+            let end = if addr < base { 0 } else { u32::MAX };
+            (if is_inside { seen as u32 } else { end }, is_inside)
         };
         let (remote, remote_inside) = show(window.remote, window.remote_shift, remote);
         let (local, local_inside) = show(window.local, window.local_shift, local);
-        View { remote, local, remote_inside, local_inside }
+        View { remote, local, is_exact: remote_inside & local_inside }
     }
 
     fn is_exact(window: &Window, one: &Boxed<Self>) -> bool {
@@ -112,8 +116,15 @@ impl Address for Wide {
         let exact = |lo: Self, hi: Self, cut: u128| {
             u128::from(lo) & cut == 0 && u128::from(hi) & cut == cut
         };
-        exact(one.remote_lo, one.remote_hi, cut(window.remote_shift))
+        Self::project(window, one.remote_lo, one.local_lo).is_exact
+            && Self::project(window, one.remote_hi, one.local_hi).is_exact
+            && exact(one.remote_lo, one.remote_hi, cut(window.remote_shift))
             && exact(one.local_lo, one.local_hi, cut(window.local_shift))
+    }
+
+    /// Shorter than a /32, what a registry gives to a network.
+    fn is_wide(lo: Self, hi: Self) -> bool {
+        (u128::from(lo) ^ u128::from(hi)) >> 96 != 0
     }
 }
 
@@ -227,23 +238,26 @@ impl Bounds {
     }
 }
 
-/// The window in which all boxes of a set lie.
+/// The window in which the boxes of a set lie, but for wide ranges if there are others.
 pub(super) fn window_of<A: Address>(boxes: &[Boxed<A>], set: &[u32]) -> A::Window {
-    let mut ends: Option<[A; 4]> = None;
-    if !A::WHOLE {
-        for one in set.iter().filter_map(|index| boxes.get(*index as usize)) {
-            let [from, to, local_from, local_to] =
-                ends.unwrap_or([one.remote_lo, one.remote_hi, one.local_lo, one.local_hi]);
-            ends = Some([
-                from.min(one.remote_lo),
-                to.max(one.remote_hi),
-                local_from.min(one.local_lo),
-                local_to.max(one.local_hi),
-            ]);
+    let span = |range: fn(&Boxed<A>) -> (A, A)| {
+        let (mut all, mut narrow): (Option<(A, A)>, Option<(A, A)>) = (None, None);
+        if !A::WHOLE {
+            for one in set.iter().filter_map(|index| boxes.get(*index as usize)) {
+                let (lo, hi) = range(one);
+                let join = |span: Option<(A, A)>| {
+                    span.map_or((lo, hi), |(from, to)| (from.min(lo), to.max(hi)))
+                };
+                all = Some(join(all));
+                if !A::is_wide(lo, hi) {
+                    narrow = Some(join(narrow));
+                }
+            }
         }
-    }
-    let [from, to, local_from, local_to] = ends.unwrap_or_default();
-    A::window((from, to), (local_from, local_to))
+        narrow.or(all).unwrap_or_default()
+    };
+    let remote = span(|one| (one.remote_lo, one.remote_hi));
+    A::window(remote, span(|one| (one.local_lo, one.local_hi)))
 }
 
 impl<A: Address> Group<A> {
@@ -292,18 +306,26 @@ impl<A: Address> Group<A> {
         self.exact |= u16::from(exact) << slot;
     }
 
-    /// A bit for each box that covers the packet in what is asked, as far as the window shows.
+    /// A bit for each box that covers the packet in what is asked, as far as the window shows; and a bit
+    /// for each box of which that is all there is to say.
     #[inline(always)]
-    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask) -> u32 {
+    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask) -> (u32, u32) {
         let view = A::project(&self.window, key.remote, key.local);
-        let Values { protocol, has_value, remote, local, .. } = key.values;
-        let source =
-            view.remote_inside & S::hold_u32(&self.remote_lo, &self.remote_hi, view.remote);
+        let exact = match A::WHOLE {
+            true => u32::MAX,
+            false => u32::from(self.exact) & 0_u32.wrapping_sub(view.is_exact.into()),
+        };
+        (self.covering::<S>(view, &key.values, ask), exact)
+    }
+
+    #[inline(always)]
+    fn covering<S: Simd>(&self, view: View, values: &Values, ask: Ask) -> u32 {
+        let Values { protocol, has_value, remote, local } = *values;
+        let source = S::hold_u32(&self.remote_lo, &self.remote_hi, view.remote);
         if ask == Ask::Source || S::ONE_BY_ONE && source == 0 {
             return source;
         }
         let portless = source
-            & view.local_inside
             & S::hold_u32(&self.local_lo, &self.local_hi, view.local)
             & S::hold_u8(&self.protocol_lo, &self.protocol_hi, protocol);
         if ask == Ask::Portless || S::ONE_BY_ONE && portless == 0 {
@@ -325,12 +347,6 @@ impl<A: Address> Group<A> {
         prefetch::read(&self.protocol_lo);
         prefetch::read(&self.index);
         prefetch::read(&self.children);
-    }
-
-    /// True if the window shows a box exactly.
-    #[inline(always)]
-    pub(super) fn is_exact(&self, slot: u32) -> bool {
-        A::WHOLE || self.exact >> (slot & 15) & 1 == 1
     }
 
     /// The boxes of a leaf.

@@ -12,7 +12,7 @@ use super::fan::{CHILDREN, Fan};
 use super::group::{Address, Bounds, DIMENSIONS, Group, WIDTH, window_of};
 use super::order;
 use super::patch::Old;
-use super::tree::{Grown, NO_GROUP, Shape};
+use super::tree::{FANS, Grown, Shape};
 
 /// Where trees are built: what is left of the arrays.
 pub(super) struct Builder<'b, A: Address> {
@@ -33,7 +33,7 @@ struct Part {
     len: usize,
 }
 
-type Parts = heapless::Vec<Part, CHILDREN>;
+type Parts = heapless::Vec<Part, { FANS * CHILDREN }>;
 
 impl<A: Address> Builder<'_, A> {
     /// Builds the tree of a set. `None` if the arrays end. The same set gives the same tree.
@@ -63,31 +63,35 @@ impl<A: Address> Builder<'_, A> {
         let patched = old.and_then(|old| old.patch(boxes, self.groups, ends, self.fans));
         let Some(grown) = patched else { return self.build(boxes) };
         self.groups_end += grown.groups as usize;
-        self.fans_end += usize::from(grown.has_fan());
+        self.fans_end += grown.fans();
         Some(grown)
     }
 
-    /// Builds what is at the top, and all below it; the number of the fan, if there is one.
+    /// Builds what is at the top, and all below it; the number of the first fan.
     fn top(&mut self, boxes: &[Boxed<A>], set: &mut [u32]) -> Option<u32> {
         let shape = Shape::of(set.len());
-        if !shape.has_fan {
+        let first_fan = self.fans_end;
+        if shape.fans == 0 {
             let root = self.groups_end;
             self.groups_end += 1;
             self.group(boxes, set, root, shape.levels)?;
-            return Some(NO_GROUP);
+            return u32::try_from(first_fan).ok();
         }
         // Above groups as many children as have work.
         let most = if shape.levels == 0 { shape.leaves } else { shape.leaves / 4 };
-        let (children, parts) = self.family(boxes, set, most.min(CHILDREN), shape.levels)?;
+        let most = most.min(shape.fans * CHILDREN);
+        let (children, parts) = self.family(boxes, set, most, shape.levels)?;
         let window = window_of(boxes, set);
-        let mut bounds: heapless::Vec<Bounds, CHILDREN> = heapless::Vec::new();
-        for part in &parts {
-            bounds.push(part.bounds(boxes, set, &window)).ok()?;
+        for nth in 0..shape.fans {
+            let mut bounds: heapless::Vec<Bounds, CHILDREN> = heapless::Vec::new();
+            for part in parts.iter().skip(nth * CHILDREN).take(CHILDREN) {
+                bounds.push(part.bounds(boxes, set, &window)).ok()?;
+            }
+            let children = children.checked_add((nth * CHILDREN) as u32)?;
+            *self.fans.get_mut(self.fans_end)? = Fan::new(window, children, &bounds);
+            self.fans_end += 1;
         }
-        let fan = self.fans_end;
-        *self.fans.get_mut(fan)? = Fan::new(window, children, &bounds);
-        self.fans_end += 1;
-        u32::try_from(fan).ok()
+        u32::try_from(first_fan).ok()
     }
 
     /// Divides a set into at most so many parts and makes a group of each, neighbours in the order of

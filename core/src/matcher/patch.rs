@@ -123,12 +123,13 @@ impl<A: Address> Old<'_, A> {
         } else if let Some(at) = delta_at {
             new.delta = new.first + at;
         }
-        if grown.has_fan() {
-            let mut fan = *self.fans.get(grown.fan as usize)?;
+        let old = self.fans.get(grown.fan as usize..)?.get(..grown.fans())?;
+        new.fan = u32::try_from(fans_end).ok()?;
+        for (nth, fan) in old.iter().enumerate() {
+            let mut fan = *fan;
             fan.children = moved(fan.children);
             fan.renumber(|index| change.place(index));
-            *fans.get_mut(fans_end)? = fan;
-            new.fan = u32::try_from(fans_end).ok()?;
+            *fans.get_mut(fans_end + nth)? = fan;
         }
         Some(new)
     }

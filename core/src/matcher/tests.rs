@@ -155,7 +155,7 @@ where
     fn new(boxes: &[Boxed<A>]) -> Self {
         let shape = Shape::of(boxes.len());
         let mut groups = vec![bytemuck::Zeroable::zeroed(); shape.groups()];
-        let mut fans = vec![bytemuck::Zeroable::zeroed(); shape.has_fan.into()];
+        let mut fans = vec![bytemuck::Zeroable::zeroed(); shape.fans];
         let mut scratch = vec![7; boxes.len()];
         let mut builder = Builder {
             groups: &mut groups,
@@ -356,7 +356,9 @@ fn an_unchanged_tree_moves_whole() {
 /// The sizes at which a tree gets a fan, and one level more.
 #[test]
 fn trees_of_every_depth() {
-    for (count, packets) in [(33, 40), (256, 40), (257, 40), (1024, 40), (1025, 40)] {
+    for (count, packets) in
+        [(33, 40), (176, 40), (177, 40), (960, 40), (961, 40), (1408, 40), (1409, 40)]
+    {
         for shape in 0..SHAPES {
             both(shape, count, u64::from(count), packets);
         }
@@ -396,7 +398,7 @@ fn hostile_trees_end_the_search() {
                 _ => words[rng.below(words.len() as u64) as usize],
             };
         }
-        let tree = Tree { groups: &groups, fan: fans.first(), ..grown.tree() };
+        let tree = Tree { groups: &groups, fans: &fans, ..grown.tree() };
         let bound = grown.groups.len() + 1;
         if !tree.is_valid(&mut { bound }) {
             continue;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! up to 176 boxes   a group: bounds of up to 16 leaves ─┐
-//! more              a fan:   up to 64 children          │ 16 boxes compared at once (`group`)
+//! more              a fan:   up to 64 children          │ 16 boxes compared at once (`group`);
+//!                   961 to 1408 boxes: two of them      │
 //!                   groups between, as many as needed   │
 //!                   leaves:  groups of up to 16 boxes  ─┘
 //! ```
@@ -24,12 +25,14 @@
 use core::mem::size_of_val;
 
 use super::block::Boxed;
-use super::fan::{BURST, CHILDREN, Fan};
+use super::fan::{CHILDREN, Fan};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
 use crate::simd::{Backend, Job, Simd};
 
+/// Fans of a tree, at most.
+pub(super) const FANS: usize = 2;
 /// Sets up to this many boxes have no tree.
 pub(super) const SMALL: usize = 32;
 /// Levels of groups above leaves that 2^32 boxes take.
@@ -76,34 +79,43 @@ impl<F: Fn(u32) -> bool> Filter for F {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Shape {
     pub(super) leaves: usize,
-    /// Levels of groups above the leaves, the fan not counted.
+    /// Levels of groups above the leaves, fans not counted.
     pub(super) levels: usize,
-    pub(super) has_fan: bool,
+    /// Fans at the top, one after the other.
+    pub(super) fans: usize,
 }
 
 impl Shape {
     #[inline]
     pub(super) fn of(boxes: usize) -> Self {
         let leaves = boxes.div_ceil(FILL);
-        let has_fan = leaves > WIDTH;
-        let mut levels = usize::from(!has_fan && leaves > 1);
-        // Up to 960 boxes, leaves stand below the fan, even if they have to be fuller.
-        while has_fan && (CHILDREN * (WIDTH - 1)) << (4 * levels) < boxes {
+        if leaves <= WIDTH {
+            return Self { leaves, levels: usize::from(leaves > 1), fans: 0 };
+        }
+        // Leaves stand below fans even if they have to be fuller, or two fans be asked.
+        let full = CHILDREN * (WIDTH - 1);
+        if boxes <= full {
+            return Self { leaves: leaves.min(CHILDREN), levels: 0, fans: 1 };
+        }
+        if leaves <= FANS * CHILDREN {
+            return Self { leaves, levels: 0, fans: FANS };
+        }
+        let mut levels = 1;
+        while full << (4 * levels) < boxes {
             levels += 1;
         }
-        let leaves = if has_fan && levels == 0 { leaves.min(CHILDREN) } else { leaves };
-        Self { leaves, levels, has_fan }
+        Self { leaves, levels, fans: 1 }
     }
 
     /// Groups of the tree, at most: leaves, and half as many for what is above them and does not come out
     /// even.
     #[cfg(test)]
     pub(super) fn groups(&self) -> usize {
-        self.leaves + 1 + if self.has_fan { self.leaves / 2 } else { 0 }
+        self.leaves + 1 + if self.fans > 0 { self.leaves / 2 } else { 0 }
     }
 }
 
-/// No group, and no fan.
+/// No group.
 pub(super) const NO_GROUP: u32 = u32::MAX;
 
 /// Where a tree is, in the arrays of all trees.
@@ -116,6 +128,7 @@ pub(super) struct Grown {
     pub(super) first: u32,
     /// Its groups, which are neighbours.
     pub(super) groups: u32,
+    /// Its first fan.
     pub(super) fan: u32,
     /// A leaf of boxes that came later, or [`NO_GROUP`].
     pub(super) delta: u32,
@@ -125,10 +138,10 @@ pub(super) struct Grown {
 
 impl Grown {
     pub(super) const NONE: Self =
-        Self { built: 0, first: 0, groups: 0, fan: NO_GROUP, delta: NO_GROUP, changes: 0 };
+        Self { built: 0, first: 0, groups: 0, fan: 0, delta: NO_GROUP, changes: 0 };
 
-    pub(super) fn has_fan(&self) -> bool {
-        self.fan != NO_GROUP
+    pub(super) fn fans(&self) -> usize {
+        Shape::of(self.built as usize).fans
     }
 }
 
@@ -137,7 +150,8 @@ impl Grown {
 pub(crate) struct Tree<'b, A: Address> {
     pub(super) boxes: &'b [Boxed<A>],
     pub(super) groups: &'b [Group<A>],
-    pub(super) fan: Option<&'b Fan<A>>,
+    /// At most [`FANS`]; the second has later boxes than the first.
+    pub(super) fans: &'b [Fan<A>],
     /// The group at the top, if there is no fan.
     pub(super) root: u32,
     /// A leaf beside the tree.
@@ -155,14 +169,14 @@ impl<'b, A: Address> Tree<'b, A> {
         grown: &Grown,
         backend: Backend,
     ) -> Option<Self> {
-        let Shape { levels, has_fan, .. } = Shape::of(grown.built as usize);
-        let fan = if has_fan { Some(fans.get(grown.fan as usize)?) } else { None };
+        let Shape { levels, fans: count, .. } = Shape::of(grown.built as usize);
+        let fans = fans.get(grown.fan as usize..)?.get(..count)?;
         let delta = match grown.delta {
             NO_GROUP => None,
             at => Some(groups.get(at as usize)?),
         };
         let root = grown.first;
-        (grown.built > 0).then_some(Self { boxes, groups, fan, root, delta, levels, backend })
+        (grown.built > 0).then_some(Self { boxes, groups, fans, root, delta, levels, backend })
     }
 }
 
@@ -224,7 +238,7 @@ impl<'b, A: Address> Tree<'b, A> {
         filter: &F,
         limit: u32,
     ) -> u32 {
-        let mut matches = leaf.matches::<S>(key, ask);
+        let (mut matches, exact) = leaf.matches::<S>(key, ask);
         if A::WHOLE && F::NONE {
             let first = leaf.index.get(matches.trailing_zeros() as usize % WIDTH);
             // No branch: which packets a leaf holds cannot be foreseen.
@@ -237,7 +251,8 @@ impl<'b, A: Address> Tree<'b, A> {
             if index >= limit {
                 break;
             }
-            if (leaf.is_exact(slot) || self.covers(index, key, ask)) && filter.takes(index) {
+            let is_exact = exact >> slot & 1 == 1;
+            if (is_exact || self.covers(index, key, ask)) && filter.takes(index) {
                 return index;
             }
         }
@@ -269,6 +284,9 @@ fn each(bits: Bits, mut visit: impl FnMut(usize)) {
     }
 }
 
+/// The first child of what is at the top, and the first box below each child.
+type Top<'t> = (u32, &'t [u32; CHILDREN]);
+
 /// The search for up to `N` packets: one step of all of them, then the next, so that what a step reads is
 /// on its way while the other packets take theirs.
 struct Search<'t, 'b, A: Address, const N: usize> {
@@ -288,11 +306,7 @@ struct Search<'t, 'b, A: Address, const N: usize> {
 impl<A: Address, const N: usize> Search<'_, '_, A, N> {
     /// Which packets go on at the top, and where.
     #[inline(always)]
-    fn choose_top<const ANY: bool>(&mut self, packets: Bits) -> Bits {
-        let (children, firsts): (u32, &[u32; CHILDREN]) = self
-            .tree
-            .fan
-            .map_or((self.tree.root, &[0; CHILDREN]), |fan| (fan.children, &fan.firsts));
+    fn choose_top<const ANY: bool>(&mut self, (children, firsts): Top<'_>, packets: Bits) -> Bits {
         let mut active = 0;
         each(packets, |nth| {
             let (Some(left), Some(next), Some(best)) =
@@ -337,13 +351,14 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
         active
     }
 
+    /// Searches below all that is at the top; `matches` says of a fan in which children the packets lie.
     #[inline(always)]
     fn run<S: Simd, F: Filter, const ANY: bool>(
         &mut self,
         keys: &[Key<A>],
-        ask: Ask,
-        filter: &F,
+        (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
+        matches: impl Fn(&Fan<A>, &mut [u64; N]),
     ) {
         let tree = self.tree;
         if let Some(delta) = tree.delta {
@@ -352,6 +367,27 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
                 *best = tree.first_in_leaf::<S, F>(delta, key, ask, filter, NONE);
             }
         }
+        for nth in 0..tree.fans.len().max(1) {
+            let top: Top<'_> = match tree.fans.get(nth) {
+                Some(fan) => {
+                    matches(fan, &mut self.top);
+                    (fan.children, &fan.firsts)
+                }
+                None => (tree.root, &[0; CHILDREN]),
+            };
+            self.run_below::<S, F, ANY>(top, keys, (ask, filter), visits);
+        }
+    }
+
+    #[inline(always)]
+    fn run_below<S: Simd, F: Filter, const ANY: bool>(
+        &mut self,
+        top: Top<'_>,
+        keys: &[Key<A>],
+        (ask, filter): (Ask, &F),
+        visits: &mut impl Visits,
+    ) {
+        let tree = self.tree;
         let all = if keys.len() < N { (1 << keys.len()) - 1 } else { Bits::MAX >> (32 - N) };
         // Of each level: the packets that may have children left there.
         let mut packets = [all; LEVELS + 1];
@@ -359,8 +395,10 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
         loop {
             let Some(row) = packets.get_mut(level) else { return };
             let is_top = level == tree.levels;
-            *row =
-                if is_top { self.choose_top::<ANY>(*row) } else { self.choose::<ANY>(level, *row) };
+            *row = match is_top {
+                true => self.choose_top::<ANY>(top, *row),
+                false => self.choose::<ANY>(level, *row),
+            };
             let active = *row;
             if active == 0 {
                 if is_top {
@@ -396,7 +434,7 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
                     return;
                 };
                 visits.node();
-                *left = (*next, group.matches::<S>(key, ask));
+                *left = (*next, group.matches::<S>(key, ask).0);
             });
         }
     }
@@ -404,10 +442,10 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
 
 impl<'t, 'b, A: Address, const N: usize> Search<'t, 'b, A, N> {
     #[inline(always)]
-    fn new(tree: &'t Tree<'b, A>, top: [u64; N]) -> Self {
+    fn new(tree: &'t Tree<'b, A>) -> Self {
         let left = [[(0, 0); N]; LEVELS];
         let prefetches = N > 1 && size_of_val(tree.groups) > LARGE_OCTETS;
-        Self { tree, best: [NONE; N], top, next: [0; N], left, prefetches }
+        Self { tree, best: [NONE; N], top: [1; N], next: [0; N], left, prefetches }
     }
 }
 
@@ -432,9 +470,11 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
     #[inline(always)]
     fn run<S: Simd>(self) -> Option<u32> {
         let Self { tree, key, ask, filter, visits } = self;
-        let top = tree.fan.map_or(1, |fan| fan.matches::<S>(key, ask));
-        let mut search = Search::new(tree, [top]);
-        search.run::<S, F, ANY>(core::slice::from_ref(key), ask, &filter, visits);
+        let mut search = Search::new(tree);
+        let keys = core::slice::from_ref(key);
+        search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, top: &mut [u64; 1]| {
+            *top = [fan.matches::<S>(key, ask)];
+        });
         some(search.best[0])
     }
 }
@@ -453,12 +493,10 @@ impl<A: Address, T: FnMut(usize, Option<u32>), const ANY: bool> Job for Many<'_,
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { tree, keys, mut tell } = self;
-        let mut top = [1; BURST];
-        if let Some(fan) = tree.fan {
-            fan.matches_burst::<S>(keys, &mut top);
-        }
-        let mut search = Search::new(tree, top);
-        search.run::<S, Every, ANY>(keys, Ask::All, &Every, &mut ());
+        let mut search = Search::new(tree);
+        search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, top| {
+            fan.matches_burst::<S>(keys, top);
+        });
         for (nth, best) in search.best.iter().enumerate().take(keys.len()) {
             tell(nth, some(*best));
         }
@@ -480,15 +518,15 @@ impl<A: Address> Tree<'_, A> {
     }
 
     fn is_top_valid(&self, left: &mut usize) -> bool {
-        match self.fan {
-            None => self.is_group_valid(self.root, self.levels, left),
-            Some(fan) => {
-                fan.firsts.is_sorted()
-                    && (0..fan.count() as u32).all(|child| {
-                        self.is_group_valid(fan.children.wrapping_add(child), self.levels, left)
-                    })
-            }
+        if self.fans.is_empty() {
+            return self.is_group_valid(self.root, self.levels, left);
         }
+        self.fans.iter().all(|fan| {
+            fan.firsts.is_sorted()
+                && (0..fan.count() as u32).all(|child| {
+                    self.is_group_valid(fan.children.wrapping_add(child), self.levels, left)
+                })
+        })
     }
 
     fn is_group_valid(&self, at: u32, level: usize, left: &mut usize) -> bool {
