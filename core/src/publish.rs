@@ -273,14 +273,20 @@ impl<'m, T: ?Sized> Publisher<'m, T> {
         let spare = self.buffers.buffers[(next % BUFFERS) as usize];
         let current = self.buffers.buffers[(next.wrapping_sub(1) % BUFFERS) as usize];
         #[cfg(not(loom))]
-        // SAFETY: the spare buffer's last version was replaced in `spare_retired`, which every
-        // worker has passed (`ready`), and there is one writer (I1): nobody else reads or writes it.
-        // The current one is another buffer, which all only read until the next call.
-        let filled = unsafe { fill(next, &*current.0.get(), &mut *spare.0.get()) };
+        let filled = {
+            // SAFETY: there is one writer (I1), which does not write the current buffer until it has
+            // published another one.
+            let current = unsafe { &*current.0.get() };
+            // SAFETY: the spare buffer's last version was replaced in `spare_retired`, which every
+            // worker has passed (`ready`), and there is one writer (I1): nobody else reads or writes it.
+            fill(next, current, unsafe { &mut *spare.0.get() })
+        };
         #[cfg(loom)]
-        // SAFETY: as above; loom checks it.
         let filled = current.0.with(|current| {
-            spare.0.with_mut(|spare| unsafe { fill(next, &*current, &mut *spare) })
+            // SAFETY: as above; loom checks it.
+            let current = unsafe { &*current };
+            // SAFETY: as above.
+            spare.0.with_mut(|spare| fill(next, current, unsafe { &mut *spare }))
         });
         if !filled {
             return None;

@@ -241,12 +241,13 @@ impl Bounds {
 /// The window in which the boxes of a set lie, but for wide ranges if there are others.
 pub(super) fn window_of<A: Address>(boxes: &[Boxed<A>], set: &[u32]) -> A::Window {
     let span = |range: fn(&Boxed<A>) -> (A, A)| {
-        let (mut all, mut narrow): (Option<(A, A)>, Option<(A, A)>) = (None, None);
+        let (mut all, mut narrow) = (None, None);
         if !A::WHOLE {
             for one in set.iter().filter_map(|index| boxes.get(*index as usize)) {
                 let (lo, hi) = range(one);
-                let join = |span: Option<(A, A)>| {
-                    span.map_or((lo, hi), |(from, to)| (from.min(lo), to.max(hi)))
+                let join = |span: Option<(A, A)>| match span {
+                    Some((from, to)) => (from.min(lo), to.max(hi)),
+                    None => (lo, hi),
                 };
                 all = Some(join(all));
                 if !A::is_wide(lo, hi) {

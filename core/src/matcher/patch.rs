@@ -92,8 +92,10 @@ impl<A: Address> Old<'_, A> {
         for (nth, group) in old.iter().enumerate() {
             let mut group = *group;
             if delta_at == Some(nth as u32) {
-                let kept = group.indexes().filter(|index| !change.is_removed(*index));
-                kept_in_delta.extend(kept.map(|index| change.place(index)));
+                // `extend` can panic.
+                for index in group.indexes().filter(|index| !change.is_removed(*index)) {
+                    kept_in_delta.push(change.place(index)).ok()?;
+                }
             }
             // Children never stand first, where the top is.
             if group.children == 0 {
