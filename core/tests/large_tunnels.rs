@@ -86,8 +86,14 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
+/// Fewer cases than usual: each holds many.
+fn few() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.div_ceil(8), ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(few())]
     #[test]
     fn answers_follow_every_publication(
         base in proptest::collection::vec(selector(), 400),

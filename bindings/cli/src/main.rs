@@ -149,7 +149,7 @@ Exit status: 0 all answers are those of the trace, 1 some are not, 2 a file is u
         /// Packets asked about with one call, 1 to 1024; then one at a time
         #[arg(long, value_name = "N", default_value = "32", value_parser = packets)]
         burst: NonZeroUsize,
-        /// Instructions to compare with: portable, sse2, avx2 or avx512 as far as the processor has
+        /// Instructions to compare with: portable, sse2, avx2, avx512 or neon as far as the processor has
         /// them; the best if not given
         #[arg(long, value_name = "B", value_parser = backend)]
         backend: Option<Backend>,

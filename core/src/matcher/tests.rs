@@ -281,6 +281,12 @@ proptest! {
     }
 }
 
+/// Fewer cases than usual: each holds many.
+fn few() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.div_ceil(6), ..usual }
+}
+
 /// Lists that change little, publication after publication.
 fn edits<A: Address>(boxes: &[Boxed<A>], pool: &[Boxed<A>], keys: &[Key<A>], rng: &mut Rng) -> u32
 where
@@ -312,7 +318,7 @@ where
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(few())]
     #[test]
     fn patched_trees_say_what_lists_say(
         shape in 0..SHAPES, count in 60_u32..400, seed in any::<u64>(),

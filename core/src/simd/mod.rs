@@ -6,22 +6,29 @@
 //! rests on how wide loads behave beside a writer but this: each word of eight octets is read whole, and
 //! before what the program reads later. Every x86-64 does so.
 //!
-//! [`Base`] is chosen when compiled: SSE2 is part of x86-64, and one number after the other is what all
-//! targets can. AVX2 is used if the processor has it: [`Backend::detect`] asks the first time. AVX-512 was tried for buckets and dropped (DESIGN.md).
+//! [`Base`] is chosen when compiled: SSE2 is part of x86-64, NEON of AArch64, and one number after the other
+//! is what all targets can. AVX2 and AVX-512 are used if the processor has them: [`Backend::detect`] asks the
+//! first time. Buckets gain nothing from AVX-512 (DESIGN.md).
 
-#[cfg(not(all(
-    target_arch = "x86_64",
-    target_feature = "sse2",
-    not(any(miri, loom, espial_scalar))
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", not(any(miri, loom, espial_scalar))))]
+mod aarch64;
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom, espial_scalar))),
+    all(target_arch = "aarch64", target_feature = "neon", not(any(miri, loom, espial_scalar))),
 )))]
 mod portable;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom, espial_scalar))))]
 mod x86_64;
 
-#[cfg(not(all(
-    target_arch = "x86_64",
-    target_feature = "sse2",
+#[cfg(all(
+    target_arch = "aarch64",
+    target_feature = "neon",
     not(any(miri, loom, espial_scalar))
+))]
+use aarch64 as target;
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom, espial_scalar))),
+    all(target_arch = "aarch64", target_feature = "neon", not(any(miri, loom, espial_scalar))),
 )))]
 use portable as target;
 #[cfg(all(
@@ -137,7 +144,7 @@ impl Backend {
         target::Level::ALL.iter().map(|level| Self(*level)).filter(move |one| *one <= best)
     }
 
-    /// `portable`, `sse2`, `avx2` or `avx512`.
+    /// `portable`, `sse2`, `avx2`, `avx512` or `neon`.
     pub fn name(self) -> &'static str {
         self.0.name()
     }
