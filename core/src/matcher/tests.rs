@@ -219,24 +219,26 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
 
 /// Bursts of all lengths beside the list, whatever the processor has.
 fn bursts_agree<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, keys: &[Key<A>]) {
+    let first = |key| boxes.iter().position(|one| one.covers(key)).map(|at| at as u32);
+    let twin: Vec<(Key<A>, Option<u32>)> = keys.iter().map(|key| (*key, first(key))).collect();
     for (backend, length) in Backend::all().flat_map(|one| [1, 5, 16, 17, BURST].map(|n| (one, n)))
     {
         let tree = Tree { backend, ..*tree };
-        for keys in keys.chunks(length) {
-            let first = |key| boxes.iter().position(|one| one.covers(key)).map(|at| at as u32);
+        for twin in twin.chunks(length) {
+            let keys: Vec<Key<A>> = twin.iter().map(|(key, _)| *key).collect();
             let mut told = 0;
-            tree.find_burst::<false>(keys, |nth, found| {
-                assert_eq!(found, first(&keys[nth]), "{} of {length}", backend.name());
+            tree.find_burst::<false>(&keys, |nth, found| {
+                assert_eq!(found, twin[nth].1, "{} of {length}", backend.name());
                 told += 1;
             });
-            tree.find_burst::<true>(keys, |nth, found| {
-                assert_eq!(found.is_some(), linear::any(boxes, &keys[nth]));
+            tree.find_burst::<true>(&keys, |nth, found| {
+                assert_eq!(found.is_some(), twin[nth].1.is_some());
                 assert!(found.is_none_or(|index| boxes[index as usize].covers(&keys[nth])));
                 told += 1;
             });
             assert_eq!(told, 2 * keys.len());
-            for key in keys {
-                assert_eq!(tree.find::<false>(key, Ask::All, Every, &mut ()), first(key));
+            for (key, first) in twin {
+                assert_eq!(tree.find::<false>(key, Ask::All, Every, &mut ()), *first);
             }
         }
     }
@@ -256,7 +258,9 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
     let (four, six) = (Planted::new(&boxes), Planted::new(&boxes6));
     assert!(four.tree().is_valid(&mut (four.groups.len() + 1)));
     assert!(six.tree().is_valid(&mut (six.groups.len() + 1)));
-    assert_eq!(Planted::new(&boxes).octets(), four.octets(), "the same set gives the same tree");
+    if seed.is_multiple_of(4) {
+        assert_eq!(Planted::new(&boxes).octets(), four.octets(), "the same set, the same tree");
+    }
     let (mut keys4, mut keys6) = (Vec::new(), Vec::new());
     for _ in 0..packets {
         let key = packet(&boxes, &mut rng);
@@ -273,6 +277,7 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
 }
 
 proptest! {
+    #![proptest_config(few())]
     #[test]
     fn trees_say_what_lists_say(
         shape in 0..SHAPES, count in SMALL as u32 + 1..500, seed in any::<u64>(),
@@ -284,7 +289,7 @@ proptest! {
 /// Fewer cases than usual: each holds many.
 fn few() -> ProptestConfig {
     let usual = ProptestConfig::default();
-    ProptestConfig { cases: usual.cases.div_ceil(6), ..usual }
+    ProptestConfig { cases: usual.cases.div_ceil(4), ..usual }
 }
 
 /// Lists that change little, publication after publication.
@@ -321,7 +326,7 @@ proptest! {
     #![proptest_config(few())]
     #[test]
     fn patched_trees_say_what_lists_say(
-        shape in 0..SHAPES, count in 60_u32..400, seed in any::<u64>(),
+        shape in 0..SHAPES, count in 60_u32..300, seed in any::<u64>(),
     ) {
         let mut rng = Rng(seed | 1);
         let pool: Vec<Boxed<u32>> = (0..count + 40).map(|n| one(shape, n, &mut rng)).collect();
@@ -359,25 +364,21 @@ fn an_unchanged_tree_moves_whole() {
     }
 }
 
-/// The sizes at which a tree gets a fan, and one level more.
+/// The sizes at which a tree gets a fan, two of them, and one level more.
 #[test]
 fn trees_of_every_depth() {
-    for (count, packets) in
-        [(33, 40), (176, 40), (177, 40), (960, 40), (961, 40), (1408, 40), (1409, 40)]
-    {
-        for shape in 0..SHAPES {
-            both(shape, count, u64::from(count), packets);
+    for count in [33, 176, 177, 960, 961, 1408, 1409] {
+        for shape in [0, 5, 7] {
+            both(shape, count, u64::from(count), 30);
         }
     }
-    both(0, 4000, 3, 40);
     let mut rng = Rng(5);
-    for count in [16_385, 65_537] {
-        let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(7, n, &mut rng)).collect();
-        let grown = Planted::new(&boxes);
-        for _ in 0..6 {
-            let key = packet(&boxes, &mut rng);
-            within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
-        }
+    let boxes: Vec<Boxed<u32>> = (0..15_361).map(|n| one(7, n, &mut rng)).collect();
+    let grown = Planted::new(&boxes);
+    assert_eq!(Shape::of(boxes.len()).levels, 2);
+    for _ in 0..6 {
+        let key = packet(&boxes, &mut rng);
+        within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
     }
 }
 
