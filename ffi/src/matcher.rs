@@ -11,7 +11,7 @@
 use core::ffi::c_void;
 
 use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
-use espial::matcher::{compile_into, words_to_compile};
+use espial::matcher::{Matcher, compile_into, words_to_compile};
 use espial::selector::Selector;
 
 use crate::convert;
@@ -197,13 +197,7 @@ pub unsafe extern "C" fn espial_matcher_first(
     packet: *const espial_inner,
     index: *mut u32,
 ) -> i32 {
-    call!(|c| {
-        let matcher = c.matcher(matcher)?;
-        let packet = convert::inner(&c.read(packet)?)?;
-        let index = c.out(index)?;
-        index.set(number(matcher.matcher.first(&packet)));
-        Ok(())
-    })
+    call!(|c| { find(&c, matcher, packet, index, |one, packet| one.first(packet)) })
 }
 
 /// Whether a selector covers an inbound packet: *covered is 1 or 0. Not dearer than
@@ -237,13 +231,7 @@ pub unsafe extern "C" fn espial_matcher_first_source(
     packet: *const espial_inner,
     index: *mut u32,
 ) -> i32 {
-    call!(|c| {
-        let matcher = c.matcher(matcher)?;
-        let packet = convert::inner(&c.read(packet)?)?;
-        let index = c.out(index)?;
-        index.set(number(matcher.matcher.first_source(&packet)));
-        Ok(())
-    })
+    call!(|c| { find(&c, matcher, packet, index, |one, packet| one.first_source(packet)) })
 }
 
 /// espial_matcher_first() for count packets, at most ESPIAL_BURST_MAX, into as many indexes. Memory is
@@ -298,6 +286,22 @@ pub unsafe extern "C" fn espial_matcher_any_burst(
         covered.set(found.iter().rev().fold(0, |bits, one| bits << 1 | u64::from(*one)));
         Ok(())
     })
+}
+
+/// Asks about one packet.
+#[inline]
+fn find(
+    caller: &Caller<'_>,
+    matcher: *const espial_matcher,
+    packet: *const espial_inner,
+    index: *mut u32,
+    question: impl Fn(&Matcher<'_>, &InnerHeaders) -> Option<u32>,
+) -> Result<(), Status> {
+    let matcher = caller.matcher(matcher)?;
+    let packet = convert::inner(&caller.read(packet)?)?;
+    let index = caller.out(index)?;
+    index.set(number(question(&matcher.matcher, &packet)));
+    Ok(())
 }
 
 /// The packets of a burst.

@@ -91,8 +91,8 @@ impl<'b> Matcher<'b> {
     #[inline]
     pub fn first(&self, packet: &InnerHeaders) -> Option<u32> {
         match Question::inbound(packet) {
-            Question::V4(key) => self.v4.find::<false>(&key, Ask::All),
-            Question::V6(key) => self.v6.find::<false>(&key, Ask::All),
+            Question::V4(key) => self.v4.find(&key, Ask::All),
+            Question::V6(key) => self.v6.find(&key, Ask::All),
         }
     }
 
@@ -103,8 +103,8 @@ impl<'b> Matcher<'b> {
     #[inline]
     pub fn any(&self, packet: &InnerHeaders) -> bool {
         match Question::inbound(packet) {
-            Question::V4(key) => self.v4.find::<true>(&key, Ask::All).is_some(),
-            Question::V6(key) => self.v6.find::<true>(&key, Ask::All).is_some(),
+            Question::V4(key) => self.v4.any(&key),
+            Question::V6(key) => self.v6.any(&key),
         }
     }
 
@@ -115,8 +115,8 @@ impl<'b> Matcher<'b> {
     #[inline]
     pub fn first_source(&self, packet: &InnerHeaders) -> Option<u32> {
         match Question::inbound(packet) {
-            Question::V4(key) => self.v4.find::<false>(&key, Ask::Source),
-            Question::V6(key) => self.v6.find::<false>(&key, Ask::Source),
+            Question::V4(key) => self.v4.find(&key, Ask::Source),
+            Question::V6(key) => self.v6.find(&key, Ask::Source),
         }
     }
 

@@ -425,14 +425,14 @@ impl<'b> Block<'b> {
     pub(super) fn old4(&self, tunnel: usize) -> Option<Old<'b, u32>> {
         let TunnelRecord { span, trees: [grown, _] } = *self.tunnels.get(tunnel)?;
         let boxes = slice(self.boxes4, span.first4, span.count4);
-        (grown.built > 0).then_some(Old { boxes, groups: self.groups4, fans: self.fans4, grown })
+        (grown.groups > 0).then_some(Old { boxes, groups: self.groups4, fans: self.fans4, grown })
     }
 
     /// As [`Block::old4`].
     pub(super) fn old6(&self, tunnel: usize) -> Option<Old<'b, Wide>> {
         let TunnelRecord { span, trees: [_, grown] } = *self.tunnels.get(tunnel)?;
         let boxes = slice(self.boxes6, span.first6, span.count6);
-        (grown.built > 0).then_some(Old { boxes, groups: self.groups6, fans: self.fans6, grown })
+        (grown.groups > 0).then_some(Old { boxes, groups: self.groups6, fans: self.fans6, grown })
     }
 
     /// The boxes of a tunnel.

@@ -80,7 +80,8 @@ fn tree_octets(selectors: u64) -> u64 {
     if selectors <= SMALL as u64 {
         return 0;
     }
-    // The most for each box: 26 groups, a delta and a fan for 177; 3 leaves, a top and a delta for 33.
+    // The most for each box: 26 groups and a fan for 177, 5 groups for 34. The rest is for deltas; without
+    // room for them trees are built anew.
     let least = (WIDTH * FILL + 1) as u64;
     let (groups, fans) = ((selectors * 27).div_ceil(least) + 5, selectors.div_ceil(least));
     groups * size_of::<Group6>() as u64

@@ -11,11 +11,12 @@
 //! One number says for all children what an R-tree asks of one after the other (Guttman 1984); a search in
 //! five sorted lists of 63 takes six steps each, without a branch, 16 packets at a time.
 
+use core::hint::black_box;
 use core::mem::size_of;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::{Address, Ask, Bounds, DIMENSIONS, Whole, Window};
+use super::group::{Address, Ask, Bounds, DIMENSIONS};
 use super::linear::Key;
 use super::order;
 use crate::simd::{CUTS, LANES, Simd};
@@ -46,7 +47,6 @@ pub(super) type Fan4 = Fan<u32>;
 /// 4152 octets.
 pub(super) type Fan6 = Fan<super::block::Wide>;
 
-const _: () = assert!(size_of::<Whole>() == 0 && size_of::<Window>() == 40);
 const _: () = assert!(size_of::<Fan4>() == 4112);
 const _: () = assert!(size_of::<Fan6>() == 4152);
 
@@ -54,9 +54,6 @@ plain!(Fan<u32>, Fan<super::block::Wide>);
 
 /// Packets that are ranked in one go.
 pub(super) const BURST: usize = 2 * LANES;
-
-/// A burst, one array for each dimension.
-pub(super) struct Lanes([[u32; BURST]; DIMENSIONS]);
 
 impl<A: Address> Fan<A> {
     /// One bit for each child whose bounds hold the packet in what is asked.
@@ -89,8 +86,9 @@ impl<A: Address> Fan<A> {
     /// [`Fan::matches`] for up to 32 packets, all that covers them asked.
     #[inline(always)]
     pub(super) fn matches_burst<S: Simd>(&self, keys: &[Key<A>], found: &mut [u64; BURST]) {
-        let mut lanes = Lanes([[0; BURST]; DIMENSIONS]);
-        let Lanes([remote, local, protocol, remote_port, local_port]) = &mut lanes;
+        // One array for each dimension.
+        let mut lanes = [[0; BURST]; DIMENSIONS];
+        let [remote, local, protocol, remote_port, local_port] = &mut lanes;
         for (nth, key) in keys.iter().enumerate().take(BURST) {
             let view = A::project(&self.window, key.remote, key.local);
             let values = &key.values;
@@ -100,8 +98,8 @@ impl<A: Address> Fan<A> {
             remote_port[nth] = values.remote.into();
             local_port[nth] = values.local.into();
         }
-        let mut ranks = Lanes([[0; BURST]; DIMENSIONS]);
-        for ((cuts, lanes), ranks) in self.cuts.iter().zip(&lanes.0).zip(&mut ranks.0) {
+        let mut ranks = [[0; BURST]; DIMENSIONS];
+        for ((cuts, lanes), ranks) in self.cuts.iter().zip(&lanes).zip(&mut ranks) {
             let (lanes, _) = lanes.as_chunks::<LANES>();
             let (ranks, _) = ranks.as_chunks_mut::<LANES>();
             for (lanes, ranks) in lanes.iter().zip(ranks).take(keys.len().div_ceil(LANES)) {
@@ -110,12 +108,13 @@ impl<A: Address> Fan<A> {
         }
         let [m0, m1, m2, m3, m4] = &self.masks;
         for (nth, key) in keys.iter().enumerate().take(BURST) {
-            let [r0, r1, r2, r3, r4] = &ranks.0;
+            let [r0, r1, r2, r3, r4] = &ranks;
             let portless = pick(m0, r0[nth]) & pick(m1, r1[nth]) & pick(m2, r2[nth]);
             let ports = pick(m3, r3[nth]) & pick(m4, r4[nth]);
             let has_value = key.values.has_value;
             let ports = only_if(has_value, ports) | only_if(!has_value, self.opaque);
-            found[nth] = S::apart(portless & ports);
+            // A compiler that sees the loop makes gathers of its lookups, which are slower.
+            found[nth] = black_box(portless & ports);
         }
     }
 

@@ -350,9 +350,10 @@ impl<A: Address> Group<A> {
         prefetch::read(&self.children);
     }
 
-    /// The boxes of a leaf.
+    /// The boxes of a leaf, but for those that were taken out.
     pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
-        self.index.iter().copied().filter(|index| *index != u32::MAX)
+        let ranges = self.remote_lo.iter().zip(&self.remote_hi).zip(&self.index);
+        ranges.filter(|((lo, hi), _)| lo <= hi).map(|(_, index)| *index)
     }
 
     /// Takes boxes out: they hold nothing from now on.

@@ -3,7 +3,7 @@
 //!
 //! Boxes are ordered by the middle or the extent of one dimension. Between any two of them the set can be
 //! halved; what a packet costs then is estimated with a sample of packets that lie in the boxes: those
-//! within the bounds of a half search it, and a search costs about as the root of what is searched (binned
+//! within the bounds of a half search it, unless all its boxes come later than theirs, and a search costs about as the root of what is searched (binned
 //! bounding volume hierarchies, Wald 2007, with packets instead of surfaces). Ordering by extent sets
 //! wide boxes apart, which would make the bounds of all others wide.
 
@@ -42,17 +42,20 @@ impl<A: Address> Builder<'_, A> {
     /// O(n log n) in time on average, 24 KiB of stack.
     pub(super) fn build(&mut self, boxes: &[Boxed<A>]) -> Option<Grown> {
         let scratch = core::mem::take(&mut self.scratch);
-        let first = self.groups_end;
-        let fan = scratch.get_mut(..boxes.len()).and_then(|set| {
+        let (first, first_fan) = (self.groups_end, self.fans_end);
+        let shape = Shape::of(boxes.len());
+        let built = scratch.get_mut(..boxes.len()).and_then(|set| {
             set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
-            self.top(boxes, set)
+            self.top(boxes, set, &shape)
         });
         self.scratch = scratch;
+        built?;
         Some(Grown {
-            built: u32::try_from(boxes.len()).ok()?,
             first: u32::try_from(first).ok()?,
-            groups: (self.groups_end - first) as u32,
-            fan: fan?,
+            groups: u32::try_from(self.groups_end - first).ok()?,
+            fan: u32::try_from(first_fan).ok()?,
+            levels: shape.levels as u16,
+            fans: shape.fans as u16,
             ..Grown::NONE
         })
     }
@@ -63,19 +66,16 @@ impl<A: Address> Builder<'_, A> {
         let patched = old.and_then(|old| old.patch(boxes, self.groups, ends, self.fans));
         let Some(grown) = patched else { return self.build(boxes) };
         self.groups_end += grown.groups as usize;
-        self.fans_end += grown.fans();
+        self.fans_end += usize::from(grown.fans);
         Some(grown)
     }
 
-    /// Builds what is at the top, and all below it; the number of the first fan.
-    fn top(&mut self, boxes: &[Boxed<A>], set: &mut [u32]) -> Option<u32> {
-        let shape = Shape::of(set.len());
-        let first_fan = self.fans_end;
+    /// Builds what is at the top, and all below it.
+    fn top(&mut self, boxes: &[Boxed<A>], set: &mut [u32], shape: &Shape) -> Option<()> {
         if shape.fans == 0 {
             let root = self.groups_end;
             self.groups_end += 1;
-            self.group(boxes, set, root, shape.levels)?;
-            return u32::try_from(first_fan).ok();
+            return self.group(boxes, set, root, shape.levels);
         }
         // Above groups as many children as have work.
         let most = if shape.levels == 0 { shape.leaves } else { shape.leaves / 4 };
@@ -91,7 +91,7 @@ impl<A: Address> Builder<'_, A> {
             *self.fans.get_mut(self.fans_end)? = Fan::new(window, children, &bounds);
             self.fans_end += 1;
         }
-        u32::try_from(first_fan).ok()
+        Some(())
     }
 
     /// Divides a set into at most so many parts and makes a group of each, neighbours in the order of
@@ -171,17 +171,35 @@ impl Part {
 /// share one.
 pub(super) const FILL: usize = 11;
 
-/// What boxes are ordered by: the middle of each dimension, and the extent of all but the protocol.
-const KEYS: usize = DIMENSIONS + 5;
+/// What boxes are ordered by: the middle of each dimension, the extent of all but the protocol, and the
+/// place in the list.
+const ORDERS: [Order; 2 * DIMENSIONS] = [
+    Order::Middle(0),
+    Order::Middle(1),
+    Order::Middle(2),
+    Order::Middle(3),
+    Order::Middle(4),
+    Order::Extent(0),
+    Order::Extent(1),
+    Order::Extent(3),
+    Order::Extent(4),
+    Order::Place,
+];
 
-fn order_key(bounds: &Bounds, by: usize) -> u32 {
-    let at = |from: &[u32; DIMENSIONS], by: usize| from.get(by).copied().unwrap_or(0);
-    match by.checked_sub(DIMENSIONS) {
-        None => at(&bounds.lo, by) / 2 + at(&bounds.hi, by) / 2,
-        Some(4) => bounds.first,
-        Some(by) => {
-            let by = by + usize::from(by > 1);
-            at(&bounds.hi, by).saturating_sub(at(&bounds.lo, by))
+#[derive(Clone, Copy)]
+enum Order {
+    Middle(usize),
+    Extent(usize),
+    Place,
+}
+
+impl Order {
+    fn key(self, bounds: &Bounds) -> u32 {
+        let at = |from: &[u32; DIMENSIONS], by: usize| from.get(by).copied().unwrap_or(0);
+        match self {
+            Self::Middle(by) => at(&bounds.lo, by) / 2 + at(&bounds.hi, by) / 2,
+            Self::Extent(by) => at(&bounds.hi, by).saturating_sub(at(&bounds.lo, by)),
+            Self::Place => bounds.first,
         }
     }
 }
@@ -201,8 +219,8 @@ const POINTS: usize = 64;
 /// How a set is halved.
 #[derive(Clone, Copy)]
 struct Halves {
-    by: usize,
-    /// Leaves of the left half.
+    by: Order,
+    /// Boxes of the left half.
     left: usize,
     /// Parts that it is divided into.
     left_parts: usize,
@@ -228,7 +246,7 @@ impl<A: Address> Divide<'_, A> {
         }
         let Halves { by, left, left_parts } = self.choose(set, parts)?;
         order::halve(set, left, |index| {
-            (self.bounds(*index).map(|bounds| order_key(&bounds, by)), *index)
+            (self.bounds(*index).map(|bounds| by.key(&bounds)), *index)
         });
         let (one, other) = set.split_at_mut_checked(left)?;
         self.divide(one, start, left_parts, found)?;
@@ -251,7 +269,7 @@ impl<A: Address> Divide<'_, A> {
         let ends = (set.len() / 16).max(1);
         let points = self.points(set);
         let mut best: Option<(u64, Halves)> = None;
-        for by in 0..KEYS {
+        for by in ORDERS {
             let bins = self.bins(set, by);
             let visits = bins.visits(&points);
             let (total, mut looked_at) = (bins.total(), 0);
@@ -275,7 +293,7 @@ impl<A: Address> Divide<'_, A> {
         best.map(|(_, halves)| halves).or_else(|| {
             let left_parts = parts / 2;
             let left = (set.len() * left_parts).checked_div(parts)?.max(1);
-            Some(Halves { by: 0, left, left_parts })
+            Some(Halves { by: Order::Middle(0), left, left_parts })
         })
     }
 
@@ -318,14 +336,14 @@ impl<A: Address> Divide<'_, A> {
     }
 
     /// The set in the order of a key, in parts of about the same size.
-    fn bins(&self, set: &[u32], by: usize) -> Bins {
+    fn bins(&self, set: &[u32], by: Order) -> Bins {
         let count = set.len().min(BINS - 1);
         let mut ends: heapless::Vec<u32, BINS> = heapless::Vec::new();
         for nth in 0..count {
             let index = set.get(spread(nth, set.len(), count));
             if let Some(bounds) = index.and_then(|index| self.bounds(*index)) {
                 // There is room for so many.
-                let _ = ends.push(order_key(&bounds, by));
+                let _ = ends.push(by.key(&bounds));
             }
         }
         order::sort(&mut ends, |end| *end);
@@ -335,7 +353,7 @@ impl<A: Address> Divide<'_, A> {
         while let Some(index) = rest.first() {
             rest = rest.get(stride..).unwrap_or(&[]);
             let Some(bounds) = self.bounds(*index) else { continue };
-            let key = order_key(&bounds, by);
+            let key = by.key(&bounds);
             let bin = ends.iter().filter(|end| **end < key).count();
             if let (Some(count), Some(joined)) =
                 (bins.counts.get_mut(bin), bins.bounds.get_mut(bin))

@@ -125,7 +125,7 @@ impl<A: Address> Old<'_, A> {
         } else if let Some(at) = delta_at {
             new.delta = new.first + at;
         }
-        let old = self.fans.get(grown.fan as usize..)?.get(..grown.fans())?;
+        let old = grown.fans_of(self.fans)?;
         new.fan = u32::try_from(fans_end).ok()?;
         for (nth, fan) in old.iter().enumerate() {
             let mut fan = *fan;

@@ -50,6 +50,9 @@ impl<'b, A: Address> Set<'b, A> {
     pub(super) fn any(&self, key: &Key<A>) -> bool {
         match &self.tree {
             None => linear::any(self.boxes, key),
+            Some(Indexed { tree, child: None }) => {
+                tree.find::<true>(key, Ask::All, Every, &mut ()).is_some()
+            }
             Some(tree) => tree.find::<true>(key, Ask::All, |_| true).is_some(),
         }
     }
@@ -107,19 +110,20 @@ impl<A: Address> Set<'_, A> {
         if self.names_places { index } else { child_of(tree, index?) }
     }
 
-    /// What the first box that covers the packet in what is asked names; any such box if `ANY`.
+    /// What the first box that covers the packet in what is asked names.
     #[inline]
-    pub(super) fn find<const ANY: bool>(&self, key: &Key<A>, ask: Ask) -> Option<u32> {
+    pub(super) fn find(&self, key: &Key<A>, ask: Ask) -> Option<u32> {
         match &self.tree {
             Some(Indexed { tree, .. }) => {
-                self.named(tree, tree.find::<ANY>(key, ask, Every, &mut ()))
+                self.named(tree, tree.find::<false>(key, ask, Every, &mut ()))
             }
             None if ask == Ask::Source => self.first_source(key, |_| true),
             None => self.first(key, |_| true),
         }
     }
 
-    /// [`Set::find`] for each of up to 32 packets, all that covers them asked.
+    /// [`Set::find`] for each of up to 32 packets, all that covers them asked; if `ANY`, some number for
+    /// those that a box covers.
     #[inline(always)]
     pub(super) fn find_burst<const ANY: bool>(
         &self,
@@ -127,9 +131,16 @@ impl<A: Address> Set<'_, A> {
         mut tell: impl FnMut(usize, Option<u32>),
     ) {
         match &self.tree {
-            None => {
-                keys.iter().enumerate().for_each(|(nth, key)| tell(nth, self.first(key, |_| true)));
-            }
+            None => keys.iter().enumerate().for_each(|(nth, key)| {
+                tell(
+                    nth,
+                    match ANY {
+                        true => self.any(key).then_some(0),
+                        false => self.first(key, |_| true),
+                    },
+                );
+            }),
+            Some(Indexed { tree, .. }) if ANY => tree.find_burst::<ANY>(keys, tell),
             Some(Indexed { tree, .. }) => {
                 tree.find_burst::<ANY>(keys, |nth, index| tell(nth, self.named(tree, index)));
             }

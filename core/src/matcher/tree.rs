@@ -19,8 +19,8 @@
 //! not show exactly is looked at again in the list.
 //!
 //! # Bound
-//! Leaves visited: those that there are, n/11 (most sets have fewer) and one; groups above them: half of that; one
-//! fan. A packet visits that many only in sets whose boxes nearly all meet at one point.
+//! Leaves visited: those that there are, n/11 (most sets have fewer) and one; groups above them: half of that; two
+//! fans. A packet visits that many only in sets whose boxes nearly all meet at one point.
 
 use core::mem::size_of_val;
 
@@ -122,11 +122,9 @@ pub(super) const NO_GROUP: u32 = u32::MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub(super) struct Grown {
-    /// Boxes that it was built of; 0: there is no tree. Its [`Shape`] follows.
-    pub(super) built: u32,
     /// Its first group, which is the top if there is no fan.
     pub(super) first: u32,
-    /// Its groups, which are neighbours.
+    /// Its groups, which are neighbours; 0: there is no tree.
     pub(super) groups: u32,
     /// Its first fan.
     pub(super) fan: u32,
@@ -134,14 +132,19 @@ pub(super) struct Grown {
     pub(super) delta: u32,
     /// Boxes that came or went since it was built.
     pub(super) changes: u32,
+    /// Those of its [`Shape`].
+    pub(super) levels: u16,
+    pub(super) fans: u16,
 }
 
 impl Grown {
     pub(super) const NONE: Self =
-        Self { built: 0, first: 0, groups: 0, fan: 0, delta: NO_GROUP, changes: 0 };
+        Self { first: 0, groups: 0, fan: 0, delta: NO_GROUP, changes: 0, levels: 0, fans: 0 };
 
-    pub(super) fn fans(&self) -> usize {
-        Shape::of(self.built as usize).fans
+    /// Its fans, of those of all trees.
+    #[inline]
+    pub(super) fn fans_of<'b, A: Address>(&self, fans: &'b [Fan<A>]) -> Option<&'b [Fan<A>]> {
+        fans.get(self.fan as usize..)?.get(..self.fans.into())
     }
 }
 
@@ -162,6 +165,7 @@ pub(crate) struct Tree<'b, A: Address> {
 
 impl<'b, A: Address> Tree<'b, A> {
     /// `None` if there is no tree, or it is not where it should be.
+    #[inline]
     pub(super) fn new(
         boxes: &'b [Boxed<A>],
         groups: &'b [Group<A>],
@@ -169,14 +173,14 @@ impl<'b, A: Address> Tree<'b, A> {
         grown: &Grown,
         backend: Backend,
     ) -> Option<Self> {
-        let Shape { levels, fans: count, .. } = Shape::of(grown.built as usize);
-        let fans = fans.get(grown.fan as usize..)?.get(..count)?;
+        let fans = grown.fans_of(fans)?;
         let delta = match grown.delta {
             NO_GROUP => None,
             at => Some(groups.get(at as usize)?),
         };
-        let root = grown.first;
-        (grown.built > 0).then_some(Self { boxes, groups, fans, root, delta, levels, backend })
+        let (root, levels) = (grown.first, usize::from(grown.levels));
+        let is_one = grown.groups > 0 && levels <= LEVELS && fans.len() <= FANS;
+        is_one.then_some(Self { boxes, groups, fans, root, delta, levels, backend })
     }
 }
 
@@ -272,9 +276,24 @@ fn limit<const ANY: bool>(best: u32) -> u32 {
     if ANY { ones(best == NONE) } else { best }
 }
 
+/// Takes the next child out of those that are left: where it is, and if it may hold a box that is of
+/// interest. Without a branch: which children are left cannot be foreseen.
+#[inline(always)]
+fn take<const ANY: bool, const CHILDREN: usize>(
+    left: &mut u64,
+    (children, firsts): (u32, &[u32; CHILDREN]),
+    best: u32,
+) -> (u32, bool) {
+    let (child, is_one) = (left.trailing_zeros(), *left != 0);
+    *left &= left.wrapping_sub(1);
+    let first = firsts.get(child as usize % CHILDREN).copied().unwrap_or(NONE);
+    (children.wrapping_add(child), is_one & (first < limit::<ANY>(best)))
+}
+
 /// One bit for each packet of a burst.
 type Bits = u32;
 
+/// Visits each packet.
 #[inline(always)]
 fn each(bits: Bits, mut visit: impl FnMut(usize)) {
     let mut left = bits;
@@ -306,7 +325,7 @@ struct Search<'t, 'b, A: Address, const N: usize> {
 impl<A: Address, const N: usize> Search<'_, '_, A, N> {
     /// Which packets go on at the top, and where.
     #[inline(always)]
-    fn choose_top<const ANY: bool>(&mut self, (children, firsts): Top<'_>, packets: Bits) -> Bits {
+    fn choose_top<const ANY: bool>(&mut self, top: Top<'_>, packets: Bits) -> Bits {
         let mut active = 0;
         each(packets, |nth| {
             let (Some(left), Some(next), Some(best)) =
@@ -314,11 +333,9 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
             else {
                 return;
             };
-            let (child, is_one) = (left.trailing_zeros(), *left != 0);
-            *left &= left.wrapping_sub(1);
-            let first = firsts.get(child as usize % CHILDREN).copied().unwrap_or(NONE);
-            *next = children.wrapping_add(child);
-            active |= Bits::from(is_one & (first < limit::<ANY>(*best))) << nth;
+            let (child, goes_on) = take::<ANY, _>(left, top, *best);
+            *next = child;
+            active |= Bits::from(goes_on) << nth;
             if self.prefetches {
                 self.tree.prefetch(*next);
             }
@@ -338,12 +355,11 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
                 return;
             };
             let Some(group) = self.tree.group(*above) else { return };
-            let child = left.trailing_zeros();
-            let is_one = *left != 0;
-            let first = group.index.get(child as usize % WIDTH).copied().unwrap_or(NONE);
-            *left &= left.wrapping_sub(1);
-            *next = group.children.wrapping_add(child);
-            active |= Bits::from(is_one & (first < limit::<ANY>(*best))) << nth;
+            let mut children = u64::from(*left);
+            let (child, goes_on) =
+                take::<ANY, _>(&mut children, (group.children, &group.index), *best);
+            (*left, *next) = (children as u32, child);
+            active |= Bits::from(goes_on) << nth;
             if self.prefetches {
                 self.tree.prefetch(*next);
             }

@@ -7,30 +7,10 @@ use core::arch::aarch64::{
     vld1q_u16, vld1q_u32, vmovn_u16, vmovn_u32, vsubq_u32,
 };
 
-use super::{CUTS, Job, LANES, Simd, scalar};
+use super::{CUTS, LANES, Simd, scalar};
 use crate::sad::table::Bucket;
 
-/// The only way there is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Level;
-
-impl Level {
-    pub(super) const BASE: Self = Self;
-    pub(super) const ALL: &'static [Self] = &[Self];
-
-    pub(super) fn name(self) -> &'static str {
-        "neon"
-    }
-
-    pub(super) fn detect() -> Self {
-        Self
-    }
-}
-
-#[inline(always)]
-pub(super) fn run<J: Job>(_level: Level, job: J) -> J::Answer {
-    job.run::<Base>()
-}
+pub(super) const NAME: &str = "neon";
 
 /// NEON for boxes; buckets word by word, whose loads have to be atomic.
 #[derive(Clone, Copy)]

@@ -11,35 +11,49 @@
 //! first time. Buckets gain nothing from AVX-512 (DESIGN.md).
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", not(any(miri, loom, espial_scalar))))]
-mod aarch64;
+#[path = "aarch64.rs"]
+mod base;
 #[cfg(not(any(
     all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom, espial_scalar))),
     all(target_arch = "aarch64", target_feature = "neon", not(any(miri, loom, espial_scalar))),
 )))]
-mod portable;
+#[path = "portable.rs"]
+mod base;
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(any(miri, loom, espial_scalar))
+)))]
+mod single;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom, espial_scalar))))]
 mod x86_64;
 
-#[cfg(all(
-    target_arch = "aarch64",
-    target_feature = "neon",
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
     not(any(miri, loom, espial_scalar))
-))]
-use aarch64 as target;
-#[cfg(not(any(
-    all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, loom, espial_scalar))),
-    all(target_arch = "aarch64", target_feature = "neon", not(any(miri, loom, espial_scalar))),
 )))]
-use portable as target;
+pub(crate) use base::Base;
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(any(miri, loom, espial_scalar))
+)))]
+use single as target;
 #[cfg(all(
     target_arch = "x86_64",
     target_feature = "sse2",
     not(any(miri, loom, espial_scalar))
 ))]
 use x86_64 as target;
+#[cfg(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(any(miri, loom, espial_scalar))
+))]
+pub(crate) use x86_64::Base;
 
 use crate::sad::table::Bucket;
-pub(crate) use target::Base;
 
 /// Boxes of a leaf.
 #[cfg(not(loom))]
@@ -93,13 +107,6 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
         ranks.iter_mut().zip(values).for_each(|(slot, value)| *slot = rank(cuts, *value));
-    }
-
-    /// The same number, of which the compiler does not know that it came out of a loop: what it makes of
-    /// five table lookups in vectors is slower.
-    #[inline(always)]
-    fn apart(number: u64) -> u64 {
-        core::hint::black_box(number)
     }
 
     /// To be called before code that knows nothing of this way.
