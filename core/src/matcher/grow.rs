@@ -3,9 +3,10 @@
 //!
 //! Boxes are ordered by the middle or the extent of one dimension. Between any two of them the set can be
 //! halved; what a packet costs then is estimated with a sample of packets that lie in the boxes: those
-//! within the bounds of a half search it, unless all its boxes come later than theirs, and a search costs about as the root of what is searched (binned
-//! bounding volume hierarchies, Wald 2007, with packets instead of surfaces). Ordering by extent sets
-//! wide boxes apart, which would make the bounds of all others wide.
+//! within the bounds of a half search it, unless all its boxes come later than theirs, and a search costs
+//! about as the root of what is searched (binned bounding volume hierarchies, Wald 2007, with packets
+//! instead of surfaces). Ordering by extent sets wide boxes apart, which would make the bounds of all
+//! others wide.
 
 use super::block::Boxed;
 use super::fan::{CHILDREN, Fan};
@@ -33,7 +34,8 @@ struct Part {
     len: usize,
 }
 
-type Parts = heapless::Vec<Part, { FANS * CHILDREN }>;
+/// Room for the children of a group, or of fans.
+type Parts = heapless::VecView<Part>;
 
 impl<A: Address> Builder<'_, A> {
     /// Builds the tree of a set. `None` if the arrays end. The same set gives the same tree.
@@ -80,41 +82,57 @@ impl<A: Address> Builder<'_, A> {
         // Above groups as many children as have work.
         let most = if shape.levels == 0 { shape.leaves } else { shape.leaves / 4 };
         let most = most.min(shape.fans * CHILDREN);
-        let (children, parts) = self.family(boxes, set, most, shape.levels)?;
-        let window = window_of(boxes, set);
+        let mut parts: heapless::Vec<Part, { FANS * CHILDREN }> = heapless::Vec::new();
+        let children = self.family(boxes, set, most, shape.levels, &mut parts)?;
         for nth in 0..shape.fans {
-            let mut bounds: heapless::Vec<Bounds, CHILDREN> = heapless::Vec::new();
-            for part in parts.iter().skip(nth * CHILDREN).take(CHILDREN) {
-                bounds.push(part.bounds(boxes, set, &window)).ok()?;
-            }
             let children = children.checked_add((nth * CHILDREN) as u32)?;
-            *self.fans.get_mut(self.fans_end)? = Fan::new(window, children, &bounds);
-            self.fans_end += 1;
+            // Fewer parts than there is room for: boxes that cannot be told apart are not divided.
+            let parts = parts.get(nth * CHILDREN..).unwrap_or(&[]);
+            self.fan(boxes, set, children, parts.get(..CHILDREN).unwrap_or(parts))?;
         }
         Some(())
     }
 
+    /// Writes a fan. Not inlined: its stack is free again when what is below it is built.
+    #[inline(never)]
+    fn fan(
+        &mut self,
+        boxes: &[Boxed<A>],
+        set: &[u32],
+        children: u32,
+        parts: &[Part],
+    ) -> Option<()> {
+        let window = window_of(boxes, set);
+        let mut bounds: heapless::Vec<Bounds, CHILDREN> = heapless::Vec::new();
+        for part in parts {
+            bounds.push(part.bounds(boxes, set, &window)).ok()?;
+        }
+        *self.fans.get_mut(self.fans_end)? = Fan::new(window, children, &bounds);
+        self.fans_end += 1;
+        Some(())
+    }
+
     /// Divides a set into at most so many parts and makes a group of each, neighbours in the order of
-    /// their first boxes.
+    /// their first boxes. The first of them, and the parts.
     fn family(
         &mut self,
         boxes: &[Boxed<A>],
         set: &mut [u32],
         parts: usize,
         level: usize,
-    ) -> Option<(u32, Parts)> {
+        found: &mut Parts,
+    ) -> Option<u32> {
         let window = window_of(boxes, set);
-        let mut found = Parts::new();
         let room = WIDTH << (4 * level);
-        Divide { boxes, window, room }.divide(set, 0, parts, &mut found)?;
-        order::sort(&mut found, |part| (part.first, part.start));
+        Divide { boxes, window, room }.divide(set, 0, parts, found)?;
+        order::sort(found, |part| (part.first, part.start));
         let children = self.groups_end;
         self.groups_end += found.len();
         for (nth, part) in found.iter().enumerate() {
             let part = set.get_mut(part.start..part.start + part.len)?;
             self.group(boxes, part, children + nth, level)?;
         }
-        Some((u32::try_from(children).ok()?, found))
+        u32::try_from(children).ok()
     }
 
     /// Writes the group of a set, and all below it.
@@ -143,11 +161,12 @@ impl<A: Address> Builder<'_, A> {
                 _ => WIDTH,
             };
             let parts = parts.max(set.len().div_ceil((WIDTH << (4 * (level - 1))).max(1)));
-            let (children, parts) = self.family(boxes, set, parts.clamp(1, WIDTH), level - 1)?;
+            let most = parts.clamp(1, WIDTH);
+            let mut parts: heapless::Vec<Part, WIDTH> = heapless::Vec::new();
+            group.children = self.family(boxes, set, most, level - 1, &mut parts)?;
             for (slot, part) in parts.iter().enumerate() {
                 group.set(slot, &part.bounds(boxes, set, &window), false);
             }
-            group.children = children;
         }
         *self.groups.get_mut(at)? = group;
         Some(())
