@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use espial::headers::InnerHeaders;
-use espial::matcher::{Matcher, compile};
+use espial::matcher::{Matcher, Words, compile};
 use espial::selector::Selector;
 
 #[cfg(feature = "dpdk")]
@@ -49,7 +49,7 @@ pub enum Tries {
 /// A list of selectors, compiled.
 pub struct List {
     selectors: Vec<Selector>,
-    words: Vec<u64>,
+    words: Words,
     build_ms: f64,
     max_size: Option<usize>,
     /// By question, then by [`Tries`].

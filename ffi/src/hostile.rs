@@ -152,13 +152,13 @@ fn ask_matcher(choices: &mut Choices<'_>) {
         .filter_map(|one| convert::selector(&one).ok())
         .collect();
     let compiled = espial::matcher::compile(&list).expect("a short list");
-    let mut words = compiled.clone();
+    let mut words = compiled.to_vec();
     for _ in 0..choices.octet() % 4 {
         let at = choices.number() as usize % words.len();
         words[at] ^= choices.number() << (choices.octet() % 64);
     }
     words.truncate(words.len() - usize::from(choices.octet() % 8 == 7));
-    let whole = words == compiled;
+    let whole = words == *compiled;
     let mut memory = [Line([0; 64]); 8];
     let mut matcher: *mut espial_matcher = null_mut();
     let made = call(&mut matcher, |out| unsafe {

@@ -348,12 +348,6 @@ fn compiled(
     caller: &Caller<'_>,
     at: *const espial_selector,
     count: usize,
-) -> Result<std::vec::Vec<u64>, Status> {
-    let room = words_to_compile(count)?;
-    let mut words = std::vec::Vec::new();
-    words.try_reserve_exact(room).map_err(|_| Status(ESPIAL_ENOMEM))?;
-    words.resize(room, 0);
-    let count = compile_into(selectors(caller, at, count)?, &mut words)?;
-    words.truncate(count);
-    Ok(words)
+) -> Result<espial::matcher::Words, Status> {
+    espial::matcher::Words::compile(selectors(caller, at, count)?)
 }

@@ -16,7 +16,8 @@ use crate::simd::Backend;
 
 /// A compiled list of selectors. Each question names a selector by its place in the list.
 ///
-/// Made of words that `matcher::compile` wrote, in this process or another one.
+/// Made of words that `matcher::compile` wrote, in this process or another one; fastest if they start at a
+/// multiple of 64 octets.
 ///
 /// # Examples
 /// ```
@@ -223,7 +224,7 @@ pub fn words_to_compile(selectors: usize) -> Result<usize, SetupError> {
 }
 
 /// Compiles a list of selectors into `memory` and returns how many of its first words are the matcher's,
-/// for [`Matcher::open`]. The same list gives the same words. A list that is being read may fail.
+/// for [`Matcher::open`]. Searches are fastest if the memory starts at a multiple of 64 octets. The same list gives the same words. A list that is being read may fail.
 ///
 /// # Bound
 /// O(n log n) on average.
@@ -261,13 +262,81 @@ pub fn compile_into<E: From<SetupError>>(
 /// # Errors
 /// [`SetupError::TooLarge`]: more than 32-bit offsets reach; [`SetupError::OutOfMemory`].
 #[cfg(feature = "alloc")]
-pub fn compile(selectors: &[Selector]) -> Result<alloc::vec::Vec<u64>, SetupError> {
-    let needed = words_to_compile(selectors.len())?;
-    let mut words = alloc::vec::Vec::new();
-    words.try_reserve_exact(needed).map_err(|_| SetupError::OutOfMemory)?;
-    words.resize(needed, 0);
-    let count = compile_into(selectors.iter().copied().map(Ok::<_, SetupError>), &mut words)?;
-    words.truncate(count);
-    words.shrink_to_fit();
-    Ok(words)
+pub fn compile(selectors: &[Selector]) -> Result<Words, SetupError> {
+    Words::compile(selectors.iter().copied().map(Ok::<_, SetupError>))
+}
+
+#[cfg(feature = "alloc")]
+pub use owned::Words;
+
+#[cfg(feature = "alloc")]
+mod owned {
+    use core::fmt;
+    use core::ops::Deref;
+
+    use alloc::vec::Vec;
+    use bytemuck::{Pod, Zeroable};
+
+    use super::{compile_into, words_to_compile};
+    use crate::error::SetupError;
+    use crate::selector::Selector;
+
+    /// A cache line.
+    #[derive(Clone, Copy)]
+    #[repr(C, align(64))]
+    struct Line([u64; 8]);
+
+    const _: () = assert!(size_of::<Line>() == 64);
+
+    plain!(Line);
+
+    /// The words of a compiled list, at a cache line, where searches are fastest.
+    #[derive(Clone)]
+    pub struct Words {
+        lines: Vec<Line>,
+        count: usize,
+    }
+
+    impl Words {
+        /// Compiles a list of selectors. A list that is being read may fail.
+        ///
+        /// # Bound
+        /// O(n log n) on average.
+        ///
+        /// # Errors
+        /// The list's own; [`SetupError::TooLarge`]: more than 32-bit offsets reach;
+        /// [`SetupError::OutOfMemory`].
+        pub fn compile<E: From<SetupError>>(
+            selectors: impl ExactSizeIterator<Item = Result<Selector, E>>,
+        ) -> Result<Self, E> {
+            let room = words_to_compile(selectors.len())?.div_ceil(8);
+            let mut lines: Vec<Line> = Vec::new();
+            lines.try_reserve_exact(room).map_err(|_| SetupError::OutOfMemory)?;
+            lines.resize(room, Zeroable::zeroed());
+            let count = compile_into(selectors, bytemuck::cast_slice_mut(&mut lines))?;
+            lines.truncate(count.div_ceil(8));
+            lines.shrink_to_fit();
+            Ok(Self { lines, count })
+        }
+    }
+
+    impl Deref for Words {
+        type Target = [u64];
+
+        fn deref(&self) -> &[u64] {
+            bytemuck::cast_slice(&self.lines).get(..self.count).unwrap_or(&[])
+        }
+    }
+
+    impl AsRef<[u64]> for Words {
+        fn as_ref(&self) -> &[u64] {
+            self
+        }
+    }
+
+    impl fmt::Debug for Words {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{} words of a matcher", self.count)
+        }
+    }
 }

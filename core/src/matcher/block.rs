@@ -4,11 +4,13 @@
 //! block. Numbers are in the host's byte order; `MAGIC` read in the wrong order does not match.
 //!
 //! ```text
-//! Header | tunnels x n | children x n | boxes 4 | boxes 6 | fans 4 | fans 6 | groups 4 | groups 6
-//!            │   │         │             ▲                   ▲   │             ▲
-//!            ├───┼─────────┴─ ranges ────┘                   │   └─────────────┤
-//!            └───┴─ tops of trees ───────────────────────────┴─────────────────┘
+//! Header | tunnels x n | children x n | boxes 4 | boxes 6 | fans | rows | groups
+//!            │   │         │             ▲                   ▲ │    ▲      ▲
+//!            ├───┼─────────┴─ ranges ────┘                   │ └────┴──────┤
+//!            └───┴─ tops of trees ───────────────────────────┴─────────────┘
 //! ```
+//!
+//! Rows and groups start at a cache line if the block does.
 //!
 //! Boxes of a tunnel are contiguous and in configuration order, boxes of a Child SA contiguous in
 //! its tunnel's: the first that covers a packet in that order is the first in SPD order.
@@ -23,24 +25,23 @@ use core::mem::{size_of, size_of_val};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::fan::{Fan, Fan4, Fan6};
-use super::group::{Address, Group, Group4, Group6};
+use super::group::Address;
 use super::patch::Old;
 use super::set::Set;
-use super::tree::{Grown, SMALL, Tree};
+use super::tree::{Arrays, Grown, SMALL, Tree};
 use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
 
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
 /// Format of the block. A reader refuses any other.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// An array in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub(super) struct Section {
-    /// Octets from the start of the block; a multiple of 8.
+    /// Octets from the start of the block; a multiple of 8, of rows and groups one of 64.
     pub(super) offset: u32,
     /// Elements.
     pub(super) count: u32,
@@ -59,13 +60,13 @@ pub(super) struct Header {
     pub(super) children: Section,
     pub(super) boxes4: Section,
     pub(super) boxes6: Section,
-    pub(super) fans4: Section,
-    pub(super) fans6: Section,
-    pub(super) groups4: Section,
-    pub(super) groups6: Section,
+    pub(super) fans: Section,
+    /// Words.
+    pub(super) rows: Section,
+    pub(super) groups: Section,
     /// Boxes name Child SAs, or places in a list, below this.
     pub(super) owners: u32,
-    pub(super) reserved: [u32; 11],
+    pub(super) reserved: [u32; 13],
 }
 
 /// Consecutive boxes of both families.
@@ -314,10 +315,7 @@ pub struct Block<'b> {
     children: &'b [ChildRecord],
     boxes4: &'b [Box4],
     boxes6: &'b [Box6],
-    fans4: &'b [Fan4],
-    fans6: &'b [Fan6],
-    groups4: &'b [Group4],
-    groups6: &'b [Group6],
+    arrays: Arrays<'b>,
     backend: Backend,
 }
 
@@ -356,10 +354,11 @@ impl<'b> Block<'b> {
             children: section(octets, header.children)?,
             boxes4: section(octets, header.boxes4)?,
             boxes6: section(octets, header.boxes6)?,
-            fans4: section(octets, header.fans4)?,
-            fans6: section(octets, header.fans6)?,
-            groups4: section(octets, header.groups4)?,
-            groups6: section(octets, header.groups6)?,
+            arrays: Arrays {
+                groups: section(octets, header.groups)?,
+                fans: section(octets, header.fans)?,
+                rows: section(octets, header.rows)?,
+            },
             backend: Backend::detect(),
         })
     }
@@ -388,7 +387,7 @@ impl<'b> Block<'b> {
             return Err(BlockError::Box { index: index as u32 });
         }
         // Each group is part of one tree.
-        let mut left = self.groups4.len() + self.groups6.len() + 1;
+        let mut left = self.arrays.groups.len() + 1;
         for tunnel in 0..self.tunnels.len() as u32 {
             let boxes = self.tunnel_boxes(tunnel);
             if !(boxes.v4().is_valid(&mut left) && boxes.v6().is_valid(&mut left)) {
@@ -425,14 +424,14 @@ impl<'b> Block<'b> {
     pub(super) fn old4(&self, tunnel: usize) -> Option<Old<'b, u32>> {
         let TunnelRecord { span, trees: [grown, _] } = *self.tunnels.get(tunnel)?;
         let boxes = slice(self.boxes4, span.first4, span.count4);
-        (grown.groups > 0).then_some(Old { boxes, groups: self.groups4, fans: self.fans4, grown })
+        (grown.groups > 0).then_some(Old { boxes, arrays: self.arrays, grown })
     }
 
     /// As [`Block::old4`].
     pub(super) fn old6(&self, tunnel: usize) -> Option<Old<'b, Wide>> {
         let TunnelRecord { span, trees: [_, grown] } = *self.tunnels.get(tunnel)?;
         let boxes = slice(self.boxes6, span.first6, span.count6);
-        (grown.groups > 0).then_some(Old { boxes, groups: self.groups6, fans: self.fans6, grown })
+        (grown.groups > 0).then_some(Old { boxes, arrays: self.arrays, grown })
     }
 
     /// The boxes of a tunnel.
@@ -465,20 +464,20 @@ pub(crate) struct Boxes<'s, 'b> {
 impl<'b> Boxes<'_, 'b> {
     #[inline]
     pub(crate) fn v4(&self) -> Set<'b, u32> {
-        let Block { boxes4, fans4, groups4, .. } = *self.block;
-        let span = |span: Span| slice(boxes4, span.first4, span.count4);
+        let boxes = self.block.boxes4;
+        let span = |span: Span| slice(boxes, span.first4, span.count4);
         let own = span(self.span);
         let is_small = own.len() <= SMALL;
-        if is_small { Set::list(own) } else { self.searched(own, span, 0, fans4, groups4) }
+        if is_small { Set::list(own) } else { self.searched(own, span, 0) }
     }
 
     #[inline]
     pub(crate) fn v6(&self) -> Set<'b, Wide> {
-        let Block { boxes6, fans6, groups6, .. } = *self.block;
-        let span = |span: Span| slice(boxes6, span.first6, span.count6);
+        let boxes = self.block.boxes6;
+        let span = |span: Span| slice(boxes, span.first6, span.count6);
         let own = span(self.span);
         let is_small = own.len() <= SMALL;
-        if is_small { Set::list(own) } else { self.searched(own, span, 1, fans6, groups6) }
+        if is_small { Set::list(own) } else { self.searched(own, span, 1) }
     }
 
     /// A set with the tree of its tunnel. Not inlined: nearly all sets are small, and their way is to stay
@@ -490,13 +489,11 @@ impl<'b> Boxes<'_, 'b> {
         own: &'b [Boxed<A>],
         span: impl Fn(Span) -> &'b [Boxed<A>],
         family: usize,
-        fans: &'b [Fan<A>],
-        groups: &'b [Group<A>],
     ) -> Set<'b, A> {
-        let Block { tunnels, backend, .. } = *self.block;
+        let Block { tunnels, arrays, backend, .. } = *self.block;
         let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
             let grown = tunnel.trees.get(family)?;
-            Tree::new(span(tunnel.span), groups, fans, grown, backend)
+            Tree::new(span(tunnel.span), arrays, grown, backend)
         });
         match tree {
             Some(tree) => Set::searched(own, tree, self.child),

@@ -8,10 +8,9 @@ use super::block::{
     Block, Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, Section, Span,
     TunnelRecord, Wide,
 };
-use super::fan::{Fan, Fan4, Fan6};
-use super::group::{Address, Group, Group4, Group6, WIDTH};
-use super::grow::{Builder, FILL};
-use super::patch::Old;
+use super::fan::{Fan, row_words};
+use super::group::{Group, WIDTH};
+use super::grow::{Builder, FILL, scratch_for};
 use super::tree::{Grown, SMALL, Shape};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
@@ -80,14 +79,21 @@ fn tree_octets(selectors: u64) -> u64 {
     if selectors <= SMALL as u64 {
         return 0;
     }
-    // The most for each box: 26 groups and a fan for 177, 5 groups for 34. The rest is for deltas; without
-    // room for them trees are built anew.
+    // The most for each box: 26 groups, a fan and its rows for 177, rows of 16 words for 5633. The rest is
+    // for deltas, without which trees are built anew; and for what does not end with a cache line.
     let least = (WIDTH * FILL + 1) as u64;
     let (groups, fans) = ((selectors * 27).div_ceil(least) + 5, selectors.div_ceil(least));
-    groups * size_of::<Group6>() as u64
-        + fans * size_of::<Fan6>() as u64
-        + (selectors * 4).next_multiple_of(8)
+    groups * size_of::<Group>() as u64
+        + fans * size_of::<Fan>() as u64
+        + selectors * ROW_OCTETS
+        + (selectors * 6).next_multiple_of(8)
+        + 2 * LINE as u64
 }
+
+/// Rows of a fan, for each box below it: at most.
+pub(super) const ROW_OCTETS: u64 = 28;
+
+const LINE: usize = 64;
 
 /// What the compiler is given: tunnels in order, each with its Child SAs in order.
 pub(crate) trait Source {
@@ -146,9 +152,12 @@ fn fill(
         }
         counts.boxes4 = counts.boxes4.checked_add(count4)?;
         counts.boxes6 = counts.boxes6.checked_add(count6)?;
-        counts.fans4 += fans_for(count4);
-        counts.fans6 += fans_for(count6);
-        counts.largest = counts.largest.max(count4).max(count6);
+        for count in [count4, count6].map(|count| count as usize).into_iter().filter(is_large) {
+            let words = Shape::of(count).words();
+            counts.fans += u32::from(words > 0);
+            counts.rows = counts.rows.checked_add(row_words(words) as u32)?;
+            counts.scratch = counts.scratch.max(scratch_for(count));
+        }
     }
     let mut end = size_of::<Header>() as u32;
     let mut place = |count: u32, size: usize| {
@@ -165,12 +174,11 @@ fn fill(
         children: place(source.children(), size_of::<ChildRecord>())?,
         boxes4: place(counts.boxes4, size_of::<Box4>())?,
         boxes6: place(counts.boxes6, size_of::<Box6>())?,
-        fans4: place(counts.fans4, size_of::<Fan4>())?,
-        fans6: place(counts.fans6, size_of::<Fan6>())?,
-        groups4: Section::default(),
-        groups6: Section::default(),
+        fans: place(counts.fans, size_of::<Fan>())?,
+        rows: Section::default(),
+        groups: Section::default(),
         owners: source.owners(),
-        reserved: [0; 11],
+        reserved: [0; 13],
     };
     let octets: &mut [u8] = bytemuck::cast_slice_mut(words);
     let (head, octets) = octets.split_at_mut_checked(size_of::<Header>())?;
@@ -178,28 +186,57 @@ fn fill(
     let (children, octets) = take::<ChildRecord>(octets, header.children.count)?;
     let (all4, octets) = take::<Box4>(octets, counts.boxes4)?;
     let (all6, octets) = take::<Box6>(octets, counts.boxes6)?;
-    let (fans4, octets) = take::<Fan4>(octets, counts.fans4)?;
-    let (fans6, octets) = take::<Fan6>(octets, counts.fans6)?;
+    let (fans, octets) = take::<Fan>(octets, counts.fans)?;
+    // Whole cache lines from here on, if the block starts at one.
+    let lines = if counts.fans == 0 && counts.scratch == 0 { 1 } else { LINE as u32 };
+    let gap = end.next_multiple_of(lines) - end;
+    end += gap;
+    let (gap, octets) = octets.split_at_mut_checked(gap as usize)?;
+    gap.fill(0);
+    header.rows = Section { offset: end, count: counts.rows };
+    end = end.checked_add(counts.rows.checked_mul(size_of::<u64>() as u32)?)?;
+    let (rows, octets) = take::<u64>(octets, counts.rows)?;
     children.fill(ChildRecord::default());
     place_boxes(source, tunnels, children, all4, all6)?;
 
     // The end of the memory, which is not part of the block, is what trees are built in.
-    let scratch = if counts.largest as usize <= SMALL { 0 } else { counts.largest };
-    let groups = octets.len().checked_sub((scratch as usize * 4).next_multiple_of(8))?;
+    let groups = octets.len().checked_sub((counts.scratch * 4).next_multiple_of(8))?;
     let (groups, scratch) = octets.split_at_mut_checked(groups)?;
-    let scratch = bytemuck::try_cast_slice_mut(scratch).ok()?;
-    let old4 = |tunnel| old.and_then(|old| old.old4(tunnel));
-    let spans = |tunnel: &TunnelRecord| (tunnel.span.first4, tunnel.span.count4);
-    let count = grow(tunnels, 0, old4, spans, all4, fans4, groups, scratch)?;
-    header.groups4 = place(count, size_of::<Group4>())?;
-    let (_, groups) = take::<Group4>(groups, count)?;
-    let old6 = |tunnel| old.and_then(|old| old.old6(tunnel));
-    let spans = |tunnel: &TunnelRecord| (tunnel.span.first6, tunnel.span.count6);
-    let count = grow(tunnels, 1, old6, spans, all6, fans6, groups, scratch)?;
-    header.groups6 = place(count, size_of::<Group6>())?;
-    header.octets = end;
+    let room = u32::try_from(groups.len() / size_of::<Group>()).ok()?;
+    let (groups, _) = take::<Group>(groups, room)?;
+    let mut builder = Builder {
+        groups,
+        groups_end: 0,
+        fans,
+        fans_end: 0,
+        rows,
+        rows_end: 0,
+        scratch: bytemuck::try_cast_slice_mut(scratch).ok()?,
+    };
+    for (nth, tunnel) in tunnels.iter_mut().enumerate() {
+        let Span { first4, count4, first6, count6 } = tunnel.span;
+        let (four, six) = (all4.get(first4 as usize..)?, all6.get(first6 as usize..)?);
+        let (four, six) = (four.get(..count4 as usize)?, six.get(..count6 as usize)?);
+        if is_large(&four.len()) {
+            tunnel.trees[0] = builder.renew(old.and_then(|old| old.old4(nth)), four)?;
+        }
+        if is_large(&six.len()) {
+            tunnel.trees[1] = builder.renew(old.and_then(|old| old.old6(nth)), six)?;
+        }
+    }
+    // A patched tree may have come to a size at which a new one has a larger fan.
+    builder.fans.get_mut(builder.fans_end..)?.fill(Zeroable::zeroed());
+    builder.rows.get_mut(builder.rows_end..)?.fill(0);
+    let count = u32::try_from(builder.groups_end).ok()?;
+    header.groups = Section { offset: end, count };
+    header.octets = end.checked_add(count.checked_mul(size_of::<Group>() as u32)?)?;
     head.copy_from_slice(bytemuck::bytes_of(&header));
     Some(header.octets)
+}
+
+/// A list of boxes that has a tree.
+fn is_large(boxes: &usize) -> bool {
+    *boxes > SMALL
 }
 
 /// Elements of the arrays of a block.
@@ -207,45 +244,11 @@ fn fill(
 struct Counts {
     boxes4: u32,
     boxes6: u32,
-    fans4: u32,
-    fans6: u32,
-    /// Boxes of the largest set.
-    largest: u32,
-}
-
-fn fans_for(boxes: u32) -> u32 {
-    Shape::of(boxes as usize).fans as u32
-}
-
-/// Builds the trees of one family; how many groups they have.
-#[allow(clippy::too_many_arguments)]
-fn grow<'o, A: Address>(
-    tunnels: &mut [TunnelRecord],
-    family: usize,
-    old: impl Fn(usize) -> Option<Old<'o, A>>,
-    span: impl Fn(&TunnelRecord) -> (u32, u32),
-    boxes: &[Boxed<A>],
-    fans: &mut [Fan<A>],
-    groups: &mut [u8],
-    scratch: &mut [u32],
-) -> Option<u32>
-where
-    Group<A>: Pod,
-    Fan<A>: Pod,
-{
-    let room = groups.len() / size_of::<Group<A>>();
-    let (groups, _) = take(groups, u32::try_from(room).ok()?)?;
-    let mut builder = Builder { groups, groups_end: 0, fans, fans_end: 0, scratch };
-    for (nth, tunnel) in tunnels.iter_mut().enumerate() {
-        let (first, count) = span(tunnel);
-        if count as usize > SMALL {
-            let boxes = boxes.get(first as usize..)?.get(..count as usize)?;
-            *tunnel.trees.get_mut(family)? = builder.renew(old(nth), boxes)?;
-        }
-    }
-    // A tree may have grown to a size at which new ones have more fans.
-    builder.fans.get_mut(builder.fans_end..)?.fill(Zeroable::zeroed());
-    u32::try_from(builder.groups_end).ok()
+    fans: u32,
+    /// Words of all fans.
+    rows: u32,
+    /// Numbers that building the largest tree takes.
+    scratch: usize,
 }
 
 /// Lays the boxes out, tunnel after tunnel, and says where they are.

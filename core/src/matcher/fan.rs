@@ -1,241 +1,458 @@
-//! The top of a large tree: which of up to 64 children can a packet lie in, answered for many packets at
+//! The top of a large tree: which of up to 1024 children can a packet lie in, answered for many packets at
 //! once.
 //!
 //! ```text
-//! for each dimension   cuts  c0 <  c1 <  c2 ...       63 of them, in the order of a binary search
+//! for each dimension   cuts  c0 <  c1 <  c2 ...       63, 127 or 255 of them, in the order of a search
 //!                   masks  m0 | m1 | m2 | ...         bit i: child i's bounds meet the interval
 //!
 //! children to visit = remote & local & protocol & both port masks, each of the packet's interval
 //! ```
 //!
-//! One number says for all children what an R-tree asks of one after the other (Guttman 1984); a search in
-//! five sorted lists of 63 takes six steps each, without a branch, 16 packets at a time.
+//! One mask says for all children what an R-tree asks of one after the other (Guttman 1984). It is as wide
+//! as the children need, 1 to 16 words; a search in five sorted lists takes six to eight steps each, without
+//! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 148 KB.
 
 use core::hint::black_box;
 use core::mem::size_of;
+use core::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::{Address, Ask, Bounds, DIMENSIONS};
+use super::group::{Address, Ask, Bounds, DIMENSIONS, Frame, View};
 use super::linear::Key;
 use super::order;
-use crate::simd::{CUTS, LANES, Simd};
+use crate::simd::{CUTS, LANES, Simd, WORDS};
 
-/// Children of a fan.
-pub(super) const CHILDREN: usize = u64::BITS as usize;
+/// Children of a fan, at most.
+pub(super) const CHILDREN: usize = WORDS * WORD;
+/// Children of a word.
+pub(super) const WORD: usize = u64::BITS as usize;
+/// Intervals of a dimension, at most.
+const INTERVALS: usize = 4 * CUTS;
+/// The dimension of the protocol, the last one.
+const PROTOCOL: usize = DIMENSIONS - 1;
 
-/// Up to 64 children of a set, and where packets lie among them.
+/// A fan without its rows.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Fan<A: Address> {
-    /// For each dimension the upper ends of all intervals but the last, as [`Simd::ranks`] takes them.
-    cuts: [[u32; CUTS]; DIMENSIONS],
-    /// For each interval the children whose bounds meet it.
-    masks: [[u64; CUTS]; DIMENSIONS],
-    /// Children in which packets without a value may be.
-    opaque: u64,
-    /// The first box below each child, ascending.
-    pub(super) firsts: [u32; CHILDREN],
+pub struct Fan {
+    /// Where its rows start, in words.
+    pub(super) rows: u32,
     /// The first child; the others are its neighbours.
     pub(super) children: u32,
-    reserved: u32,
-    window: A::Window,
+    /// Words of a mask: a power of two up to 16.
+    words: u32,
+    frame: Frame,
 }
 
-/// 4112 octets.
-pub(super) type Fan4 = Fan<u32>;
-/// 4152 octets.
-pub(super) type Fan6 = Fan<super::block::Wide>;
+const _: () = assert!(size_of::<Fan>() == 40);
 
-const _: () = assert!(size_of::<Fan4>() == 4112);
-const _: () = assert!(size_of::<Fan6>() == 4152);
-
-plain!(Fan<u32>, Fan<super::block::Wide>);
+plain!(Fan);
 
 /// Packets that are ranked in one go.
 pub(super) const BURST: usize = 2 * LANES;
 
-impl<A: Address> Fan<A> {
-    /// One bit for each child whose bounds hold the packet in what is asked.
+/// Which children of a fan each of `N` packets may lie in.
+pub(super) struct Children<const N: usize> {
+    masks: [[u64; WORDS]; N],
+    /// A bit for each word in which there are children left.
+    some: [u32; N],
+}
+
+impl<const N: usize> Children<N> {
     #[inline(always)]
-    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask) -> u64 {
-        let view = A::project(&self.window, key.remote, key.local);
-        let values = &key.values;
-        let mask = |dimension: usize, value: u32| {
-            let (Some(cuts), Some(masks)) = (self.cuts.get(dimension), self.masks.get(dimension))
-            else {
-                return 0;
-            };
-            pick(masks, S::rank(cuts, value))
-        };
-        let source = mask(0, view.remote);
-        if ask == Ask::Source {
-            return source;
-        }
-        let portless = source & mask(1, view.local) & mask(2, values.protocol.into());
-        if ask == Ask::Portless {
-            return portless;
-        }
-        let ports = match values.has_value {
-            true => mask(3, values.remote.into()) & mask(4, values.local.into()),
-            false => self.opaque,
-        };
-        portless & ports
+    pub(super) fn none() -> Self {
+        Self { masks: [[0; WORDS]; N], some: [0; N] }
     }
 
-    /// [`Fan::matches`] for up to 32 packets, all that covers them asked.
+    /// The first one only, for all packets.
     #[inline(always)]
-    pub(super) fn matches_burst<S: Simd>(&self, keys: &[Key<A>], found: &mut [u64; BURST]) {
-        // One array for each dimension.
-        let mut lanes = [[0; BURST]; DIMENSIONS];
-        let [remote, local, protocol, remote_port, local_port] = &mut lanes;
-        for (nth, key) in keys.iter().enumerate().take(BURST) {
-            let view = A::project(&self.window, key.remote, key.local);
-            let values = &key.values;
-            remote[nth] = view.remote;
-            local[nth] = view.local;
-            protocol[nth] = values.protocol.into();
-            remote_port[nth] = values.remote.into();
-            local_port[nth] = values.local.into();
-        }
-        let mut ranks = [[0; BURST]; DIMENSIONS];
-        for ((cuts, lanes), ranks) in self.cuts.iter().zip(&lanes).zip(&mut ranks) {
-            let (lanes, _) = lanes.as_chunks::<LANES>();
-            let (ranks, _) = ranks.as_chunks_mut::<LANES>();
-            for (lanes, ranks) in lanes.iter().zip(ranks).take(keys.len().div_ceil(LANES)) {
-                S::ranks(cuts, lanes, ranks);
-            }
-        }
-        let [m0, m1, m2, m3, m4] = &self.masks;
-        for (nth, key) in keys.iter().enumerate().take(BURST) {
-            let [r0, r1, r2, r3, r4] = &ranks;
-            let portless = pick(m0, r0[nth]) & pick(m1, r1[nth]) & pick(m2, r2[nth]);
-            let ports = pick(m3, r3[nth]) & pick(m4, r4[nth]);
-            let has_value = key.values.has_value;
-            let ports = only_if(has_value, ports) | only_if(!has_value, self.opaque);
-            // A compiler that sees the loop makes gathers of its lookups, which are slower.
-            found[nth] = black_box(portless & ports);
+    pub(super) fn one(&mut self) {
+        self.masks.iter_mut().for_each(|[first, ..]| *first = 1);
+        self.some = [1; N];
+    }
+
+    /// Takes the next child of a packet; if there is one. Without a branch: which are left cannot be
+    /// foreseen.
+    #[inline(always)]
+    pub(super) fn take(&mut self, nth: usize) -> (u32, bool) {
+        let (Some(masks), Some(some)) = (self.masks.get_mut(nth), self.some.get_mut(nth)) else {
+            return (0, false);
+        };
+        let is_one = *some != 0;
+        let word = some.trailing_zeros() % WORDS as u32;
+        // The remainder lies in the array.
+        let mask = &mut masks[word as usize];
+        let child = word * WORD as u32 + mask.trailing_zeros();
+        *mask &= mask.wrapping_sub(1);
+        *some &= !(u32::from(*mask == 0) << word);
+        (child, is_one)
+    }
+}
+
+/// Where the parts of a fan's rows are, in words: cuts, masks, `opaque`, `firsts`.
+#[derive(Clone, Copy)]
+struct Layout {
+    words: usize,
+}
+
+impl Layout {
+    /// Intervals of all dimensions but the protocol: a power of two.
+    #[inline(always)]
+    const fn most(self) -> usize {
+        match self.words {
+            1 | 2 => CUTS,
+            4 => 2 * CUTS,
+            _ => INTERVALS,
         }
     }
 
-    /// Gives boxes other numbers, in the same order.
-    pub(super) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
-        let used = self.firsts.iter_mut().filter(|first| **first != u32::MAX);
+    /// Intervals of a dimension. There are few protocols.
+    #[inline(always)]
+    const fn intervals(self, dimension: usize) -> usize {
+        if dimension == PROTOCOL { CUTS } else { self.most() }
+    }
+
+    /// Intervals of the dimensions before.
+    #[inline(always)]
+    const fn before(self, dimension: usize) -> usize {
+        dimension * self.most()
+    }
+
+    #[inline(always)]
+    const fn all(self) -> usize {
+        self.before(PROTOCOL) + CUTS
+    }
+
+    /// The upper ends of all intervals but the last, as [`Simd::ranks`] takes them.
+    #[inline(always)]
+    const fn cuts(self, dimension: usize) -> Range<usize> {
+        let start = self.before(dimension) / 2;
+        start..start + self.intervals(dimension) / 2
+    }
+
+    /// For each interval the children whose bounds meet it.
+    #[inline(always)]
+    const fn masks(self, dimension: usize) -> Range<usize> {
+        let start = self.all() / 2 + self.before(dimension) * self.words;
+        start..start + self.intervals(dimension) * self.words
+    }
+
+    /// Children in which packets without a value may be.
+    #[inline(always)]
+    const fn opaque(self) -> Range<usize> {
+        let start = self.all() / 2 + self.all() * self.words;
+        start..start + self.words
+    }
+
+    /// The first box below each child, ascending.
+    #[inline(always)]
+    const fn firsts(self) -> Range<usize> {
+        let start = self.opaque().end.next_multiple_of(8);
+        start..start + self.words * WORD / 2
+    }
+}
+
+/// Words that the rows of a fan take: whole cache lines.
+pub(super) const fn row_words(words: usize) -> usize {
+    if words == 0 { 0 } else { Layout { words }.firsts().end }
+}
+
+/// A fan and its rows.
+pub(super) struct Open<'b, A: Address> {
+    window: A::Window,
+    pub(super) children: u32,
+    /// Words of a mask.
+    words: usize,
+    /// Intervals of all dimensions but the last.
+    most: usize,
+    /// Of all dimensions.
+    cuts: &'b [u32],
+    masks: &'b [u64],
+    opaque: &'b [u64],
+    pub(super) firsts: &'b [u32],
+}
+
+impl Fan {
+    /// Words that its rows take; `None` for a fan that no builder made.
+    pub(super) fn row_words(&self) -> Option<usize> {
+        let words = self.words as usize;
+        (words.is_power_of_two() && words <= WORDS).then(|| row_words(words))
+    }
+
+    /// The fan with its rows, of those of all fans; `None` if they are not there.
+    #[inline(always)]
+    pub(super) fn open<'b, A: Address>(&self, rows: &'b [u64]) -> Option<Open<'b, A>> {
+        let rows = rows.get(self.rows as usize..)?.get(..self.row_words()?)?;
+        let layout = Layout { words: self.words as usize };
+        let (cuts, masks) = rows.split_at_checked(layout.masks(0).start)?;
+        Some(Open {
+            window: A::framed(&self.frame),
+            children: self.children,
+            words: layout.words,
+            most: layout.most(),
+            cuts: bytemuck::try_cast_slice(cuts).ok()?,
+            masks,
+            opaque: rows.get(layout.opaque())?,
+            firsts: bytemuck::try_cast_slice(rows.get(layout.firsts())?).ok()?,
+        })
+    }
+
+    /// Gives the boxes that its rows name other numbers, in the same order.
+    pub(super) fn renumber(&self, rows: &mut [u64], number: impl Fn(u32) -> u32) {
+        let layout = Layout { words: self.words as usize };
+        let firsts = rows.get_mut(layout.firsts());
+        let firsts: &mut [u32] =
+            firsts.and_then(|row| bytemuck::try_cast_slice_mut(row).ok()).unwrap_or(&mut []);
+        let used = firsts.iter_mut().filter(|first| **first != u32::MAX);
         used.for_each(|first| *first = number(*first));
     }
+}
 
+/// What is to be done with the masks of a fan, for each width that there is.
+macro_rules! by_words {
+    ($fan:expr, |$masks:ident| $body:expr) => {
+        match $fan.words {
+            1 => by_words!($fan, 1, |$masks| $body),
+            2 => by_words!($fan, 2, |$masks| $body),
+            4 => by_words!($fan, 4, |$masks| $body),
+            8 => by_words!($fan, 8, |$masks| $body),
+            _ => by_words!($fan, WORDS, |$masks| $body),
+        }
+    };
+    ($fan:expr, $words:expr, |$masks:ident| $body:expr) => {
+        if let Some($masks) = $fan.masks::<{ $words }>() {
+            $body
+        }
+    };
+}
+impl<A: Address> Open<'_, A> {
     /// Children that there are.
     pub(super) fn count(&self) -> usize {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()
     }
 
-    /// A fan over children, which stand in the order of their first boxes.
-    pub(super) fn new(window: A::Window, children: u32, bounds: &[Bounds]) -> Self {
-        let mut fan = Self {
-            cuts: [[u32::MAX; CUTS]; DIMENSIONS],
-            masks: [[0; CUTS]; DIMENSIONS],
-            opaque: 0,
-            firsts: [u32::MAX; CHILDREN],
-            children,
-            reserved: 0,
-            window,
-        };
-        for (nth, (bounds, slot)) in bounds.iter().zip(&mut fan.firsts).enumerate() {
-            *slot = bounds.first;
-            fan.opaque |= u64::from(bounds.opaque) << nth;
-        }
-        let rows = fan.cuts.iter_mut().zip(&mut fan.masks).enumerate();
-        for (dimension, (cuts, masks)) in rows {
-            let intervals = intervals(bounds, dimension);
-            // Step by step of a binary search: the middle, the middles of both halves, ...
-            for (at, cut) in cuts.iter_mut().enumerate().skip(1) {
-                let level = usize::BITS - 1 - at.leading_zeros();
-                let nth = ((2 * (at - (1 << level)) + 1) << (CUTS.ilog2() - 1 - level)) - 1;
-                *cut = intervals.get(nth).map_or(u32::MAX, |interval| interval.end);
+    /// The children whose bounds hold the packet in what is asked.
+    #[inline(always)]
+    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1>) {
+        let values = point(A::project(&self.window, key.remote, key.local), key);
+        let mut ranks = [0; DIMENSIONS];
+        for (dimension, (value, slot)) in values.into_iter().zip(&mut ranks).enumerate() {
+            let Some((near, deeper)) = self.cuts_of(dimension) else { return };
+            let mut rank = S::rank(near, value);
+            for row in steps(deeper) {
+                rank = 2 * rank + u32::from(row.get(rank as usize).is_some_and(|cut| *cut < value));
             }
-            let last = intervals.last().map_or(0, |interval| interval.mask);
-            for (nth, mask) in masks.iter_mut().enumerate() {
-                *mask = intervals.get(nth).map_or(last, |interval| interval.mask);
+            *slot = rank;
+        }
+        let Children { masks: [common], some: [some] } = found;
+        by_words!(self, |masks| *some = masks.meet::<S>(ranks, ask, key.values.has_value, common));
+    }
+
+    /// [`Open::matches`] for up to 32 packets, all that covers them asked.
+    #[inline(always)]
+    pub(super) fn matches_burst<S: Simd>(&self, keys: &[Key<A>], found: &mut Children<BURST>) {
+        // One array for each dimension.
+        let mut lanes = [[0; BURST]; DIMENSIONS];
+        let [remote, local, remote_port, local_port, protocol] = &mut lanes;
+        for (nth, key) in keys.iter().enumerate().take(BURST) {
+            let view = A::project(&self.window, key.remote, key.local);
+            [remote[nth], local[nth], remote_port[nth], local_port[nth], protocol[nth]] =
+                point(view, key);
+        }
+        let mut ranks = [[0; BURST]; DIMENSIONS];
+        for (dimension, (lanes, ranks)) in lanes.iter().zip(&mut ranks).enumerate() {
+            let Some((near, deeper)) = self.cuts_of(dimension) else { return };
+            let (lanes, _) = lanes.as_chunks::<LANES>();
+            let (ranks, _) = ranks.as_chunks_mut::<LANES>();
+            for (lanes, ranks) in lanes.iter().zip(ranks).take(keys.len().div_ceil(LANES)) {
+                S::ranks(near, lanes, ranks);
+                steps(deeper).for_each(|row| S::deepen(row, lanes, ranks));
             }
         }
-        fan
-    }
-}
-
-#[inline(always)]
-fn pick(masks: &[u64; CUTS], rank: u32) -> u64 {
-    masks.get(rank as usize % CUTS).copied().unwrap_or(0)
-}
-
-/// Nothing, unless so; without a branch.
-#[inline(always)]
-fn only_if(so: bool, mask: u64) -> u64 {
-    mask & 0_u64.wrapping_sub(so.into())
-}
-
-/// Where packets meet the same children.
-#[derive(Clone, Copy)]
-struct Interval {
-    /// Its last number.
-    end: u32,
-    mask: u64,
-}
-
-/// Intervals before neighbours are joined: bounds of each child start one and end one.
-const INTERVALS: usize = 2 * CHILDREN + 1;
-
-/// At most 64 intervals of a dimension, which fill it. Those that differ least are joined: a packet in
-/// either then visits children of both.
-fn intervals(children: &[Bounds], dimension: usize) -> heapless::Vec<Interval, INTERVALS> {
-    let range = |bounds: &Bounds| {
-        let (lo, hi) = (*bounds.lo.get(dimension)?, *bounds.hi.get(dimension)?);
-        (lo <= hi).then_some((lo, hi))
-    };
-    let ranges = || children.iter().filter_map(range);
-    let mut ends: heapless::Vec<u32, INTERVALS> = heapless::Vec::new();
-    for (lo, hi) in ranges() {
-        // There is room for two of each child.
-        let _ = ends.push(hi);
-        if let Some(end) = lo.checked_sub(1) {
-            let _ = ends.push(end);
-        }
-    }
-    let _ = ends.push(u32::MAX);
-    order::sort(&mut ends, |end| *end);
-    let mut intervals: heapless::Vec<Interval, INTERVALS> = heapless::Vec::new();
-    for end in ends {
-        if intervals.last().is_some_and(|last| last.end == end) {
-            continue;
-        }
-        let mask = children.iter().enumerate().fold(0, |mask, (nth, bounds)| {
-            let meets = range(bounds).is_some_and(|(lo, hi)| lo <= end && end <= hi);
-            mask | u64::from(meets) << nth
+        by_words!(self, |masks| {
+            let [r0, r1, r2, r3, r4] = &ranks;
+            let Children { masks: common, some } = found;
+            for (nth, ((key, common), some)) in keys.iter().zip(common).zip(some).enumerate() {
+                let ranks = [r0[nth], r1[nth], r2[nth], r3[nth], r4[nth]];
+                // A compiler that sees the loop makes gathers of its lookups, which are slower.
+                *some = black_box(masks.meet::<S>(ranks, Ask::All, key.values.has_value, common));
+            }
         });
-        let _ = intervals.push(Interval { end, mask });
     }
-    while intervals.len() > CUTS {
-        let joined = |pair: &[Interval]| match pair {
-            [one, other] => {
-                let both = (one.mask | other.mask).count_ones();
-                2 * both - one.mask.count_ones() - other.mask.count_ones()
-            }
-            _ => u32::MAX,
+
+    /// The cuts of a dimension: those of the first six steps, and the others.
+    #[inline(always)]
+    fn cuts_of(&self, dimension: usize) -> Option<(&[u32; CUTS], &[u32])> {
+        let cuts = self.cuts.get(dimension * self.most..)?;
+        let cuts = if dimension == PROTOCOL { cuts } else { cuts.get(..self.most)? };
+        cuts.split_first_chunk()
+    }
+
+    /// The masks, if they have so many words.
+    #[inline(always)]
+    fn masks<const W: usize>(&self) -> Option<Masks<'_, W>> {
+        let (masks, _) = self.masks.as_chunks();
+        let opaque = self.opaque.first_chunk()?;
+        let (remote, rest) = masks.split_at_checked(self.most)?;
+        let (local, rest) = rest.split_at_checked(self.most)?;
+        let (remote_port, rest) = rest.split_at_checked(self.most)?;
+        let (local_port, protocol) = rest.split_at_checked(self.most)?;
+        Some(Masks { by: [remote, local, remote_port, local_port, protocol], opaque })
+    }
+}
+
+/// Masks of so many words.
+struct Masks<'b, const W: usize> {
+    /// For each dimension, those of its intervals.
+    by: [&'b [[u64; W]]; DIMENSIONS],
+    opaque: &'b [u64; W],
+}
+
+impl<const W: usize> Masks<'_, W> {
+    /// The children that are in the masks of all intervals that a packet lies in.
+    #[inline(always)]
+    fn meet<S: Simd>(
+        &self,
+        ranks: [u32; DIMENSIONS],
+        ask: Ask,
+        has_value: bool,
+        common: &mut [u64; WORDS],
+    ) -> u32 {
+        let ([m0, m1, m2, m3, m4], [r0, r1, r2, r3, r4]) = (self.by, ranks);
+        let (Some(remote), Some(local), Some(remote_port), Some(local_port), Some(protocol)) = (
+            m0.get(r0 as usize),
+            m1.get(r1 as usize),
+            m2.get(r2 as usize),
+            m3.get(r3 as usize),
+            m4.get(r4 as usize),
+        ) else {
+            return 0;
         };
-        let least = intervals.windows(2).enumerate().min_by_key(|(_, pair)| joined(pair));
-        let Some(at) = least.map(|(at, _)| at) else { break };
-        let gone = intervals.get(at).map_or(0, |interval| interval.mask);
-        // `remove` can panic.
-        for nth in at..intervals.len() {
-            if let Some(next) = intervals.get(nth + 1).copied()
-                && let Some(slot) = intervals.get_mut(nth)
-            {
-                *slot = next;
+        let rows = match ask {
+            Ask::Source => [remote; DIMENSIONS],
+            Ask::Portless => [remote, local, protocol, protocol, protocol],
+            Ask::All if has_value => [remote, local, protocol, remote_port, local_port],
+            Ask::All => [remote, local, protocol, self.opaque, self.opaque],
+        };
+        S::meet(rows, common)
+    }
+}
+
+/// A packet's number in each dimension.
+#[inline(always)]
+fn point<A>(view: View, key: &Key<A>) -> [u32; DIMENSIONS] {
+    let values = &key.values;
+    let ports = (values.remote.into(), values.local.into());
+    [view.remote, view.local, ports.0, ports.1, values.protocol.into()]
+}
+
+/// The cuts of each step behind the first six: twice as many as of the step before.
+#[inline(always)]
+fn steps(deeper: &[u32]) -> impl Iterator<Item = &[u32]> {
+    [0..CUTS, CUTS..3 * CUTS].into_iter().map_while(|step| deeper.get(step))
+}
+
+/// What fans are built in.
+pub(super) struct Room<'b> {
+    /// Two numbers for each child.
+    pub(super) ends: &'b mut [u32],
+    /// Those of the fan.
+    pub(super) rows: &'b mut [u64],
+}
+
+impl Fan {
+    /// A fan over `count` children, which stand in the order of their first boxes; `bounds` of each, seen
+    /// through the window.
+    pub(super) fn new<A: Address>(
+        window: &A::Window,
+        (rows, children): (u32, u32),
+        (words, count): (usize, usize),
+        bounds: impl Fn(usize) -> Bounds,
+        room: Room<'_>,
+    ) -> Option<Self> {
+        let layout = Layout { words };
+        room.rows.fill(0);
+        let opaque = room.rows.get_mut(layout.opaque())?;
+        for child in 0..count {
+            *opaque.get_mut(child / WORD)? |= u64::from(bounds(child).opaque) << (child % WORD);
+        }
+        let firsts = room.rows.get_mut(layout.firsts())?;
+        let firsts: &mut [u32] = bytemuck::try_cast_slice_mut(firsts).ok()?;
+        firsts.fill(u32::MAX);
+        for (child, slot) in firsts.iter_mut().enumerate().take(count) {
+            *slot = bounds(child).first;
+        }
+        for dimension in 0..DIMENSIONS {
+            let range = |child: usize| {
+                let bounds = bounds(child);
+                let (lo, hi) = (*bounds.lo.get(dimension)?, *bounds.hi.get(dimension)?);
+                (lo <= hi).then_some((lo, hi))
+            };
+            let ranges = || (0..count).filter_map(|child| Some((child, range(child)?)));
+            let intervals =
+                intervals(ranges().map(|(_, range)| range), layout.intervals(dimension), room.ends);
+            let cuts = room.rows.get_mut(layout.cuts(dimension))?;
+            let cuts: &mut [u32] = bytemuck::try_cast_slice_mut(cuts).ok()?;
+            let steps = cuts.len().trailing_zeros();
+            // Step by step of a binary search: the middle, the middles of both halves, ...
+            for (at, cut) in cuts.iter_mut().enumerate() {
+                let Some(level) = (usize::BITS - 1).checked_sub(at.leading_zeros()) else {
+                    *cut = u32::MAX;
+                    continue;
+                };
+                let nth = ((2 * (at - (1 << level)) + 1) << (steps - 1 - level)) - 1;
+                *cut = intervals.get(nth).copied().unwrap_or(u32::MAX);
+            }
+            let masks = room.rows.get_mut(layout.masks(dimension))?;
+            for (child, (lo, hi)) in ranges() {
+                let interval = |at: u32| intervals.partition_point(|end| *end < at);
+                for interval in interval(lo)..=interval(hi) {
+                    let word = masks.get_mut(interval * words + child / WORD)?;
+                    *word |= 1 << (child % WORD);
+                }
             }
         }
-        intervals.pop();
-        if let Some(kept) = intervals.get_mut(at) {
-            kept.mask |= gone;
+        let frame = A::frame(window);
+        Some(Self { rows, children, words: words as u32, frame })
+    }
+}
+
+/// The last numbers of at most so many intervals, which fill a dimension, but for that of the last one.
+///
+/// Where more ranges end than there may be intervals, some of those places are left out, so that about as
+/// many ranges start or end within any interval: packets in it visit children of all of them.
+fn intervals(
+    ranges: impl Iterator<Item = (u32, u32)>,
+    most: usize,
+    room: &mut [u32],
+) -> heapless::Vec<u32, INTERVALS> {
+    let mut count = 0;
+    for (lo, hi) in ranges {
+        // An interval ends with a range, and in front of one.
+        for end in [Some(hi), lo.checked_sub(1)].into_iter().flatten() {
+            // Nothing ends behind the last number.
+            if let Some(slot) = room.get_mut(count).filter(|_| end < u32::MAX) {
+                *slot = end;
+                count += 1;
+            }
         }
+    }
+    let ends = room.get_mut(..count).unwrap_or(&mut []);
+    order::sort(ends, |end| *end);
+    let is_last = |nth: usize, end: &u32| ends.get(nth + 1) != Some(end);
+    let last = || ends.iter().enumerate().filter(|(nth, end)| is_last(*nth, end));
+    let (all, cuts) = (last().count(), most.saturating_sub(1));
+    let mut intervals = heapless::Vec::new();
+    let mut before = 0;
+    for (nth, end) in last() {
+        let behind = nth + 1;
+        let part = |ends: usize| (ends * cuts).checked_div(count).unwrap_or(0);
+        if all <= cuts || part(before) < part(behind) {
+            // There is room for as many as there may be.
+            let _ = intervals.push(*end);
+        }
+        before = behind;
     }
     intervals
 }

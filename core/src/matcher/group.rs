@@ -12,18 +12,22 @@ use crate::simd::{LANES, Simd};
 
 /// Boxes of a group.
 pub(super) const WIDTH: usize = LANES;
-/// Remote and local address, protocol, remote and local port.
+/// Remote and local address, remote and local port, protocol.
 pub(super) const DIMENSIONS: usize = 5;
 
 /// An address as trees compare it: 32 bits of it, through a [`Window`](Address::Window).
 pub(crate) trait Address: Copy + Ord + Default + 'static {
     /// Which 32 bits.
-    type Window: Pod;
+    type Window: Copy;
     /// A window shows addresses whole: what it says needs no second look.
     const WHOLE: bool;
 
     /// A window in which all of the addresses lie.
     fn window(remote: (Self, Self), local: (Self, Self)) -> Self::Window;
+    /// A window as blocks keep it.
+    fn frame(window: &Self::Window) -> Frame;
+    /// The window that was kept.
+    fn framed(frame: &Frame) -> Self::Window;
     /// What a window shows of a remote and a local address: where each is, or the end of the window that
     /// is nearer to it. So what is in a range is shown in it; the reverse holds for [`View::is_exact`]
     /// and [`Address::is_exact`] only.
@@ -43,38 +47,53 @@ pub(crate) struct View {
     pub(super) is_exact: bool,
 }
 
-/// An IPv4 address is shown whole.
+/// A window as blocks keep it: zeros for IPv4.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-pub(crate) struct Whole;
+pub struct Frame {
+    /// The upper 96 bits of the remote prefix, and of the local one.
+    prefixes: [[u32; 3]; 2],
+    /// Bits that are cut off at the end, and [`LEAF`] beside the first of them.
+    shifts: [u8; 2],
+    /// What is kept beside the window.
+    pub(super) beside: u16,
+}
+
+/// A leaf's window.
+const LEAF: u8 = 0x80;
 
 /// The bits below a common prefix, as many as have room.
 #[derive(Clone, Copy, Default)]
-#[repr(C)]
 pub(crate) struct Window {
     /// The common prefix of all remote addresses; zeros below.
-    remote: Wide,
-    local: Wide,
-    /// Bits that are cut off at the end.
+    remote: u128,
+    local: u128,
+    /// Bits that are cut off at the end, up to 96.
     remote_shift: u32,
     local_shift: u32,
 }
 
 impl Address for u32 {
-    type Window = Whole;
+    /// An IPv4 address is shown whole.
+    type Window = ();
     const WHOLE: bool = true;
 
     #[inline(always)]
-    fn window(_remote: (Self, Self), _local: (Self, Self)) -> Whole {
-        Whole
+    fn window(_remote: (Self, Self), _local: (Self, Self)) {}
+
+    fn frame(_window: &()) -> Frame {
+        Frame::default()
     }
 
     #[inline(always)]
-    fn project(_window: &Whole, remote: Self, local: Self) -> View {
+    fn framed(_frame: &Frame) {}
+
+    #[inline(always)]
+    fn project(_window: &(), remote: Self, local: Self) -> View {
         View { remote, local, is_exact: true }
     }
 
-    fn is_exact(_window: &Whole, _one: &Boxed<Self>) -> bool {
+    fn is_exact(_window: &(), _one: &Boxed<Self>) -> bool {
         true
     }
 
@@ -92,16 +111,36 @@ impl Address for Wide {
             let (lo, hi) = (u128::from(lo), u128::from(hi));
             let bits = (u128::BITS - (lo ^ hi).leading_zeros()).max(u32::BITS);
             let below = u128::MAX.checked_shr(u128::BITS - bits).unwrap_or(0);
-            (Self::from(lo & !below), bits - u32::BITS)
+            (lo & !below, bits - u32::BITS)
         };
         let ((remote, remote_shift), (local, local_shift)) = (prefix(remote), prefix(local));
         Window { remote, local, remote_shift, local_shift }
     }
 
+    fn frame(window: &Window) -> Frame {
+        let upper =
+            |prefix: u128| [(prefix >> 96) as u32, (prefix >> 64) as u32, (prefix >> 32) as u32];
+        Frame {
+            prefixes: [upper(window.remote), upper(window.local)],
+            shifts: [window.remote_shift as u8, window.local_shift as u8],
+            beside: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn framed(frame: &Frame) -> Window {
+        let [remote, local] = frame.prefixes.map(|[high, middle, low]| {
+            u128::from(high) << 96 | u128::from(u64::from(middle) << 32 | u64::from(low)) << 32
+        });
+        let [remote_shift, local_shift] = frame.shifts.map(|shift| u32::from(shift & !LEAF));
+        Window { remote, local, remote_shift, local_shift }
+    }
+
     #[inline(always)]
     fn project(window: &Window, remote: Self, local: Self) -> View {
-        let show = |base: Self, shift: u32, addr: Self| {
-            let seen = (u128::from(addr) ^ u128::from(base)) >> (shift & 127);
+        let show = |base: u128, shift: u32, addr: Self| {
+            let addr = u128::from(addr);
+            let seen = (addr ^ base) >> (shift & 127);
             let is_inside = seen >> 32 == 0;
             let end = if addr < base { 0 } else { u32::MAX };
             (if is_inside { seen as u32 } else { end }, is_inside)
@@ -139,10 +178,11 @@ pub(super) enum Ask {
     Source,
 }
 
-/// Up to 16 boxes, one array for each number of theirs; unused ones hold nothing.
+/// Up to 16 boxes, one array for each number of theirs; unused ones hold nothing. Eight cache lines, in
+/// blocks that start at one.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct Group<A: Address> {
+pub struct Group {
     remote_lo: [u32; WIDTH],
     remote_hi: [u32; WIDTH],
     local_lo: [u32; WIDTH],
@@ -155,26 +195,17 @@ pub struct Group<A: Address> {
     protocol_hi: [u8; WIDTH],
     /// Of a leaf: positions among the boxes of the set; above: the first box below each child. Ascending.
     pub(super) index: [u32; WIDTH],
-    /// Above leaves: the first of the children, which are neighbours.
-    pub(super) children: u32,
-    /// A bit for each box that admits packets without a value.
-    opaque: u16,
-    /// A bit for each box that the window shows exactly.
-    exact: u16,
-    window: A::Window,
+    /// Above leaves: the first of the children, which are neighbours. Of a leaf: a bit for each box that
+    /// the window shows exactly.
+    below: u32,
+    /// Beside it a bit for each box that admits packets without a value.
+    frame: Frame,
 }
 
-/// A group of IPv4: 488 octets.
-pub(super) type Group4 = Group<u32>;
-/// A group of IPv6: 528 octets.
-pub(super) type Group6 = Group<Wide>;
+const _: () = assert!(size_of::<Frame>() == 28);
+const _: () = assert!(size_of::<Group>() == 512);
 
-const _: () = assert!(size_of::<Whole>() == 0);
-const _: () = assert!(size_of::<Window>() == 40);
-const _: () = assert!(size_of::<Group4>() == 488);
-const _: () = assert!(size_of::<Group6>() == 528);
-
-plain!(Whole, Window, Group<u32>, Group<Wide>);
+plain!(Frame, Group);
 
 /// Bounds of boxes in every dimension, seen through a window; the lower one above the upper one for none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,16 +233,16 @@ impl Bounds {
             lo: [
                 lo.remote,
                 lo.local,
-                rest.protocol_lo.into(),
                 rest.remote_port_lo.into(),
                 rest.local_port_lo.into(),
+                rest.protocol_lo.into(),
             ],
             hi: [
                 hi.remote,
                 hi.local,
-                rest.protocol_hi.into(),
                 rest.remote_port_hi.into(),
                 rest.local_port_hi.into(),
+                rest.protocol_hi.into(),
             ],
             opaque: rest.flags & ADMITS_OPAQUE != 0,
             first,
@@ -261,9 +292,9 @@ pub(super) fn window_of<A: Address>(boxes: &[Boxed<A>], set: &[u32]) -> A::Windo
     A::window(remote, span(|one| (one.local_lo, one.local_hi)))
 }
 
-impl<A: Address> Group<A> {
+impl Group {
     /// A group without boxes that sees through a window.
-    pub(super) fn new(window: A::Window) -> Self {
+    pub(super) fn new<A: Address>(window: &A::Window) -> Self {
         let (none, no_ports) = ([u32::MAX; WIDTH], [u16::MAX; WIDTH]);
         Self {
             remote_lo: none,
@@ -277,15 +308,26 @@ impl<A: Address> Group<A> {
             protocol_lo: [u8::MAX; WIDTH],
             protocol_hi: [0; WIDTH],
             index: none,
-            children: 0,
-            opaque: 0,
-            exact: 0,
-            window,
+            below: 0,
+            frame: A::frame(window),
         }
     }
 
+    /// A leaf of the boxes with these numbers, ascending.
+    pub(super) fn leaf<A: Address>(boxes: &[Boxed<A>], set: &[u32]) -> Option<Self> {
+        let window = window_of(boxes, set);
+        let mut leaf = Self::new::<A>(&window);
+        leaf.frame.shifts[0] |= LEAF;
+        for (slot, index) in set.iter().enumerate() {
+            let one = boxes.get(*index as usize)?;
+            leaf.set(slot, &Bounds::of(&window, *index, one));
+            leaf.below |= u32::from(A::is_exact(&window, one)) << slot;
+        }
+        Some(leaf)
+    }
+
     /// Puts a box, or bounds of several, into a slot.
-    pub(super) fn set(&mut self, slot: usize, bounds: &Bounds, exact: bool) {
+    pub(super) fn set(&mut self, slot: usize, bounds: &Bounds) {
         fn put<T>(array: &mut [T; WIDTH], slot: usize, value: T) {
             if let Some(cell) = array.get_mut(slot) {
                 *cell = value;
@@ -296,25 +338,40 @@ impl<A: Address> Group<A> {
         put(&mut self.remote_hi, slot, hi[0]);
         put(&mut self.local_lo, slot, lo[1]);
         put(&mut self.local_hi, slot, hi[1]);
-        put(&mut self.protocol_lo, slot, lo[2] as u8);
-        put(&mut self.protocol_hi, slot, hi[2] as u8);
-        put(&mut self.remote_port_lo, slot, lo[3] as u16);
-        put(&mut self.remote_port_hi, slot, hi[3] as u16);
-        put(&mut self.local_port_lo, slot, lo[4] as u16);
-        put(&mut self.local_port_hi, slot, hi[4] as u16);
+        put(&mut self.remote_port_lo, slot, lo[2] as u16);
+        put(&mut self.remote_port_hi, slot, hi[2] as u16);
+        put(&mut self.local_port_lo, slot, lo[3] as u16);
+        put(&mut self.local_port_hi, slot, hi[3] as u16);
+        put(&mut self.protocol_lo, slot, lo[4] as u8);
+        put(&mut self.protocol_hi, slot, hi[4] as u8);
         put(&mut self.index, slot, bounds.first);
-        self.opaque |= u16::from(bounds.opaque) << slot;
-        self.exact |= u16::from(exact) << slot;
+        self.frame.beside |= u16::from(bounds.opaque) << slot;
     }
 
-    /// A bit for each box that covers the packet in what is asked, as far as the window shows; and a bit
-    /// for each box of which that is all there is to say.
+    /// Boxes themselves, not bounds of what is below.
+    pub(super) fn is_leaf(&self) -> bool {
+        self.frame.shifts[0] & LEAF != 0
+    }
+
+    /// Above leaves: the first of the children.
     #[inline(always)]
-    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask) -> (u32, u32) {
-        let view = A::project(&self.window, key.remote, key.local);
+    pub(super) fn children(&self) -> u32 {
+        self.below
+    }
+
+    /// Says where the children are.
+    pub(super) fn set_children(&mut self, first: u32) {
+        self.below = first;
+    }
+
+    /// A bit for each box that covers the packet in what is asked, as far as the window shows; and, in a
+    /// leaf, a bit for each box of which that is all there is to say.
+    #[inline(always)]
+    pub(super) fn matches<S: Simd, A: Address>(&self, key: &Key<A>, ask: Ask) -> (u32, u32) {
+        let view = A::project(&A::framed(&self.frame), key.remote, key.local);
         let exact = match A::WHOLE {
             true => u32::MAX,
-            false => u32::from(self.exact) & 0_u32.wrapping_sub(view.is_exact.into()),
+            false => self.below & 0_u32.wrapping_sub(view.is_exact.into()),
         };
         (self.covering::<S>(view, &key.values, ask), exact)
     }
@@ -335,7 +392,7 @@ impl<A: Address> Group<A> {
         let ports = S::hold_u16(&self.remote_port_lo, &self.remote_port_hi, remote)
             & S::hold_u16(&self.local_port_lo, &self.local_port_hi, local);
         let with_value = 0_u32.wrapping_sub(has_value.into());
-        portless & (ports & with_value | u32::from(self.opaque) & !with_value)
+        portless & (ports & with_value | u32::from(self.frame.beside) & !with_value)
     }
 
     /// Brings the group closer.
@@ -346,8 +403,7 @@ impl<A: Address> Group<A> {
         // One of these in each cache line of the rest.
         [&self.remote_port_lo, &self.local_port_lo].into_iter().for_each(prefetch::read);
         prefetch::read(&self.protocol_lo);
-        prefetch::read(&self.index);
-        prefetch::read(&self.children);
+        prefetch::read(&self.frame);
     }
 
     /// The boxes of a leaf, but for those that were taken out.

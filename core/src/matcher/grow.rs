@@ -8,176 +8,226 @@
 //! instead of surfaces). Ordering by extent sets wide boxes apart, which would make the bounds of all
 //! others wide.
 
+use core::mem::size_of;
+
+use bytemuck::{Pod, Zeroable};
+
 use super::block::Boxed;
-use super::fan::{CHILDREN, Fan};
+use super::fan::{Fan, Room, row_words};
 use super::group::{Address, Bounds, DIMENSIONS, Group, WIDTH, window_of};
 use super::order;
 use super::patch::Old;
-use super::tree::{FANS, Grown, Shape};
+use super::tree::{Grown, NO_FAN, Shape};
 
-/// Where trees are built: what is left of the arrays.
-pub(super) struct Builder<'b, A: Address> {
-    pub(super) groups: &'b mut [Group<A>],
+/// Where trees are built, of both families: the arrays, and how much of them is in use.
+pub(super) struct Builder<'b> {
+    pub(super) groups: &'b mut [Group],
     pub(super) groups_end: usize,
-    pub(super) fans: &'b mut [Fan<A>],
+    pub(super) fans: &'b mut [Fan],
     pub(super) fans_end: usize,
-    /// One number for each box of the largest set.
+    pub(super) rows: &'b mut [u64],
+    pub(super) rows_end: usize,
+    /// As many numbers as [`scratch_for`] says for the largest set.
     pub(super) scratch: &'b mut [u32],
+}
+
+/// Numbers that building the tree of so many boxes takes: one for each of them, and for each child of the
+/// fan a [`Part`] and two ends.
+pub(super) fn scratch_for(boxes: usize) -> usize {
+    boxes + (PART + 2) * Shape::of(boxes).children
 }
 
 /// Part of a set: below one child.
 #[derive(Clone, Copy)]
+#[repr(C)]
 struct Part {
     /// Its first box.
     first: u32,
-    start: usize,
-    len: usize,
+    start: u32,
+    len: u32,
 }
 
-/// Room for the children of a group, or of fans.
-type Parts = heapless::VecView<Part>;
+const PART: usize = size_of::<Part>() / size_of::<u32>();
+const _: () = assert!(size_of::<Part>() == 12);
 
-impl<A: Address> Builder<'_, A> {
+plain!(Part);
+
+/// The parts of a set, in memory of any kind.
+struct Parts<'p> {
+    room: &'p mut [Part],
+    count: usize,
+}
+
+impl<'p> Parts<'p> {
+    fn new(room: &'p mut [Part]) -> Self {
+        Self { room, count: 0 }
+    }
+
+    fn push(&mut self, first: u32, start: usize, len: usize) -> Option<()> {
+        *self.room.get_mut(self.count)? = Part { first, start: start as u32, len: len as u32 };
+        self.count += 1;
+        Some(())
+    }
+
+    fn found(&mut self) -> &mut [Part] {
+        self.room.get_mut(..self.count).unwrap_or(&mut [])
+    }
+}
+
+impl Part {
+    fn of<'s, T>(&self, set: &'s [T]) -> &'s [T] {
+        set.get(self.start as usize..).and_then(|set| set.get(..self.len as usize)).unwrap_or(&[])
+    }
+}
+
+impl Builder<'_> {
     /// Builds the tree of a set. `None` if the arrays end. The same set gives the same tree.
     ///
     /// # Bound
     /// O(n log n) in time on average, 24 KiB of stack.
-    pub(super) fn build(&mut self, boxes: &[Boxed<A>]) -> Option<Grown> {
+    pub(super) fn build<A: Address>(&mut self, boxes: &[Boxed<A>]) -> Option<Grown> {
         let scratch = core::mem::take(&mut self.scratch);
         let (first, first_fan) = (self.groups_end, self.fans_end);
         let shape = Shape::of(boxes.len());
-        let built = scratch.get_mut(..boxes.len()).and_then(|set| {
+        let built = scratch.split_at_mut_checked(boxes.len()).and_then(|(set, room)| {
             set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
-            self.top(boxes, set, &shape)
+            self.top(boxes, set, &shape, room)
         });
         self.scratch = scratch;
         built?;
         Some(Grown {
             first: u32::try_from(first).ok()?,
             groups: u32::try_from(self.groups_end - first).ok()?,
-            fan: u32::try_from(first_fan).ok()?,
-            levels: shape.levels as u16,
-            fans: shape.fans as u16,
+            fan: if shape.children == 0 { NO_FAN } else { u32::try_from(first_fan).ok()? },
+            levels: shape.levels as u32,
             ..Grown::NONE
         })
     }
 
     /// Makes the tree of a set out of that of an older one, if little changed; else builds it.
-    pub(super) fn renew(&mut self, old: Option<Old<'_, A>>, boxes: &[Boxed<A>]) -> Option<Grown> {
-        let ends = (self.groups_end, self.fans_end);
-        let patched = old.and_then(|old| old.patch(boxes, self.groups, ends, self.fans));
-        let Some(grown) = patched else { return self.build(boxes) };
-        self.groups_end += grown.groups as usize;
-        self.fans_end += usize::from(grown.fans);
-        Some(grown)
+    pub(super) fn renew<A: Address>(
+        &mut self,
+        old: Option<Old<'_, A>>,
+        boxes: &[Boxed<A>],
+    ) -> Option<Grown> {
+        match old.and_then(|old| old.patch(boxes, self)) {
+            Some(grown) => Some(grown),
+            None => self.build(boxes),
+        }
     }
 
     /// Builds what is at the top, and all below it.
-    fn top(&mut self, boxes: &[Boxed<A>], set: &mut [u32], shape: &Shape) -> Option<()> {
-        if shape.fans == 0 {
+    fn top<A: Address>(
+        &mut self,
+        boxes: &[Boxed<A>],
+        set: &mut [u32],
+        shape: &Shape,
+        room: &mut [u32],
+    ) -> Option<()> {
+        if shape.children == 0 {
             let root = self.groups_end;
             self.groups_end += 1;
             return self.group(boxes, set, root, shape.levels);
         }
-        // Above groups as many children as have work.
-        let most = if shape.levels == 0 { shape.leaves } else { shape.leaves / 4 };
-        let most = most.min(shape.fans * CHILDREN);
-        let mut parts: heapless::Vec<Part, { FANS * CHILDREN }> = heapless::Vec::new();
-        let children = self.family(boxes, set, most, shape.levels, &mut parts)?;
-        for nth in 0..shape.fans {
-            let children = children.checked_add((nth * CHILDREN) as u32)?;
-            // Fewer parts than there is room for: boxes that cannot be told apart are not divided.
-            let parts = parts.get(nth * CHILDREN..).unwrap_or(&[]);
-            self.fan(boxes, set, children, parts.get(..CHILDREN).unwrap_or(parts))?;
-        }
-        Some(())
-    }
-
-    /// Writes a fan. Not inlined: its stack is free again when what is below it is built.
-    #[inline(never)]
-    fn fan(
-        &mut self,
-        boxes: &[Boxed<A>],
-        set: &[u32],
-        children: u32,
-        parts: &[Part],
-    ) -> Option<()> {
+        let (parts, ends) = room.split_at_mut_checked(PART * shape.children)?;
+        let ends = ends.get_mut(..2 * shape.children)?;
+        let mut parts = Parts::new(bytemuck::try_cast_slice_mut(parts).ok()?);
+        let children = self.family(boxes, set, shape.children, shape.levels, &mut parts)?;
+        let parts = parts.found();
         let window = window_of(boxes, set);
-        let mut bounds: heapless::Vec<Bounds, CHILDREN> = heapless::Vec::new();
-        for part in parts {
-            bounds.push(part.bounds(boxes, set, &window)).ok()?;
-        }
-        *self.fans.get_mut(self.fans_end)? = Fan::new(window, children, &bounds);
+        let start = self.rows_end;
+        let rows = self.rows.get_mut(start..)?.get_mut(..row_words(shape.words()))?;
+        self.rows_end += rows.len();
+        let bounds = |child: usize| {
+            parts.get(child).map_or(Bounds::NONE, |part| part.bounds(boxes, set, &window))
+        };
+        let places = (u32::try_from(start).ok()?, children);
+        let fan = Fan::new::<A>(
+            &window,
+            places,
+            (shape.words(), parts.len()),
+            bounds,
+            Room { ends, rows },
+        )?;
+        *self.fans.get_mut(self.fans_end)? = fan;
         self.fans_end += 1;
         Some(())
     }
 
     /// Divides a set into at most so many parts and makes a group of each, neighbours in the order of
     /// their first boxes. The first of them, and the parts.
-    fn family(
+    fn family<A: Address>(
         &mut self,
         boxes: &[Boxed<A>],
         set: &mut [u32],
         parts: usize,
         level: usize,
-        found: &mut Parts,
+        found: &mut Parts<'_>,
     ) -> Option<u32> {
         let window = window_of(boxes, set);
         let room = WIDTH << (4 * level);
         Divide { boxes, window, room }.divide(set, 0, parts, found)?;
+        let found = found.found();
         order::sort(found, |part| (part.first, part.start));
         let children = self.groups_end;
         self.groups_end += found.len();
         for (nth, part) in found.iter().enumerate() {
-            let part = set.get_mut(part.start..part.start + part.len)?;
-            self.group(boxes, part, children + nth, level)?;
+            let set = set.get_mut(part.start as usize..)?.get_mut(..part.len as usize)?;
+            self.group(boxes, set, children + nth, level)?;
         }
         u32::try_from(children).ok()
     }
 
     /// Writes the group of a set, and all below it.
-    fn group(
+    fn group<A: Address>(
         &mut self,
         boxes: &[Boxed<A>],
         set: &mut [u32],
         at: usize,
         level: usize,
     ) -> Option<()> {
-        let window = window_of(boxes, set);
-        let mut group = Group::new(window);
-        if level == 0 {
+        let group = if level == 0 {
             order::sort(set, |index| *index);
-            for (slot, index) in set.iter().enumerate() {
-                let one = boxes.get(*index as usize)?;
-                let exact = A::is_exact(&window, one);
-                group.set(slot, &Bounds::of(&window, *index, one), exact);
-            }
+            Group::leaf(boxes, set)?
         } else {
-            let leaves = set.len().div_ceil(FILL);
-            // As many as there must be, and more above groups: small ones have narrow bounds.
-            let parts = match level {
-                1 => leaves,
-                2 => (leaves / 2).isqrt(),
-                _ => WIDTH,
-            };
-            let parts = parts.max(set.len().div_ceil((WIDTH << (4 * (level - 1))).max(1)));
-            let most = parts.clamp(1, WIDTH);
-            let mut parts: heapless::Vec<Part, WIDTH> = heapless::Vec::new();
-            group.children = self.family(boxes, set, most, level - 1, &mut parts)?;
-            for (slot, part) in parts.iter().enumerate() {
-                group.set(slot, &part.bounds(boxes, set, &window), false);
-            }
-        }
+            self.inner(boxes, set, level)?
+        };
         *self.groups.get_mut(at)? = group;
         Some(())
+    }
+
+    /// A group above leaves, and all below it.
+    fn inner<A: Address>(
+        &mut self,
+        boxes: &[Boxed<A>],
+        set: &mut [u32],
+        level: usize,
+    ) -> Option<Group> {
+        let leaves = set.len().div_ceil(FILL);
+        // As many as there must be, and more above groups: small ones have narrow bounds.
+        let parts = match level {
+            1 => leaves,
+            2 => (leaves / 2).isqrt(),
+            _ => WIDTH,
+        };
+        let most = parts.max(set.len().div_ceil((WIDTH << (4 * (level - 1))).max(1)));
+        let mut parts = [Part { first: 0, start: 0, len: 0 }; WIDTH];
+        let mut parts = Parts::new(&mut parts);
+        let children = self.family(boxes, set, most.clamp(1, WIDTH), level - 1, &mut parts)?;
+        let window = window_of(boxes, set);
+        let mut group = Group::new::<A>(&window);
+        group.set_children(children);
+        for (slot, part) in parts.found().iter().enumerate() {
+            group.set(slot, &part.bounds(boxes, set, &window));
+        }
+        Some(group)
     }
 }
 
 impl Part {
     fn bounds<A: Address>(&self, boxes: &[Boxed<A>], set: &[u32], window: &A::Window) -> Bounds {
-        let part = set.get(self.start..self.start + self.len).unwrap_or(&[]);
         let mut bounds = Bounds::NONE;
-        for index in part {
+        for index in self.of(set) {
             if let Some(one) = boxes.get(*index as usize) {
                 bounds.join(&Bounds::of(window, *index, one));
             }
@@ -200,8 +250,8 @@ const ORDERS: [Order; 2 * DIMENSIONS] = [
     Order::Middle(4),
     Order::Extent(0),
     Order::Extent(1),
+    Order::Extent(2),
     Order::Extent(3),
-    Order::Extent(4),
     Order::Place,
 ];
 
@@ -258,18 +308,33 @@ impl<A: Address> Divide<'_, A> {
     }
 
     /// Divides a set, which starts at `start` of the whole, into up to `parts`.
-    fn divide(&self, set: &mut [u32], start: usize, parts: usize, found: &mut Parts) -> Option<()> {
-        if parts <= 1 || set.len() <= WIDTH {
-            let first = set.iter().copied().min()?;
-            return found.push(Part { first, start, len: set.len() }).ok();
+    ///
+    /// # Bound
+    /// Calls itself for the half with fewer parts only, so as many times at once as their number has bits.
+    fn divide(
+        &self,
+        mut set: &mut [u32],
+        mut start: usize,
+        mut parts: usize,
+        found: &mut Parts<'_>,
+    ) -> Option<()> {
+        while parts > 1 && set.len() > WIDTH {
+            let Halves { by, left, left_parts } = self.choose(set, parts)?;
+            order::halve(set, left, |index| {
+                (self.bounds(*index).map(|bounds| by.key(&bounds)), *index)
+            });
+            let (one, other) = set.split_at_mut_checked(left)?;
+            let right_parts = parts - left_parts;
+            if left_parts < right_parts {
+                self.divide(one, start, left_parts, found)?;
+                (set, start, parts) = (other, start + left, right_parts);
+            } else {
+                self.divide(other, start + left, right_parts, found)?;
+                (set, parts) = (one, left_parts);
+            }
         }
-        let Halves { by, left, left_parts } = self.choose(set, parts)?;
-        order::halve(set, left, |index| {
-            (self.bounds(*index).map(|bounds| by.key(&bounds)), *index)
-        });
-        let (one, other) = set.split_at_mut_checked(left)?;
-        self.divide(one, start, left_parts, found)?;
-        self.divide(other, start + left, parts - left_parts, found)
+        let first = set.iter().copied().min()?;
+        found.push(first, start, set.len())
     }
 
     /// How many parts the left half is divided into, if it has so many boxes of all; `None` if the

@@ -34,9 +34,9 @@ mod tests;
 mod tree;
 
 pub use crate::simd::Backend;
-#[cfg(feature = "alloc")]
-pub use alone::compile;
 pub use alone::{Matcher, compile_into, words_to_compile};
+#[cfg(feature = "alloc")]
+pub use alone::{Words, compile};
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;

@@ -10,21 +10,27 @@ fn swap<T: Copy>(one: &Cell<T>, other: &Cell<T>) {
     other.set(kept);
 }
 
-/// Brings a short list into the order of its keys.
+/// What entries are compared with, in each pass one that is closer (Ciura 2001).
+const GAPS: [usize; 8] = [701, 301, 132, 57, 23, 10, 4, 1];
+
+/// Brings a list of up to a few thousand entries into the order of their keys (Shell 1959). Equal keys end
+/// in any order, the same for the same list.
 ///
 /// # Bound
 /// Quadratic.
 pub(super) fn sort<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
     let cells = Cell::from_mut(list).as_slice_of_cells();
-    for end in 1..cells.len() {
-        for at in (1..=end).rev() {
-            let (Some(before), Some(own)) = (cells.get(at.wrapping_sub(1)), cells.get(at)) else {
-                break;
-            };
-            if key(&before.get()) <= key(&own.get()) {
-                break;
+    for gap in GAPS {
+        for end in gap..cells.len() {
+            let mut at = end;
+            while let Some(before) = at.checked_sub(gap) {
+                let (Some(front), Some(own)) = (cells.get(before), cells.get(at)) else { break };
+                if key(&front.get()) <= key(&own.get()) {
+                    break;
+                }
+                swap(front, own);
+                at = before;
             }
-            swap(before, own);
         }
     }
 }

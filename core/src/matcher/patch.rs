@@ -3,10 +3,10 @@
 //! delta), where little changed. A tree that changed more is built anew.
 
 use super::block::Boxed;
-use super::fan::Fan;
-use super::group::{Address, Bounds, Group, WIDTH, window_of};
+use super::group::{Address, Group, WIDTH};
+use super::grow::Builder;
 use super::order;
-use super::tree::{Grown, NO_GROUP};
+use super::tree::{Arrays, Grown, NO_FAN, NO_GROUP};
 
 /// Boxes that may come and go before a tree is built anew: as many as the delta has room for.
 const CHANGES: u32 = WIDTH as u32;
@@ -57,24 +57,17 @@ impl Change {
 /// A tree and the boxes it is of.
 pub(super) struct Old<'b, A: Address> {
     pub(super) boxes: &'b [Boxed<A>],
-    pub(super) groups: &'b [Group<A>],
-    pub(super) fans: &'b [Fan<A>],
+    pub(super) arrays: Arrays<'b>,
     pub(super) grown: Grown,
 }
 
 impl<A: Address> Old<'_, A> {
-    /// Writes the tree of the new boxes behind `groups_end` and `fans_end`. `None` if too much changed, or
-    /// there is no room.
+    /// Writes the tree of the new boxes behind those that were built. `None` if too much changed, or there
+    /// is no room.
     ///
     /// # Bound
     /// Linear in the boxes: compares and copies.
-    pub(super) fn patch(
-        &self,
-        boxes: &[Boxed<A>],
-        groups: &mut [Group<A>],
-        (groups_end, fans_end): (usize, usize),
-        fans: &mut [Fan<A>],
-    ) -> Option<Grown> {
+    pub(super) fn patch(&self, boxes: &[Boxed<A>], to: &mut Builder<'_>) -> Option<Grown> {
         let change = Change::between(self.boxes, boxes)?;
         let grown = self.grown;
         let changes = grown.changes.checked_add(change.removed)?.checked_add(change.added)?;
@@ -82,10 +75,10 @@ impl<A: Address> Old<'_, A> {
             return None;
         }
         let from = grown.first as usize;
-        let old = self.groups.get(from..from.checked_add(grown.groups as usize)?)?;
+        let old = self.arrays.groups.get(from..from.checked_add(grown.groups as usize)?)?;
         let delta_at = grown.delta.checked_sub(grown.first).filter(|_| grown.delta != NO_GROUP);
         let mut new = grown;
-        new.first = u32::try_from(groups_end).ok()?;
+        new.first = u32::try_from(to.groups_end).ok()?;
         new.changes = changes;
         let moved = |children: u32| children.wrapping_sub(grown.first).wrapping_add(new.first);
         let mut kept_in_delta: heapless::Vec<u32, WIDTH> = heapless::Vec::new();
@@ -97,42 +90,42 @@ impl<A: Address> Old<'_, A> {
                     kept_in_delta.push(change.place(index)).ok()?;
                 }
             }
-            // Children never stand first, where the top is.
-            if group.children == 0 {
+            if group.is_leaf() {
                 group.blank(|index| change.is_removed(index));
             } else {
-                group.children = moved(group.children);
+                group.set_children(moved(group.children()));
             }
             group.renumber(|index| change.place(index));
-            *groups.get_mut(groups_end + nth)? = group;
+            *to.groups.get_mut(to.groups_end + nth)? = group;
         }
         if change.added > 0 {
             for index in change.kept..change.kept + change.added {
                 kept_in_delta.push(index).ok()?;
             }
             order::sort(&mut kept_in_delta, |index| *index);
-            let window = window_of(boxes, &kept_in_delta);
-            let mut delta = Group::new(window);
-            for (slot, index) in kept_in_delta.iter().enumerate() {
-                let one = boxes.get(*index as usize)?;
-                let exact = A::is_exact(&window, one);
-                delta.set(slot, &Bounds::of(&window, *index, one), exact);
-            }
             let at = delta_at.map_or(old.len(), |at| at as usize);
-            *groups.get_mut(groups_end + at)? = delta;
+            *to.groups.get_mut(to.groups_end + at)? = Group::leaf(boxes, &kept_in_delta)?;
             new.groups = grown.groups.max(at as u32 + 1);
             new.delta = new.first + at as u32;
         } else if let Some(at) = delta_at {
             new.delta = new.first + at;
         }
-        let old = grown.fans_of(self.fans)?;
-        new.fan = u32::try_from(fans_end).ok()?;
-        for (nth, fan) in old.iter().enumerate() {
-            let mut fan = *fan;
+        if grown.fan != NO_FAN {
+            let mut fan = *self.arrays.fans.get(grown.fan as usize)?;
+            let words = fan.row_words()?;
+            let old = self.arrays.rows.get(fan.rows as usize..)?.get(..words)?;
+            let rows = to.rows.get_mut(to.rows_end..)?.get_mut(..words)?;
+            // `copy_from_slice` can panic.
+            rows.iter_mut().zip(old).for_each(|(slot, word)| *slot = *word);
+            fan.renumber(rows, |index| change.place(index));
             fan.children = moved(fan.children);
-            fan.renumber(|index| change.place(index));
-            *fans.get_mut(fans_end + nth)? = fan;
+            fan.rows = u32::try_from(to.rows_end).ok()?;
+            new.fan = u32::try_from(to.fans_end).ok()?;
+            *to.fans.get_mut(to.fans_end)? = fan;
+            to.fans_end += 1;
+            to.rows_end += words;
         }
+        to.groups_end += new.groups as usize;
         Some(new)
     }
 }

@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
-use super::fan::{BURST, Fan};
+use super::fan::{BURST, Fan, row_words};
 use super::group::{Address, Ask, Group};
-use super::grow::Builder;
+use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::tree::{Every, SMALL, Shape, Tree, Visits};
+use super::tree::{Arrays, Every, Grown, NO_FAN, SMALL, Shape, Tree, Visits};
 use crate::simd::Backend;
 
 /// Numbers that follow from a seed.
@@ -142,52 +142,72 @@ impl Visits for Count {
 /// A tree with memory of its own.
 struct Planted<A: Address> {
     boxes: Vec<Boxed<A>>,
-    groups: Vec<Group<A>>,
-    fans: Vec<Fan<A>>,
-    grown: super::tree::Grown,
+    groups: Vec<Group>,
+    fans: Vec<Fan>,
+    rows: Vec<u64>,
+    grown: Grown,
 }
 
-impl<A: Address> Planted<A>
-where
-    Group<A>: bytemuck::Pod,
-    Fan<A>: bytemuck::Pod,
-{
+/// Makes something in memory for trees of so many groups, fans and words.
+fn plant<A: Address>(
+    boxes: &[Boxed<A>],
+    (groups, fans, rows): (usize, usize, usize),
+    make: impl FnOnce(&mut Builder<'_>) -> Option<Grown>,
+) -> Option<Planted<A>> {
+    let mut groups = vec![bytemuck::Zeroable::zeroed(); groups];
+    let mut fans = vec![bytemuck::Zeroable::zeroed(); fans];
+    let (mut rows, mut scratch) = (vec![7; rows], vec![7; scratch_for(boxes.len())]);
+    let mut builder = Builder {
+        groups: &mut groups,
+        groups_end: 0,
+        fans: &mut fans,
+        fans_end: 0,
+        rows: &mut rows,
+        rows_end: 0,
+        scratch: &mut scratch,
+    };
+    let grown = make(&mut builder)?;
+    let end = builder.groups_end;
+    groups.truncate(end);
+    Some(Planted { boxes: boxes.to_vec(), groups, fans, rows, grown })
+}
+
+impl<A: Address> Planted<A> {
     fn new(boxes: &[Boxed<A>]) -> Self {
         let shape = Shape::of(boxes.len());
-        let mut groups = vec![bytemuck::Zeroable::zeroed(); shape.groups()];
-        let mut fans = vec![bytemuck::Zeroable::zeroed(); shape.fans];
-        let mut scratch = vec![7; boxes.len()];
-        let mut builder = Builder {
-            groups: &mut groups,
-            groups_end: 0,
-            fans: &mut fans,
-            fans_end: 0,
-            scratch: &mut scratch,
-        };
-        let grown = builder.build(boxes).expect("the arrays are large enough");
-        let end = builder.groups_end;
-        groups.truncate(end);
-        Self { boxes: boxes.to_vec(), groups, fans, grown }
+        let room = (shape.groups(), shape.words().min(1), row_words(shape.words()));
+        plant(boxes, room, |builder| builder.build(boxes)).expect("the arrays are large enough")
+    }
+
+    fn arrays(&self) -> Arrays<'_> {
+        let Self { groups, fans, rows, .. } = self;
+        Arrays { groups, fans, rows }
     }
 
     fn tree(&self) -> Tree<'_, A> {
-        let Self { boxes, groups, fans, grown } = self;
-        Tree::new(boxes, groups, fans, grown, Backend::detect()).expect("a tree")
+        let Self { boxes, grown, .. } = self;
+        Tree::new(boxes, self.arrays(), grown, Backend::detect()).expect("a tree")
     }
 
-    /// The tree of other boxes, made out of this one, behind others; how many steps it took is kept.
-    fn patched(&self, boxes: &[Boxed<A>]) -> Option<Self> {
-        let Self { groups, fans, grown, .. } = self;
-        let old = Old { boxes: &self.boxes, groups, fans, grown: *grown };
-        let mut groups = vec![bytemuck::Zeroable::zeroed(); groups.len() + 3];
-        let mut fans = vec![bytemuck::Zeroable::zeroed(); fans.len() + 2];
-        let grown = old.patch(boxes, &mut groups, (2, 1), &mut fans)?;
-        groups.truncate(2 + grown.groups as usize);
-        Some(Self { boxes: boxes.to_vec(), groups, fans, grown })
+    /// The tree of other boxes, made out of this one, behind so many groups, fans and words of others.
+    fn patched(&self, boxes: &[Boxed<A>], ends: (usize, usize, usize)) -> Option<Self> {
+        let old = Old { boxes: &self.boxes, arrays: self.arrays(), grown: self.grown };
+        let words = match self.grown.fan {
+            NO_FAN => 0,
+            at => self.fans[at as usize].row_words().unwrap(),
+        };
+        let room = (ends.0 + self.grown.groups as usize + 1, ends.1 + 1, ends.2 + words);
+        plant(boxes, room, |builder| {
+            (builder.groups_end, builder.fans_end, builder.rows_end) = ends;
+            old.patch(boxes, builder)
+        })
     }
 
     fn octets(&self) -> Vec<u8> {
-        [bytemuck::cast_slice(&self.groups), bytemuck::cast_slice(&self.fans)].concat()
+        let Self { groups, fans, rows, .. } = self;
+        let fans = if self.grown.fan == NO_FAN { &[] } else { &fans[..] };
+        [bytemuck::cast_slice(groups), bytemuck::cast_slice(fans), bytemuck::cast_slice(rows)]
+            .concat()
     }
 }
 
@@ -293,11 +313,7 @@ fn few() -> ProptestConfig {
 }
 
 /// Lists that change little, publication after publication.
-fn edits<A: Address>(boxes: &[Boxed<A>], pool: &[Boxed<A>], keys: &[Key<A>], rng: &mut Rng) -> u32
-where
-    Group<A>: bytemuck::Pod,
-    Fan<A>: bytemuck::Pod,
-{
+fn edits<A: Address>(boxes: &[Boxed<A>], pool: &[Boxed<A>], keys: &[Key<A>], rng: &mut Rng) -> u32 {
     let mut tree = Planted::new(boxes);
     let (mut boxes, mut patched) = (boxes.to_vec(), 0);
     for _ in 0..14 {
@@ -306,7 +322,7 @@ where
         let from = rng.below(pool.len() as u64) as usize;
         let some = pool.iter().skip(from).take(rng.below(4) as usize).copied();
         boxes.splice(at..at + out, some);
-        tree = match tree.patched(&boxes) {
+        tree = match tree.patched(&boxes, (2, 1, 8)) {
             Some(tree) => {
                 patched += 1;
                 tree
@@ -350,35 +366,34 @@ fn an_unchanged_tree_moves_whole() {
     for count in [40, 300, 3000] {
         let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(0, n, &mut rng)).collect();
         let tree = Planted::new(&boxes);
-        let moved = tree.patched(&boxes).unwrap();
+        let moved = tree.patched(&boxes, (2, 1, 8)).unwrap();
         assert_eq!((moved.grown.first, moved.grown.changes), (2, 0));
-        // And back to the front.
-        let Planted { groups, fans, grown, .. } = &moved;
-        let old = Old { boxes: &boxes, groups, fans, grown: *grown };
-        let (mut groups, mut fans) = (tree.groups.clone(), tree.fans.clone());
-        groups.fill(bytemuck::Zeroable::zeroed());
-        let back = old.patch(&boxes, &mut groups, (0, 0), &mut fans).unwrap();
-        let back = Planted { boxes: boxes.clone(), groups, fans, grown: back };
+        let back = moved.patched(&boxes, (0, 0, 0)).unwrap();
         assert_eq!(back.octets(), tree.octets());
         assert_eq!(back.grown, tree.grown);
     }
 }
 
-/// The sizes at which a tree gets a fan, two of them, and one level more.
+/// The sizes at which a tree gets a fan, wider masks, and one level more.
 #[test]
 fn trees_of_every_depth() {
-    for count in [33, 176, 177, 960, 961, 1408, 1409] {
+    for count in [33, 176, 177, 704, 705, 1408, 1409] {
         for shape in [0, 5, 7] {
             both(shape, count, u64::from(count), 30);
         }
     }
+    for (count, shape) in [(2817, 5), (5633, 7)] {
+        both(shape, count, u64::from(count), 10);
+    }
     let mut rng = Rng(5);
-    let boxes: Vec<Boxed<u32>> = (0..15_361).map(|n| one(7, n, &mut rng)).collect();
-    let grown = Planted::new(&boxes);
-    assert_eq!(Shape::of(boxes.len()).levels, 2);
-    for _ in 0..6 {
-        let key = packet(&boxes, &mut rng);
-        within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
+    for (count, levels) in [(11_265, 0), (15_361, 1)] {
+        let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(7, n, &mut rng)).collect();
+        let grown = Planted::new(&boxes);
+        assert_eq!(Shape::of(boxes.len()).levels, levels);
+        for _ in 0..6 {
+            let key = packet(&boxes, &mut rng);
+            within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
+        }
     }
 }
 
@@ -391,12 +406,12 @@ fn hostile_trees_end_the_search() {
     let grown = Planted::new(&boxes);
     let mut searched = 0;
     for turn in 0..1000 {
-        let (mut groups, mut fans) = (grown.groups.clone(), grown.fans.clone());
+        let mut arrays = (grown.groups.clone(), grown.fans.clone(), grown.rows.clone());
         for _ in 0..=turn % 5 {
-            let in_fan = rng.below(4) == 0;
-            let words: &mut [u32] = match in_fan {
-                true => bytemuck::cast_slice_mut(&mut fans),
-                false => bytemuck::cast_slice_mut(&mut groups),
+            let words: &mut [u32] = match rng.below(8) {
+                0 => bytemuck::cast_slice_mut(&mut arrays.1),
+                1 | 2 => bytemuck::cast_slice_mut(&mut arrays.2),
+                _ => bytemuck::cast_slice_mut(&mut arrays.0),
             };
             let at = rng.below(words.len() as u64) as usize;
             words[at] = match rng.below(3) {
@@ -405,7 +420,9 @@ fn hostile_trees_end_the_search() {
                 _ => words[rng.below(words.len() as u64) as usize],
             };
         }
-        let tree = Tree { groups: &groups, fans: &fans, ..grown.tree() };
+        let (groups, fans, rows) = &arrays;
+        let tree =
+            Tree { arrays: Arrays { groups, fans, rows }, fan: fans.first(), ..grown.tree() };
         let bound = grown.groups.len() + 1;
         if !tree.is_valid(&mut { bound }) {
             continue;
@@ -419,4 +436,14 @@ fn hostile_trees_end_the_search() {
         tree.find_burst::<false>(&[key; BURST], |_, _| ());
     }
     assert!(searched > 100);
+}
+
+/// Rows never take more than memory is counted with.
+#[test]
+fn rows_fit_into_what_is_counted() {
+    for boxes in SMALL + 1..20_000 {
+        let octets = 8 * row_words(Shape::of(boxes).words()) as u64;
+        assert!(octets <= boxes as u64 * super::compile::ROW_OCTETS, "{boxes} boxes: {octets}");
+        assert!(4 * scratch_for(boxes) <= boxes * 6 + 64, "{boxes} boxes");
+    }
 }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! up to 176 boxes   a group: bounds of up to 16 leaves ─┐
-//! more              a fan:   up to 64 children          │ 16 boxes compared at once (`group`);
-//!                   961 to 1408 boxes: two of them      │
-//!                   groups between, as many as needed   │
+//! up to 15 360      a fan:   up to 1024 leaves          │ 16 boxes compared at once (`group`)
+//! more              a fan, and groups between, as many  │
+//!                   levels as needed                    │
 //!                   leaves:  groups of up to 16 boxes  ─┘
 //! ```
 //!
@@ -19,24 +19,23 @@
 //! not show exactly is looked at again in the list.
 //!
 //! # Bound
-//! Leaves visited: those that there are, n/11 (most sets have fewer) and one; groups above them: half of that; two
-//! fans. A packet visits that many only in sets whose boxes nearly all meet at one point.
+//! One fan, which costs about as much as two leaves to eight; leaves: those that there are, n/11, and one; groups
+//! between: half of that. A packet visits more than a few only in sets whose boxes nearly all meet at one
+//! point.
 
 use core::mem::size_of_val;
 
 use super::block::Boxed;
-use super::fan::{CHILDREN, Fan};
+use super::fan::{BURST, CHILDREN, Children, Fan, Open, WORD};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
 use crate::simd::{Backend, Job, Simd};
 
-/// Fans of a tree, at most.
-pub(super) const FANS: usize = 2;
 /// Sets up to this many boxes have no tree.
 pub(super) const SMALL: usize = 32;
-/// Levels of groups above leaves that 2^32 boxes take.
-pub(super) const LEVELS: usize = 6;
+/// Levels of groups between, which 2^32 boxes take.
+pub(super) const LEVELS: usize = 5;
 
 /// Groups above this are fetched ahead in bursts: what is larger than the level 1 cache of most servers.
 const LARGE_OCTETS: usize = 48 << 10;
@@ -79,10 +78,10 @@ impl<F: Fn(u32) -> bool> Filter for F {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Shape {
     pub(super) leaves: usize,
-    /// Levels of groups above the leaves, fans not counted.
+    /// Levels of groups above the leaves, the fan not counted.
     pub(super) levels: usize,
-    /// Fans at the top, one after the other.
-    pub(super) fans: usize,
+    /// Children of the fan, at most; 0: there is none.
+    pub(super) children: usize,
 }
 
 impl Shape {
@@ -90,33 +89,39 @@ impl Shape {
     pub(super) fn of(boxes: usize) -> Self {
         let leaves = boxes.div_ceil(FILL);
         if leaves <= WIDTH {
-            return Self { leaves, levels: usize::from(leaves > 1), fans: 0 };
+            return Self { leaves, levels: usize::from(leaves > 1), children: 0 };
         }
-        // Leaves stand below fans even if they have to be fuller, or two fans be asked.
+        // Leaves stand below the fan even if they have to be fuller.
         let full = CHILDREN * (WIDTH - 1);
         if boxes <= full {
-            return Self { leaves: leaves.min(CHILDREN), levels: 0, fans: 1 };
-        }
-        if leaves <= FANS * CHILDREN {
-            return Self { leaves, levels: 0, fans: FANS };
+            let leaves = leaves.min(CHILDREN);
+            return Self { leaves, levels: 0, children: leaves };
         }
         let mut levels = 1;
         while full << (4 * levels) < boxes {
             levels += 1;
         }
-        Self { leaves, levels, fans: 1 }
+        // As many children as have work.
+        Self { leaves, levels, children: (leaves / 2).min(CHILDREN) }
+    }
+
+    /// Words of the fan's masks; 0: there is none.
+    pub(super) fn words(&self) -> usize {
+        if self.children == 0 { 0 } else { self.children.div_ceil(WORD).next_power_of_two() }
     }
 
     /// Groups of the tree, at most: leaves, and half as many for what is above them and does not come out
     /// even.
     #[cfg(test)]
     pub(super) fn groups(&self) -> usize {
-        self.leaves + 1 + if self.fans > 0 { self.leaves / 2 } else { 0 }
+        self.leaves + 1 + if self.children > 0 { self.leaves / 2 } else { 0 }
     }
 }
 
 /// No group.
 pub(super) const NO_GROUP: u32 = u32::MAX;
+/// No fan.
+pub(super) const NO_FAN: u32 = u32::MAX;
 
 /// Where a tree is, in the arrays of all trees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,39 +131,39 @@ pub(super) struct Grown {
     pub(super) first: u32,
     /// Its groups, which are neighbours; 0: there is no tree.
     pub(super) groups: u32,
-    /// Its first fan.
+    /// Its fan, or [`NO_FAN`].
     pub(super) fan: u32,
     /// A leaf of boxes that came later, or [`NO_GROUP`].
     pub(super) delta: u32,
     /// Boxes that came or went since it was built.
     pub(super) changes: u32,
-    /// Those of its [`Shape`].
-    pub(super) levels: u16,
-    pub(super) fans: u16,
+    /// Levels of groups above the leaves.
+    pub(super) levels: u32,
 }
 
 impl Grown {
     pub(super) const NONE: Self =
-        Self { first: 0, groups: 0, fan: 0, delta: NO_GROUP, changes: 0, levels: 0, fans: 0 };
+        Self { first: 0, groups: 0, fan: NO_FAN, delta: NO_GROUP, changes: 0, levels: 0 };
+}
 
-    /// Its fans, of those of all trees.
-    #[inline]
-    pub(super) fn fans_of<'b, A: Address>(&self, fans: &'b [Fan<A>]) -> Option<&'b [Fan<A>]> {
-        fans.get(self.fan as usize..)?.get(..self.fans.into())
-    }
+/// The groups, fans and rows of all trees.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Arrays<'b> {
+    pub(super) groups: &'b [Group],
+    pub(super) fans: &'b [Fan],
+    pub(super) rows: &'b [u64],
 }
 
 /// The tree of one set of boxes.
 #[derive(Clone, Copy)]
 pub(crate) struct Tree<'b, A: Address> {
     pub(super) boxes: &'b [Boxed<A>],
-    pub(super) groups: &'b [Group<A>],
-    /// At most [`FANS`]; the second has later boxes than the first.
-    pub(super) fans: &'b [Fan<A>],
+    pub(super) arrays: Arrays<'b>,
+    pub(super) fan: Option<&'b Fan>,
     /// The group at the top, if there is no fan.
     pub(super) root: u32,
     /// A leaf beside the tree.
-    pub(super) delta: Option<&'b Group<A>>,
+    pub(super) delta: Option<&'b Group>,
     pub(super) levels: usize,
     pub(super) backend: Backend,
 }
@@ -168,19 +173,21 @@ impl<'b, A: Address> Tree<'b, A> {
     #[inline]
     pub(super) fn new(
         boxes: &'b [Boxed<A>],
-        groups: &'b [Group<A>],
-        fans: &'b [Fan<A>],
+        arrays: Arrays<'b>,
         grown: &Grown,
         backend: Backend,
     ) -> Option<Self> {
-        let fans = grown.fans_of(fans)?;
+        let fan = match grown.fan {
+            NO_FAN => None,
+            at => Some(arrays.fans.get(at as usize)?),
+        };
         let delta = match grown.delta {
             NO_GROUP => None,
-            at => Some(groups.get(at as usize)?),
+            at => Some(arrays.groups.get(at as usize)?),
         };
-        let (root, levels) = (grown.first, usize::from(grown.levels));
-        let is_one = grown.groups > 0 && levels <= LEVELS && fans.len() <= FANS;
-        is_one.then_some(Self { boxes, groups, fans, root, delta, levels, backend })
+        let (root, levels) = (grown.first, grown.levels as usize);
+        let is_one = grown.groups > 0 && levels <= LEVELS;
+        is_one.then_some(Self { boxes, arrays, fan, root, delta, levels, backend })
     }
 }
 
@@ -212,8 +219,8 @@ impl<'b, A: Address> Tree<'b, A> {
     }
 
     #[inline(always)]
-    fn group(&self, at: u32) -> Option<&'b Group<A>> {
-        self.groups.get(at as usize)
+    fn group(&self, at: u32) -> Option<&'b Group> {
+        self.arrays.groups.get(at as usize)
     }
 
     #[inline(always)]
@@ -236,13 +243,13 @@ impl<'b, A: Address> Tree<'b, A> {
     #[inline(always)]
     fn first_in_leaf<S: Simd, F: Filter>(
         &self,
-        leaf: &Group<A>,
+        leaf: &Group,
         key: &Key<A>,
         ask: Ask,
         filter: &F,
         limit: u32,
     ) -> u32 {
-        let (mut matches, exact) = leaf.matches::<S>(key, ask);
+        let (mut matches, exact) = leaf.matches::<S, A>(key, ask);
         if A::WHOLE && F::NONE {
             let first = leaf.index.get(matches.trailing_zeros() as usize % WIDTH);
             // No branch: which packets a leaf holds cannot be foreseen.
@@ -276,35 +283,27 @@ fn limit<const ANY: bool>(best: u32) -> u32 {
     if ANY { ones(best == NONE) } else { best }
 }
 
-/// Takes the next child out of those that are left: where it is, and if it may hold a box that is of
-/// interest. Without a branch: which children are left cannot be foreseen.
-#[inline(always)]
-fn take<const ANY: bool, const CHILDREN: usize>(
-    left: &mut u64,
-    (children, firsts): (u32, &[u32; CHILDREN]),
-    best: u32,
-) -> (u32, bool) {
-    let (child, is_one) = (left.trailing_zeros(), *left != 0);
-    *left &= left.wrapping_sub(1);
-    let first = firsts.get(child as usize % CHILDREN).copied().unwrap_or(NONE);
-    (children.wrapping_add(child), is_one & (first < limit::<ANY>(best)))
-}
-
 /// One bit for each packet of a burst.
 type Bits = u32;
 
-/// Visits each packet.
-#[inline(always)]
-fn each(bits: Bits, mut visit: impl FnMut(usize)) {
-    let mut left = bits;
-    while left != 0 {
-        visit(left.trailing_zeros() as usize);
-        left &= left - 1;
+/// Each packet. An iterator, not a closure that is called: closures are not always inlined, and what is not
+/// does not use the processor's instructions.
+struct Each(Bits);
+
+impl Iterator for Each {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let nth = self.0.trailing_zeros() as usize;
+        let is_one = self.0 != 0;
+        self.0 &= self.0.wrapping_sub(1);
+        is_one.then_some(nth)
     }
 }
 
 /// The first child of what is at the top, and the first box below each child.
-type Top<'t> = (u32, &'t [u32; CHILDREN]);
+type Top<'b> = (u32, &'b [u32]);
 
 /// The search for up to `N` packets: one step of all of them, then the next, so that what a step reads is
 /// on its way while the other packets take theirs.
@@ -313,7 +312,7 @@ struct Search<'t, 'b, A: Address, const N: usize> {
     /// The first box of each packet so far, or [`NONE`].
     best: [u32; N],
     /// Children of the top that are left.
-    top: [u64; N],
+    top: Children<N>,
     /// The group that is compared next.
     next: [u32; N],
     /// Of each level below the top: the group above, and its children that are left.
@@ -327,19 +326,18 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
     #[inline(always)]
     fn choose_top<const ANY: bool>(&mut self, top: Top<'_>, packets: Bits) -> Bits {
         let mut active = 0;
-        each(packets, |nth| {
-            let (Some(left), Some(next), Some(best)) =
-                (self.top.get_mut(nth), self.next.get_mut(nth), self.best.get(nth))
-            else {
-                return;
+        for nth in Each(packets) {
+            let (Some(next), Some(best)) = (self.next.get_mut(nth), self.best.get(nth)) else {
+                break;
             };
-            let (child, goes_on) = take::<ANY, _>(left, top, *best);
-            *next = child;
-            active |= Bits::from(goes_on) << nth;
+            let ((child, is_one), (children, firsts)) = (self.top.take(nth), top);
+            let first = firsts.get(child as usize).copied().unwrap_or(NONE);
+            *next = children.wrapping_add(child);
+            active |= Bits::from(is_one & (first < limit::<ANY>(*best))) << nth;
             if self.prefetches {
                 self.tree.prefetch(*next);
             }
-        });
+        }
         active
     }
 
@@ -348,22 +346,22 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
     fn choose<const ANY: bool>(&mut self, level: usize, packets: Bits) -> Bits {
         let Some(row) = self.left.get_mut(level) else { return 0 };
         let mut active = 0;
-        each(packets, |nth| {
+        for nth in Each(packets) {
             let (Some((above, left)), Some(next), Some(best)) =
                 (row.get_mut(nth), self.next.get_mut(nth), self.best.get(nth))
             else {
-                return;
+                break;
             };
-            let Some(group) = self.tree.group(*above) else { return };
-            let mut children = u64::from(*left);
-            let (child, goes_on) =
-                take::<ANY, _>(&mut children, (group.children, &group.index), *best);
-            (*left, *next) = (children as u32, child);
-            active |= Bits::from(goes_on) << nth;
+            let Some(group) = self.tree.group(*above) else { break };
+            let (child, is_one) = (left.trailing_zeros(), *left != 0);
+            *left &= left.wrapping_sub(1);
+            let first = group.index.get(child as usize % WIDTH).copied().unwrap_or(NONE);
+            *next = group.children().wrapping_add(child);
+            active |= Bits::from(is_one & (first < limit::<ANY>(*best))) << nth;
             if self.prefetches {
                 self.tree.prefetch(*next);
             }
-        });
+        }
         active
     }
 
@@ -374,7 +372,7 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
         keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
-        matches: impl Fn(&Fan<A>, &mut [u64; N]),
+        matches: impl Fn(&Open<'_, A>, &mut Children<N>),
     ) {
         let tree = self.tree;
         if let Some(delta) = tree.delta {
@@ -383,16 +381,13 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
                 *best = tree.first_in_leaf::<S, F>(delta, key, ask, filter, NONE);
             }
         }
-        for nth in 0..tree.fans.len().max(1) {
-            let top: Top<'_> = match tree.fans.get(nth) {
-                Some(fan) => {
-                    matches(fan, &mut self.top);
-                    (fan.children, &fan.firsts)
-                }
-                None => (tree.root, &[0; CHILDREN]),
-            };
-            self.run_below::<S, F, ANY>(top, keys, (ask, filter), visits);
-        }
+        let Some(fan) = tree.fan else {
+            self.top.one();
+            return self.run_below::<S, F, ANY>((tree.root, &[0]), keys, (ask, filter), visits);
+        };
+        let Some(fan) = fan.open(tree.arrays.rows) else { return };
+        matches(&fan, &mut self.top);
+        self.run_below::<S, F, ANY>((fan.children, fan.firsts), keys, (ask, filter), visits);
     }
 
     #[inline(always)]
@@ -424,18 +419,17 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
                 continue;
             }
             if level == 0 {
-                each(active, |nth| {
-                    let (Some(key), Some(next)) = (keys.get(nth), self.next.get(nth)) else {
-                        return;
-                    };
-                    let (Some(leaf), Some(best)) = (tree.group(*next), self.best.get_mut(nth))
+                for nth in Each(active) {
+                    let (Some(key), Some(next), Some(best)) =
+                        (keys.get(nth), self.next.get(nth), self.best.get_mut(nth))
                     else {
-                        return;
+                        break;
                     };
+                    let Some(leaf) = tree.group(*next) else { continue };
                     visits.leaf();
                     let first = tree.first_in_leaf::<S, F>(leaf, key, ask, filter, *best);
                     *best = first.min(*best);
-                });
+                }
                 continue;
             }
             level -= 1;
@@ -444,14 +438,18 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
                 return;
             };
             *below = active;
-            each(active, |nth| {
-                let (Some(key), Some(next)) = (keys.get(nth), self.next.get(nth)) else { return };
-                let (Some(group), Some(left)) = (tree.group(*next), row.get_mut(nth)) else {
-                    return;
+            for nth in Each(active) {
+                let (Some(key), Some(next), Some(left)) =
+                    (keys.get(nth), self.next.get(nth), row.get_mut(nth))
+                else {
+                    break;
                 };
                 visits.node();
-                *left = (*next, group.matches::<S>(key, ask).0);
-            });
+                *left = match tree.group(*next) {
+                    Some(group) => (*next, group.matches::<S, A>(key, ask).0),
+                    None => (*next, 0),
+                };
+            }
         }
     }
 }
@@ -460,8 +458,8 @@ impl<'t, 'b, A: Address, const N: usize> Search<'t, 'b, A, N> {
     #[inline(always)]
     fn new(tree: &'t Tree<'b, A>) -> Self {
         let left = [[(0, 0); N]; LEVELS];
-        let prefetches = N > 1 && size_of_val(tree.groups) > LARGE_OCTETS;
-        Self { tree, best: [NONE; N], top: [1; N], next: [0; N], left, prefetches }
+        let prefetches = N > 1 && size_of_val(tree.arrays.groups) > LARGE_OCTETS;
+        Self { tree, best: [NONE; N], top: Children::none(), next: [0; N], left, prefetches }
     }
 }
 
@@ -486,10 +484,10 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
     #[inline(always)]
     fn run<S: Simd>(self) -> Option<u32> {
         let Self { tree, key, ask, filter, visits } = self;
-        let mut search = Search::new(tree);
+        let mut search: Search<'_, '_, A, 1> = Search::new(tree);
         let keys = core::slice::from_ref(key);
-        search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, top: &mut [u64; 1]| {
-            *top = [fan.matches::<S>(key, ask)];
+        search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, top| {
+            fan.matches::<S>(key, ask, top);
         });
         some(search.best[0])
     }
@@ -509,7 +507,7 @@ impl<A: Address, T: FnMut(usize, Option<u32>), const ANY: bool> Job for Many<'_,
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { tree, keys, mut tell } = self;
-        let mut search = Search::new(tree);
+        let mut search: Search<'_, '_, A, BURST> = Search::new(tree);
         search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, top| {
             fan.matches_burst::<S>(keys, top);
         });
@@ -534,10 +532,10 @@ impl<A: Address> Tree<'_, A> {
     }
 
     fn is_top_valid(&self, left: &mut usize) -> bool {
-        if self.fans.is_empty() {
+        let Some(fan) = self.fan else {
             return self.is_group_valid(self.root, self.levels, left);
-        }
-        self.fans.iter().all(|fan| {
+        };
+        fan.open::<A>(self.arrays.rows).is_some_and(|fan| {
             fan.firsts.is_sorted()
                 && (0..fan.count() as u32).all(|child| {
                     self.is_group_valid(fan.children.wrapping_add(child), self.levels, left)
@@ -548,13 +546,13 @@ impl<A: Address> Tree<'_, A> {
     fn is_group_valid(&self, at: u32, level: usize, left: &mut usize) -> bool {
         let Some(group) = self.group(at) else { return false };
         *left = left.saturating_sub(1);
-        let (used, _) = group.index.split_at(group.count().min(WIDTH));
+        let used = group.index.get(..group.count()).unwrap_or(&[]);
         *left > 0
             && group.index.is_sorted()
             && match level.checked_sub(1) {
                 None => used.iter().all(|index| (*index as usize) < self.boxes.len()),
                 Some(below) => (0..used.len() as u32).all(|child| {
-                    self.is_group_valid(group.children.wrapping_add(child), below, left)
+                    self.is_group_valid(group.children().wrapping_add(child), below, left)
                 }),
             }
     }

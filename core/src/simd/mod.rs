@@ -109,6 +109,22 @@ pub(crate) trait Simd: Copy {
         ranks.iter_mut().zip(values).for_each(|(slot, value)| *slot = rank(cuts, *value));
     }
 
+    /// One step more: `row` has a number for each rank, and twice as many ranks follow from it.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+        for (rank, value) in ranks.iter_mut().zip(values) {
+            *rank = 2 * *rank + u32::from(row.get(*rank as usize).is_some_and(|cut| cut < value));
+        }
+    }
+
+    /// What five masks have in common, and a bit for each word of that which is not 0.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; WORDS]) -> u32 {
+        meet(masks, common)
+    }
+
     /// To be called before code that knows nothing of this way.
     #[inline(always)]
     fn leave() {}
@@ -118,6 +134,23 @@ pub(crate) trait Simd: Copy {
 /// it, and so on, each twice as far as the one above it (Eytzinger's order). Nothing is at 0.
 #[cfg(not(loom))]
 pub(crate) const CUTS: usize = 64;
+
+/// Words of a mask, at most.
+#[cfg(not(loom))]
+pub(crate) const WORDS: usize = 16;
+
+/// The twin: one word after the other.
+#[cfg(not(loom))]
+#[inline(always)]
+fn meet<const W: usize>([a, b, c, d, e]: [&[u64; W]; 5], common: &mut [u64; WORDS]) -> u32 {
+    let mut some = 0;
+    let words = a.iter().zip(b).zip(c).zip(d).zip(e).zip(common).enumerate();
+    for (nth, (((((a, b), c), d), e), slot)) in words {
+        *slot = a & b & c & d & e;
+        some |= u32::from(*slot != 0) << nth;
+    }
+    some
+}
 
 /// The twin of ranks: as many steps as 64 numbers take, without a branch.
 #[cfg(not(loom))]
@@ -204,7 +237,7 @@ fn scalar(bucket: &Bucket, high: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backend, Base, CUTS, Job, LANES, Simd, hold, scalar};
+    use super::{Backend, Base, CUTS, Job, LANES, Simd, WORDS, hold, meet, scalar};
     use crate::sad::table::{Bucket, SLOTS};
     use proptest::prelude::*;
 
@@ -261,6 +294,45 @@ mod tests {
         }
     }
 
+    struct Meet<'a, const W: usize>(&'a [[u64; W]; 5]);
+
+    impl<const W: usize> Job for Meet<'_, W> {
+        type Answer = ([u64; WORDS], u32);
+        const SIXTEEN: bool = true;
+
+        #[inline(always)]
+        fn run<S: Simd>(self) -> Self::Answer {
+            let mut common = [0; WORDS];
+            let some = S::meet(self.0.each_ref(), &mut common);
+            (common, some)
+        }
+    }
+
+    fn masks_meet<const W: usize>(words: &[[u64; 5]; WORDS]) {
+        // Or nearly all words would have nothing in common.
+        let masks: [[u64; W]; 5] = core::array::from_fn(|mask| {
+            core::array::from_fn(|nth| words[nth][mask] | words[nth][0].rotate_left(1))
+        });
+        let mut common = [0; WORDS];
+        let some = meet(masks.each_ref(), &mut common);
+        for backend in Backend::all() {
+            assert_eq!(backend.run(Meet(&masks)), (common, some));
+        }
+    }
+
+    struct Deepen<'a>(&'a [u32], [u32; LANES], [u32; LANES]);
+
+    impl Job for Deepen<'_> {
+        type Answer = [u32; LANES];
+        const SIXTEEN: bool = true;
+
+        #[inline(always)]
+        fn run<S: Simd>(mut self) -> [u32; LANES] {
+            S::deepen(self.0, &self.1, &mut self.2);
+            self.2
+        }
+    }
+
     /// Puts the middle of ascending numbers at a place, and both halves below it.
     fn eytzinger(numbers: &[u32], cuts: &mut [u32; CUTS], at: usize) {
         let (low, rest) = numbers.split_at(numbers.len() / 2);
@@ -312,6 +384,34 @@ mod tests {
             eytzinger(&numbers, &mut cuts, 1);
             for backend in Backend::all() {
                 prop_assert_eq!(backend.run(Ranks(&cuts, values)), [twin; 2]);
+            }
+        }
+
+        #[test]
+        fn backends_agree_on_what_masks_have_in_common(words in any::<[[u64; 5]; WORDS]>()) {
+            masks_meet::<1>(&words);
+            masks_meet::<2>(&words);
+            masks_meet::<8>(&words);
+            masks_meet::<WORDS>(&words);
+        }
+
+        #[test]
+        fn backends_agree_on_deeper_steps(
+            numbers in proptest::collection::vec(any::<u32>(), 128), half in any::<bool>(),
+            near in any::<[(u32, i8); LANES]>(),
+        ) {
+            let row = &numbers[..if half { 64 } else { 128 }];
+            let ranks = near.map(|(near, _)| near % row.len() as u32);
+            let mut values = [0; LANES];
+            for ((value, rank), (_, off)) in values.iter_mut().zip(ranks).zip(near) {
+                *value = row[rank as usize].wrapping_add_signed(i32::from(off % 2));
+            }
+            let mut twin = ranks;
+            for (rank, value) in twin.iter_mut().zip(values) {
+                *rank = 2 * *rank + u32::from(row[*rank as usize] < value);
+            }
+            for backend in Backend::all() {
+                prop_assert_eq!(backend.run(Deepen(row, values, ranks)), twin);
             }
         }
 

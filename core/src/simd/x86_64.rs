@@ -12,7 +12,7 @@ use core::arch::x86_64::{
 };
 use core::hint::assert_unchecked;
 
-use super::{CUTS, Job, LANES, Simd};
+use super::{CUTS, Job, LANES, Simd, WORDS};
 use crate::sad::table::{Bucket, SLOTS};
 
 cpufeatures::new!(has_avx2, "avx2", "bmi1", "bmi2", "popcnt");
@@ -450,5 +450,32 @@ impl Simd for Avx512 {
     fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
         // SAFETY: as above.
         unsafe { avx512::ranks(cuts, values, ranks) }
+    }
+
+    #[inline(always)]
+    fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+        // SAFETY: as above.
+        unsafe { avx512::deepen(row, values, ranks) }
+    }
+
+    #[inline(always)]
+    fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; WORDS]) -> u32 {
+        let [a, b, c, d, e] = masks;
+        let eights =
+            [a.as_chunks().0, b.as_chunks().0, c.as_chunks().0, d.as_chunks().0, e.as_chunks().0];
+        let (halves, _) = common.as_chunks_mut();
+        match (eights, halves) {
+            ([[a], [b], [c], [d], [e]], [low, _]) => {
+                // SAFETY: as above.
+                unsafe { avx512::meet([a, b, c, d, e], low) }
+            }
+            ([[a, p], [b, q], [c, r], [d, s], [e, t]], [low, high]) => {
+                // SAFETY: as above.
+                let some = unsafe { avx512::meet([a, b, c, d, e], low) };
+                // SAFETY: as above.
+                some | unsafe { avx512::meet([p, q, r, s, t], high) } << 8
+            }
+            _ => super::meet(masks, common),
+        }
     }
 }

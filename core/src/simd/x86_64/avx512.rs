@@ -4,9 +4,10 @@ use core::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
     _mm_set1_epi8, _mm256_cmple_epu16_mask, _mm256_loadu_si256, _mm256_mask_cmpge_epu16_mask,
     _mm256_set1_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask,
-    _mm512_cmplt_epu32_mask, _mm512_loadu_si512, _mm512_mask_add_epi32,
+    _mm512_cmplt_epu32_mask, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_blend_epi32,
     _mm512_mask_cmpge_epu32_mask, _mm512_permutex2var_epi32, _mm512_permutexvar_epi32,
-    _mm512_set1_epi32, _mm512_storeu_si512,
+    _mm512_set1_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_test_epi32_mask,
+    _mm512_test_epi64_mask,
 };
 
 use super::super::{CUTS, LANES};
@@ -67,8 +68,11 @@ fn tables(cuts: &[u32; CUTS]) -> [__m512i; 4] {
 #[inline]
 pub(super) fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
     let value = _mm512_set1_epi32(value as i32);
-    let [a, b, c, d] = tables(cuts).map(|table| u64::from(_mm512_cmplt_epu32_mask(table, value)));
-    (a | b << 16 | c << 32 | d << 48).count_ones()
+    let [a, b, c, d] = tables(cuts);
+    let (a, b) = (_mm512_cmplt_epu32_mask(a, value), _mm512_cmplt_epu32_mask(b, value));
+    let (c, d) = (_mm512_cmplt_epu32_mask(c, value), _mm512_cmplt_epu32_mask(d, value));
+    let less = [a, b, c, d].map(u64::from);
+    (less[0] | less[1] << 16 | less[2] << 32 | less[3] << 48).count_ones()
 }
 
 /// Sixteen searches of six steps, the tree in registers.
@@ -92,4 +96,52 @@ pub(super) fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32;
     at = _mm512_and_si512(at, _mm512_set1_epi32(CUTS as i32 - 1));
     // SAFETY: 64 octets of an array; any alignment will do.
     unsafe { _mm512_storeu_si512(ranks.as_mut_ptr().cast::<__m512i>(), at) };
+}
+
+/// One step of sixteen searches, the row of 64 or 128 numbers in registers.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+    let (pairs, _) = row.as_chunks::<{ 2 * LANES }>();
+    let at = load(ranks);
+    // Bits 5 and 6 of the rank say which pair of registers it is in.
+    let pick = |pair: &[u32; 2 * LANES]| {
+        let (halves, _) = pair.as_chunks::<LANES>();
+        match halves {
+            [low, high] => _mm512_permutex2var_epi32(load(low), at, load(high)),
+            _ => at,
+        }
+    };
+    let second = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32));
+    let cut = match pairs {
+        [a, b] => _mm512_mask_blend_epi32(second, pick(a), pick(b)),
+        [a, b, c, d] => {
+            let third = _mm512_test_epi32_mask(at, _mm512_set1_epi32(64));
+            let low = _mm512_mask_blend_epi32(second, pick(a), pick(b));
+            let high = _mm512_mask_blend_epi32(second, pick(c), pick(d));
+            _mm512_mask_blend_epi32(third, low, high)
+        }
+        // Rows have 64 numbers, or 128.
+        _ => at,
+    };
+    let less = _mm512_cmplt_epu32_mask(cut, load(values));
+    let twice = _mm512_add_epi32(at, at);
+    let deeper = _mm512_mask_add_epi32(twice, less, twice, _mm512_set1_epi32(1));
+    // SAFETY: 64 octets of an array; any alignment will do.
+    unsafe { _mm512_storeu_si512(ranks.as_mut_ptr().cast::<__m512i>(), deeper) };
+}
+
+/// Eight words of each mask.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn meet([a, b, c, d, e]: [&[u64; 8]; 5], common: &mut [u64; 8]) -> u32 {
+    // SAFETY: 64 octets of an array; any alignment will do.
+    let load = |from: &[u64; 8]| unsafe { _mm512_loadu_si512(from.as_ptr().cast::<__m512i>()) };
+    let three = _mm512_ternarylogic_epi64::<0x80>(load(a), load(b), load(c));
+    let found = _mm512_ternarylogic_epi64::<0x80>(three, load(d), load(e));
+    // SAFETY: as above.
+    unsafe { _mm512_storeu_si512(common.as_mut_ptr().cast::<__m512i>(), found) };
+    _mm512_test_epi64_mask(found, found).into()
 }
