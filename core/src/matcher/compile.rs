@@ -8,7 +8,7 @@ use super::block::{
     Block, Box4, Box6, Boxed, ChildRecord, FORMAT, Header, IPV6, MAGIC, Section, Span,
     TunnelRecord, Wide,
 };
-use super::fan::{Fan, row_words};
+use super::fan::Fan;
 use super::group::{Group, WIDTH};
 use super::grow::{Builder, FILL, scratch_for};
 use super::tree::{Grown, SMALL, Shape};
@@ -153,9 +153,9 @@ fn fill(
         counts.boxes4 = counts.boxes4.checked_add(count4)?;
         counts.boxes6 = counts.boxes6.checked_add(count6)?;
         for count in [count4, count6].map(|count| count as usize).into_iter().filter(is_large) {
-            let words = Shape::of(count).words();
-            counts.fans += u32::from(words > 0);
-            counts.rows = counts.rows.checked_add(row_words(words) as u32)?;
+            let layout = Shape::of(count).layout;
+            counts.fans += u32::from(layout.is_some());
+            counts.rows = counts.rows.checked_add(layout.size() as u32)?;
             counts.scratch = counts.scratch.max(scratch_for(count));
         }
     }

@@ -2,15 +2,15 @@
 //! once.
 //!
 //! ```text
-//! for each dimension   cuts  c0 <  c1 <  c2 ...       63, 127 or 255 of them, in the order of a search
+//! for each dimension   cuts  c0 <  c1 <  c2 ...       63 to 1023 of them, in the order of a search
 //!                   masks  m0 | m1 | m2 | ...         bit i: child i's bounds meet the interval
 //!
 //! children to visit = remote & local & protocol & both port masks, each of the packet's interval
 //! ```
 //!
 //! One mask says for all children what an R-tree asks of one after the other (Guttman 1984). It is as wide
-//! as the children need, 1 to 16 words; a search in five sorted lists takes six to eight steps each, without
-//! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 148 KB.
+//! as the children need, 1 to 16 words; a search in five sorted lists takes six to ten steps each, without
+//! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 340 KB.
 
 use core::hint::black_box;
 use core::mem::size_of;
@@ -18,7 +18,7 @@ use core::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::{Address, Ask, Bounds, DIMENSIONS, Frame, View};
+use super::group::{Address, Ask, Bounds, DIMENSIONS, Frame, View, WIDTH};
 use super::linear::Key;
 use super::order;
 use crate::simd::{CUTS, LANES, Simd, WORDS};
@@ -28,7 +28,9 @@ pub(super) const CHILDREN: usize = WORDS * WORD;
 /// Children of a word.
 pub(super) const WORD: usize = u64::BITS as usize;
 /// Intervals of a dimension, at most.
-const INTERVALS: usize = 4 * CUTS;
+const INTERVALS: usize = 16 * CUTS;
+/// Boxes that a fan over leaves may have.
+pub(super) const FULL: usize = CHILDREN * (WIDTH - 1);
 /// The dimension of the protocol, the last one.
 const PROTOCOL: usize = DIMENSIONS - 1;
 
@@ -40,8 +42,9 @@ pub struct Fan {
     pub(super) rows: u32,
     /// The first child; the others are its neighbours.
     pub(super) children: u32,
-    /// Words of a mask: a power of two up to 16.
-    words: u32,
+    /// Those of its [`Layout`].
+    words: u16,
+    addresses: u16,
     frame: Frame,
 }
 
@@ -90,33 +93,62 @@ impl<const N: usize> Children<N> {
     }
 }
 
-/// Where the parts of a fan's rows are, in words: cuts, masks, `opaque`, `firsts`.
-#[derive(Clone, Copy)]
-struct Layout {
+/// How large the rows of a fan are, and where their parts are, in words: cuts, masks, `opaque`, `firsts`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Layout {
+    /// Words of a mask: a power of two up to 16; 0: there is no fan.
     words: usize,
+    /// Intervals of addresses: a power of two from 64 to 1024.
+    addresses: usize,
 }
 
 impl Layout {
-    /// Intervals of all dimensions but the protocol: a power of two.
+    /// For a fan over so many children of so many boxes.
+    pub(super) fn of(children: usize, boxes: usize) -> Self {
+        let words = if children == 0 { 0 } else { children.div_ceil(WORD).next_power_of_two() };
+        let addresses = match words {
+            0..4 => CUTS,
+            4..8 => 2 * CUTS,
+            // Groups that need not have been looked at are far away.
+            16 if boxes > 2 * FULL => INTERVALS,
+            _ => 4 * CUTS,
+        };
+        Self { words, addresses }
+    }
+
+    /// There is a fan.
+    pub(super) fn is_some(self) -> bool {
+        self.words > 0
+    }
+
+    /// Words of all rows: whole cache lines.
+    pub(super) const fn size(self) -> usize {
+        if self.words == 0 { 0 } else { self.firsts().end }
+    }
+
+    /// Intervals of ports.
     #[inline(always)]
-    const fn most(self) -> usize {
-        match self.words {
-            1 | 2 => CUTS,
-            4 => 2 * CUTS,
-            _ => INTERVALS,
-        }
+    const fn ports(self) -> usize {
+        if self.addresses < 4 * CUTS { self.addresses } else { 4 * CUTS }
     }
 
     /// Intervals of a dimension. There are few protocols.
     #[inline(always)]
     const fn intervals(self, dimension: usize) -> usize {
-        if dimension == PROTOCOL { CUTS } else { self.most() }
+        match dimension {
+            0 | 1 => self.addresses,
+            2 | 3 => self.ports(),
+            _ => CUTS,
+        }
     }
 
     /// Intervals of the dimensions before.
     #[inline(always)]
     const fn before(self, dimension: usize) -> usize {
-        dimension * self.most()
+        match dimension {
+            0 | 1 => dimension * self.addresses,
+            _ => 2 * self.addresses + (dimension - 2) * self.ports(),
+        }
     }
 
     #[inline(always)]
@@ -153,19 +185,11 @@ impl Layout {
     }
 }
 
-/// Words that the rows of a fan take: whole cache lines.
-pub(super) const fn row_words(words: usize) -> usize {
-    if words == 0 { 0 } else { Layout { words }.firsts().end }
-}
-
 /// A fan and its rows.
 pub(super) struct Open<'b, A: Address> {
     window: A::Window,
     pub(super) children: u32,
-    /// Words of a mask.
-    words: usize,
-    /// Intervals of all dimensions but the last.
-    most: usize,
+    layout: Layout,
     /// Of all dimensions.
     cuts: &'b [u32],
     masks: &'b [u64],
@@ -174,23 +198,27 @@ pub(super) struct Open<'b, A: Address> {
 }
 
 impl Fan {
-    /// Words that its rows take; `None` for a fan that no builder made.
-    pub(super) fn row_words(&self) -> Option<usize> {
-        let words = self.words as usize;
-        (words.is_power_of_two() && words <= WORDS).then(|| row_words(words))
+    /// How large its rows are; `None` for a fan that no builder made.
+    #[inline]
+    pub(super) fn layout(&self) -> Option<Layout> {
+        let (words, addresses) = (usize::from(self.words), usize::from(self.addresses));
+        let is_one = words.is_power_of_two()
+            && words <= WORDS
+            && addresses.is_power_of_two()
+            && (CUTS..=INTERVALS).contains(&addresses);
+        is_one.then_some(Layout { words, addresses })
     }
 
     /// The fan with its rows, of those of all fans; `None` if they are not there.
     #[inline(always)]
     pub(super) fn open<'b, A: Address>(&self, rows: &'b [u64]) -> Option<Open<'b, A>> {
-        let rows = rows.get(self.rows as usize..)?.get(..self.row_words()?)?;
-        let layout = Layout { words: self.words as usize };
+        let layout = self.layout()?;
+        let rows = rows.get(self.rows as usize..)?.get(..layout.size())?;
         let (cuts, masks) = rows.split_at_checked(layout.masks(0).start)?;
         Some(Open {
             window: A::framed(&self.frame),
             children: self.children,
-            words: layout.words,
-            most: layout.most(),
+            layout,
             cuts: bytemuck::try_cast_slice(cuts).ok()?,
             masks,
             opaque: rows.get(layout.opaque())?,
@@ -200,8 +228,7 @@ impl Fan {
 
     /// Gives the boxes that its rows name other numbers, in the same order.
     pub(super) fn renumber(&self, rows: &mut [u64], number: impl Fn(u32) -> u32) {
-        let layout = Layout { words: self.words as usize };
-        let firsts = rows.get_mut(layout.firsts());
+        let firsts = self.layout().and_then(|layout| rows.get_mut(layout.firsts()));
         let firsts: &mut [u32] =
             firsts.and_then(|row| bytemuck::try_cast_slice_mut(row).ok()).unwrap_or(&mut []);
         let used = firsts.iter_mut().filter(|first| **first != u32::MAX);
@@ -212,7 +239,7 @@ impl Fan {
 /// What is to be done with the masks of a fan, for each width that there is.
 macro_rules! by_words {
     ($fan:expr, |$masks:ident| $body:expr) => {
-        match $fan.words {
+        match $fan.layout.words {
             1 => by_words!($fan, 1, |$masks| $body),
             2 => by_words!($fan, 2, |$masks| $body),
             4 => by_words!($fan, 4, |$masks| $body),
@@ -237,13 +264,19 @@ impl<A: Address> Open<'_, A> {
     pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1>) {
         let values = point(A::project(&self.window, key.remote, key.local), key);
         let mut ranks = [0; DIMENSIONS];
-        for (dimension, (value, slot)) in values.into_iter().zip(&mut ranks).enumerate() {
-            let Some((near, deeper)) = self.cuts_of(dimension) else { return };
-            let mut rank = S::rank(near, value);
-            for row in steps(deeper) {
-                rank = 2 * rank + u32::from(row.get(rank as usize).is_some_and(|cut| *cut < value));
+        for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
+            let Some(near) = self.cuts_of(dimension).first_chunk() else { return };
+            *rank = S::rank(near, value);
+        }
+        let mut step = CUTS;
+        while step < self.layout.addresses {
+            for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
+                if let Some(row) = self.cuts_of(dimension).get(step..2 * step) {
+                    let is_above = row.get(*rank as usize).is_some_and(|cut| *cut < value);
+                    *rank = 2 * *rank + u32::from(is_above);
+                }
             }
-            *slot = rank;
+            step *= 2;
         }
         let Children { masks: [common], some: [some] } = found;
         by_words!(self, |masks| *some = masks.meet::<S>(ranks, ask, key.values.has_value, common));
@@ -262,12 +295,17 @@ impl<A: Address> Open<'_, A> {
         }
         let mut ranks = [[0; BURST]; DIMENSIONS];
         for (dimension, (lanes, ranks)) in lanes.iter().zip(&mut ranks).enumerate() {
-            let Some((near, deeper)) = self.cuts_of(dimension) else { return };
+            let cuts = self.cuts_of(dimension);
+            let Some(near) = cuts.first_chunk() else { return };
             let (lanes, _) = lanes.as_chunks::<LANES>();
             let (ranks, _) = ranks.as_chunks_mut::<LANES>();
             for (lanes, ranks) in lanes.iter().zip(ranks).take(keys.len().div_ceil(LANES)) {
                 S::ranks(near, lanes, ranks);
-                steps(deeper).for_each(|row| S::deepen(row, lanes, ranks));
+                let mut step = CUTS;
+                while let Some(row) = cuts.get(step..2 * step) {
+                    S::deepen(row, lanes, ranks);
+                    step *= 2;
+                }
             }
         }
         by_words!(self, |masks| {
@@ -281,12 +319,11 @@ impl<A: Address> Open<'_, A> {
         });
     }
 
-    /// The cuts of a dimension: those of the first six steps, and the others.
+    /// The cuts of a dimension: from 64 on those of one step more, from 128 on of the next.
     #[inline(always)]
-    fn cuts_of(&self, dimension: usize) -> Option<(&[u32; CUTS], &[u32])> {
-        let cuts = self.cuts.get(dimension * self.most..)?;
-        let cuts = if dimension == PROTOCOL { cuts } else { cuts.get(..self.most)? };
-        cuts.split_first_chunk()
+    fn cuts_of(&self, dimension: usize) -> &[u32] {
+        let start = self.layout.before(dimension);
+        self.cuts.get(start..start + self.layout.intervals(dimension)).unwrap_or(&[])
     }
 
     /// The masks, if they have so many words.
@@ -294,10 +331,11 @@ impl<A: Address> Open<'_, A> {
     fn masks<const W: usize>(&self) -> Option<Masks<'_, W>> {
         let (masks, _) = self.masks.as_chunks();
         let opaque = self.opaque.first_chunk()?;
-        let (remote, rest) = masks.split_at_checked(self.most)?;
-        let (local, rest) = rest.split_at_checked(self.most)?;
-        let (remote_port, rest) = rest.split_at_checked(self.most)?;
-        let (local_port, protocol) = rest.split_at_checked(self.most)?;
+        let (addresses, ports) = (self.layout.addresses, self.layout.ports());
+        let (remote, rest) = masks.split_at_checked(addresses)?;
+        let (local, rest) = rest.split_at_checked(addresses)?;
+        let (remote_port, rest) = rest.split_at_checked(ports)?;
+        let (local_port, protocol) = rest.split_at_checked(ports)?;
         Some(Masks { by: [remote, local, remote_port, local_port, protocol], opaque })
     }
 }
@@ -347,12 +385,6 @@ fn point<A>(view: View, key: &Key<A>) -> [u32; DIMENSIONS] {
     [view.remote, view.local, ports.0, ports.1, values.protocol.into()]
 }
 
-/// The cuts of each step behind the first six: twice as many as of the step before.
-#[inline(always)]
-fn steps(deeper: &[u32]) -> impl Iterator<Item = &[u32]> {
-    [0..CUTS, CUTS..3 * CUTS].into_iter().map_while(|step| deeper.get(step))
-}
-
 /// What fans are built in.
 pub(super) struct Room<'b> {
     /// Two numbers for each child.
@@ -367,11 +399,11 @@ impl Fan {
     pub(super) fn new<A: Address>(
         window: &A::Window,
         (rows, children): (u32, u32),
-        (words, count): (usize, usize),
+        (layout, count): (Layout, usize),
         bounds: impl Fn(usize) -> Bounds,
         room: Room<'_>,
     ) -> Option<Self> {
-        let layout = Layout { words };
+        let words = layout.words;
         room.rows.fill(0);
         let opaque = room.rows.get_mut(layout.opaque())?;
         for child in 0..count {
@@ -414,7 +446,13 @@ impl Fan {
             }
         }
         let frame = A::frame(window);
-        Some(Self { rows, children, words: words as u32, frame })
+        Some(Self {
+            rows,
+            children,
+            words: words as u16,
+            addresses: layout.addresses as u16,
+            frame,
+        })
     }
 }
 

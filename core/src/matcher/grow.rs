@@ -13,7 +13,7 @@ use core::mem::size_of;
 use bytemuck::{Pod, Zeroable};
 
 use super::block::Boxed;
-use super::fan::{Fan, Room, row_words};
+use super::fan::{Fan, Room};
 use super::group::{Address, Bounds, DIMENSIONS, Group, WIDTH, window_of};
 use super::order;
 use super::patch::Old;
@@ -136,7 +136,7 @@ impl Builder<'_> {
         let parts = parts.found();
         let window = window_of(boxes, set);
         let start = self.rows_end;
-        let rows = self.rows.get_mut(start..)?.get_mut(..row_words(shape.words()))?;
+        let rows = self.rows.get_mut(start..)?.get_mut(..shape.layout.size())?;
         self.rows_end += rows.len();
         let bounds = |child: usize| {
             parts.get(child).map_or(Bounds::NONE, |part| part.bounds(boxes, set, &window))
@@ -145,7 +145,7 @@ impl Builder<'_> {
         let fan = Fan::new::<A>(
             &window,
             places,
-            (shape.words(), parts.len()),
+            (shape.layout, parts.len()),
             bounds,
             Room { ends, rows },
         )?;

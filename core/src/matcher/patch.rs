@@ -112,7 +112,7 @@ impl<A: Address> Old<'_, A> {
         }
         if grown.fan != NO_FAN {
             let mut fan = *self.arrays.fans.get(grown.fan as usize)?;
-            let words = fan.row_words()?;
+            let words = fan.layout()?.size();
             let old = self.arrays.rows.get(fan.rows as usize..)?.get(..words)?;
             let rows = to.rows.get_mut(to.rows_end..)?.get_mut(..words)?;
             // `copy_from_slice` can panic.

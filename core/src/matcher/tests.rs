@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
-use super::fan::{BURST, Fan, row_words};
+use super::fan::{BURST, Fan};
 use super::group::{Address, Ask, Group};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
@@ -175,7 +175,7 @@ fn plant<A: Address>(
 impl<A: Address> Planted<A> {
     fn new(boxes: &[Boxed<A>]) -> Self {
         let shape = Shape::of(boxes.len());
-        let room = (shape.groups(), shape.words().min(1), row_words(shape.words()));
+        let room = (shape.groups(), usize::from(shape.layout.is_some()), shape.layout.size());
         plant(boxes, room, |builder| builder.build(boxes)).expect("the arrays are large enough")
     }
 
@@ -194,7 +194,7 @@ impl<A: Address> Planted<A> {
         let old = Old { boxes: &self.boxes, arrays: self.arrays(), grown: self.grown };
         let words = match self.grown.fan {
             NO_FAN => 0,
-            at => self.fans[at as usize].row_words().unwrap(),
+            at => self.fans[at as usize].layout().unwrap().size(),
         };
         let room = (ends.0 + self.grown.groups as usize + 1, ends.1 + 1, ends.2 + words);
         plant(boxes, room, |builder| {
@@ -441,8 +441,8 @@ fn hostile_trees_end_the_search() {
 /// Rows never take more than memory is counted with.
 #[test]
 fn rows_fit_into_what_is_counted() {
-    for boxes in SMALL + 1..20_000 {
-        let octets = 8 * row_words(Shape::of(boxes).words()) as u64;
+    for boxes in SMALL + 1..50_000 {
+        let octets = 8 * Shape::of(boxes).layout.size() as u64;
         assert!(octets <= boxes as u64 * super::compile::ROW_OCTETS, "{boxes} boxes: {octets}");
         assert!(4 * scratch_for(boxes) <= boxes * 6 + 64, "{boxes} boxes");
     }

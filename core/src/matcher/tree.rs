@@ -26,7 +26,7 @@
 use core::mem::size_of_val;
 
 use super::block::Boxed;
-use super::fan::{BURST, CHILDREN, Children, Fan, Open, WORD};
+use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
@@ -82,6 +82,7 @@ pub(super) struct Shape {
     pub(super) levels: usize,
     /// Children of the fan, at most; 0: there is none.
     pub(super) children: usize,
+    pub(super) layout: Layout,
 }
 
 impl Shape {
@@ -89,25 +90,23 @@ impl Shape {
     pub(super) fn of(boxes: usize) -> Self {
         let leaves = boxes.div_ceil(FILL);
         if leaves <= WIDTH {
-            return Self { leaves, levels: usize::from(leaves > 1), children: 0 };
+            return Self::with_fan(leaves, usize::from(leaves > 1), 0, boxes);
         }
         // Leaves stand below the fan even if they have to be fuller.
-        let full = CHILDREN * (WIDTH - 1);
-        if boxes <= full {
+        if boxes <= FULL {
             let leaves = leaves.min(CHILDREN);
-            return Self { leaves, levels: 0, children: leaves };
+            return Self::with_fan(leaves, 0, leaves, boxes);
         }
         let mut levels = 1;
-        while full << (4 * levels) < boxes {
+        while FULL << (4 * levels) < boxes {
             levels += 1;
         }
         // As many children as have work.
-        Self { leaves, levels, children: (leaves / 2).min(CHILDREN) }
+        Self::with_fan(leaves, levels, (leaves / 2).min(CHILDREN), boxes)
     }
 
-    /// Words of the fan's masks; 0: there is none.
-    pub(super) fn words(&self) -> usize {
-        if self.children == 0 { 0 } else { self.children.div_ceil(WORD).next_power_of_two() }
+    fn with_fan(leaves: usize, levels: usize, children: usize, boxes: usize) -> Self {
+        Self { leaves, levels, children, layout: Layout::of(children, boxes) }
     }
 
     /// Groups of the tree, at most: leaves, and half as many for what is above them and does not come out

@@ -113,9 +113,7 @@ pub(crate) trait Simd: Copy {
     #[cfg(not(loom))]
     #[inline(always)]
     fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
-        for (rank, value) in ranks.iter_mut().zip(values) {
-            *rank = 2 * *rank + u32::from(row.get(*rank as usize).is_some_and(|cut| cut < value));
-        }
+        deepen(row, values, ranks);
     }
 
     /// What five masks have in common, and a bit for each word of that which is not 0.
@@ -161,6 +159,15 @@ fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
         at = 2 * at + usize::from(cuts.get(at % CUTS).is_some_and(|cut| *cut < value));
     }
     (at % CUTS) as u32
+}
+
+/// The twin: one search after the other.
+#[cfg(not(loom))]
+#[inline(always)]
+fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+    for (rank, value) in ranks.iter_mut().zip(values) {
+        *rank = 2 * *rank + u32::from(row.get(*rank as usize).is_some_and(|cut| cut < value));
+    }
 }
 
 /// Instructions that packets are compared with.
@@ -397,10 +404,10 @@ mod tests {
 
         #[test]
         fn backends_agree_on_deeper_steps(
-            numbers in proptest::collection::vec(any::<u32>(), 128), half in any::<bool>(),
+            numbers in proptest::collection::vec(any::<u32>(), 512), step in 6_usize..10,
             near in any::<[(u32, i8); LANES]>(),
         ) {
-            let row = &numbers[..if half { 64 } else { 128 }];
+            let row = &numbers[..1 << step];
             let ranks = near.map(|(near, _)| near % row.len() as u32);
             let mut values = [0; LANES];
             for ((value, rank), (_, off)) in values.iter_mut().zip(ranks).zip(near) {

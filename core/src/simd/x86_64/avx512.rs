@@ -4,10 +4,10 @@ use core::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
     _mm_set1_epi8, _mm256_cmple_epu16_mask, _mm256_loadu_si256, _mm256_mask_cmpge_epu16_mask,
     _mm256_set1_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask,
-    _mm512_cmplt_epu32_mask, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_blend_epi32,
-    _mm512_mask_cmpge_epu32_mask, _mm512_permutex2var_epi32, _mm512_permutexvar_epi32,
-    _mm512_set1_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi64, _mm512_test_epi32_mask,
-    _mm512_test_epi64_mask,
+    _mm512_cmplt_epu32_mask, _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32,
+    _mm512_mask_blend_epi32, _mm512_mask_cmpge_epu32_mask, _mm512_permutex2var_epi32,
+    _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi64,
+    _mm512_test_epi32_mask, _mm512_test_epi64_mask,
 };
 
 use super::super::{CUTS, LANES};
@@ -98,7 +98,20 @@ pub(super) fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32;
     unsafe { _mm512_storeu_si512(ranks.as_mut_ptr().cast::<__m512i>(), at) };
 }
 
-/// One step of sixteen searches, the row of 64 or 128 numbers in registers.
+/// Sixteen numbers of a row, whose length is a power of two; places behind its end count from its start.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+fn gather(row: &[u32], at: __m512i) -> __m512i {
+    let Some(last) = row.len().checked_sub(1).filter(|_| row.len().is_power_of_two()) else {
+        return at;
+    };
+    let at = _mm512_and_si512(at, _mm512_set1_epi32(last as i32));
+    // SAFETY: no place is behind the last one.
+    unsafe { _mm512_i32gather_epi32::<4>(at, row.as_ptr().cast::<i32>()) }
+}
+
+/// One step of sixteen searches, a row of 64 or 128 numbers in registers.
 #[target_feature(enable = "avx512f")]
 #[inline]
 #[allow(unsafe_code)]
@@ -122,8 +135,7 @@ pub(super) fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES
             let high = _mm512_mask_blend_epi32(second, pick(c), pick(d));
             _mm512_mask_blend_epi32(third, low, high)
         }
-        // Rows have 64 numbers, or 128.
-        _ => at,
+        _ => gather(row, at),
     };
     let less = _mm512_cmplt_epu32_mask(cut, load(values));
     let twice = _mm512_add_epi32(at, at);
