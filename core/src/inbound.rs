@@ -302,7 +302,7 @@ impl<'g> Worker<'g> {
         count
     }
 
-    /// Brings the Child SAs' records and first boxes closer, when they hardly stay in the cache.
+    /// Brings the Child SAs' records and what is asked first closer, when they hardly stay in the cache.
     /// A hint only, from selectors that may be older than the SA; the block was refreshed in this
     /// call.
     fn prefetch_selectors(&self, opened: &[Opened<'_>]) {
@@ -314,13 +314,10 @@ impl<'g> Worker<'g> {
             prefetch::read(record);
         }
         for (index, record) in opened.iter().filter_map(child) {
-            let boxes = self.block.child_boxes(index, record);
-            if let Some(first) = boxes.v4().boxes.first() {
-                prefetch::read(first);
-            }
-            if let Some(first) = boxes.v6().boxes.first() {
-                prefetch::read(first);
-            }
+            self.block.child_boxes(index, record).prefetch_first();
+        }
+        for (index, record) in opened.iter().filter_map(child) {
+            self.block.child_boxes(index, record).prefetch_leaf();
         }
     }
 

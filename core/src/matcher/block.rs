@@ -25,10 +25,11 @@ use core::mem::{size_of, size_of_val};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::Address;
+use super::group::{Address, WIDTH};
 use super::patch::Old;
 use super::set::Set;
-use super::tree::{Arrays, Grown, SMALL, Tree};
+use super::tree::{Arrays, Grown, LIST, SMALL, Tree};
+use crate::prefetch;
 use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
 
@@ -480,9 +481,41 @@ impl<'b> Boxes<'_, 'b> {
         if is_small { Set::list(own) } else { self.searched(own, span, 1) }
     }
 
-    /// A set with the tree of its tunnel. Not inlined: nearly all sets are small, and their way is to stay
-    /// short.
-    #[cold]
+    /// Brings the first box closer; of more than a few, the tunnel's record.
+    #[inline]
+    pub(crate) fn prefetch_first(&self) {
+        let Block { boxes4, boxes6, tunnels, .. } = *self.block;
+        let Span { first4, count4, first6, count6 } = self.span;
+        if count4.max(count6) as usize > SMALL {
+            if let Some(tunnel) = tunnels.get(self.tunnel as usize) {
+                prefetch::read(tunnel);
+            }
+            return;
+        }
+        if let Some(first) = slice(boxes4, first4, count4).first() {
+            prefetch::read(first);
+        }
+        if let Some(first) = slice(boxes6, first6, count6).first() {
+            prefetch::read(first);
+        }
+    }
+
+    /// Brings the tunnel's leaf closer, if its boxes are in one.
+    #[inline]
+    pub(crate) fn prefetch_leaf(&self) {
+        let Block { tunnels, arrays, .. } = *self.block;
+        if self.span.count4.max(self.span.count6) as usize <= SMALL {
+            return;
+        }
+        let Some(tunnel) = tunnels.get(self.tunnel as usize) else { return };
+        for grown in tunnel.trees.iter().filter(|grown| grown.groups == 1) {
+            if let Some(leaf) = arrays.groups.get(grown.first as usize) {
+                leaf.prefetch();
+            }
+        }
+    }
+
+    /// A set with the tree of its tunnel. Not inlined: the way of small sets is to stay short.
     #[inline(never)]
     fn searched<A: Address>(
         &self,
@@ -492,11 +525,16 @@ impl<'b> Boxes<'_, 'b> {
     ) -> Set<'b, A> {
         let Block { tunnels, arrays, backend, .. } = *self.block;
         let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
-            let grown = tunnel.trees.get(family)?;
-            Tree::new(span(tunnel.span), arrays, grown, backend)
+            let (all, grown) = (span(tunnel.span), tunnel.trees.get(family)?);
+            // A few of many are found faster one by one.
+            let is_few = own.len() <= LIST && own.len() < all.len() && all.len() > WIDTH;
+            if is_few { None } else { Tree::new(all, arrays, grown, backend) }
         });
         match tree {
-            Some(tree) => Set::searched(own, tree, self.child),
+            // Who has all boxes need not be asked for.
+            Some(tree) => {
+                Set::searched(own, tree, self.child.filter(|_| own.len() < tree.boxes.len()))
+            }
             None => Set::list(own),
         }
     }

@@ -79,10 +79,11 @@ fn tree_octets(selectors: u64) -> u64 {
     if selectors <= SMALL as u64 {
         return 0;
     }
-    // The most for each box: 26 groups, a fan and its rows for 177, rows of 16 words for 5633. The rest is
-    // for deltas, without which trees are built anew; and for what does not end with a cache line.
+    // The most for each box: a leaf for five or 26 groups for 177, a fan for those, rows of 16 words for 5633.
+    // The rest is for deltas, without which trees are built anew; and for what does not end with a cache line.
     let least = (WIDTH * FILL + 1) as u64;
-    let (groups, fans) = ((selectors * 27).div_ceil(least) + 5, selectors.div_ceil(least));
+    let groups = (selectors / (SMALL as u64 + 1)).max((selectors * 27).div_ceil(least)) + 5;
+    let fans = selectors.div_ceil(least);
     groups * size_of::<Group>() as u64
         + fans * size_of::<Fan>() as u64
         + selectors * ROW_OCTETS

@@ -377,7 +377,7 @@ fn an_unchanged_tree_moves_whole() {
 /// The sizes at which a tree gets a fan, wider masks, and one level more.
 #[test]
 fn trees_of_every_depth() {
-    for count in [33, 176, 177, 704, 705, 1408, 1409] {
+    for count in [5, 16, 17, 33, 176, 177, 704, 705, 1408, 1409] {
         for shape in [0, 5, 7] {
             both(shape, count, u64::from(count), 30);
         }

@@ -1,7 +1,8 @@
 //! The interval tree: which boxes of a large set cover a packet, without asking all of them.
 //!
 //! ```text
-//! up to 176 boxes   a group: bounds of up to 16 leaves ─┐
+//! up to 16 boxes    a leaf                             ─┐
+//! up to 176         a group: bounds of up to 16 leaves  │
 //! up to 15 360      a fan:   up to 1024 leaves          │ 16 boxes compared at once (`group`)
 //! more              a fan, and groups between, as many  │
 //!                   levels as needed                    │
@@ -32,8 +33,11 @@ use super::grow::FILL;
 use super::linear::Key;
 use crate::simd::{Backend, Job, Simd};
 
-/// Sets up to this many boxes have no tree.
-pub(super) const SMALL: usize = 32;
+/// Sets up to this many boxes have no tree: where sixteen boxes are compared at once, a leaf of five takes
+/// less than a list of them.
+pub(super) const SMALL: usize = if crate::simd::VECTORS { 4 } else { LIST };
+/// Sets up to this many boxes are asked one by one if their tree has other boxes too.
+pub(super) const LIST: usize = 32;
 /// Levels of groups between, which 2^32 boxes take.
 pub(super) const LEVELS: usize = 5;
 
@@ -215,6 +219,12 @@ impl<'b, A: Address> Tree<'b, A> {
         tell: impl FnMut(usize, Option<u32>),
     ) {
         self.backend.run(Many::<'_, '_, A, _, ANY> { tree: self, keys, tell });
+    }
+
+    /// One group holds all boxes.
+    #[inline(always)]
+    fn is_leaf(&self) -> bool {
+        self.levels == 0 && self.fan.is_none() && self.delta.is_none()
     }
 
     #[inline(always)]
@@ -483,6 +493,12 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
     #[inline(always)]
     fn run<S: Simd>(self) -> Option<u32> {
         let Self { tree, key, ask, filter, visits } = self;
+        if tree.is_leaf() {
+            visits.leaf();
+            let leaf = tree.group(tree.root);
+            return leaf
+                .and_then(|leaf| some(tree.first_in_leaf::<S, F>(leaf, key, ask, &filter, NONE)));
+        }
         let mut search: Search<'_, '_, A, 1> = Search::new(tree);
         let keys = core::slice::from_ref(key);
         search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, top| {

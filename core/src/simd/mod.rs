@@ -55,6 +55,10 @@ pub(crate) use x86_64::Base;
 
 use crate::sad::table::Bucket;
 
+/// Sixteen numbers are compared in a few instructions, whatever the processor.
+#[cfg(not(loom))]
+pub(crate) const VECTORS: bool = target::VECTORS;
+
 /// Boxes of a leaf.
 #[cfg(not(loom))]
 pub(crate) const LANES: usize = 16;

@@ -4,6 +4,7 @@ use super::{Simd, scalar};
 use crate::sad::table::Bucket;
 
 pub(super) const NAME: &str = "portable";
+pub(super) const VECTORS: bool = false;
 
 /// What the target can in any case.
 #[derive(Clone, Copy)]

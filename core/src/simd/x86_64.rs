@@ -18,6 +18,9 @@ use crate::sad::table::{Bucket, SLOTS};
 cpufeatures::new!(has_avx2, "avx2", "bmi1", "bmi2", "popcnt");
 cpufeatures::new!(has_avx512, "avx512f", "avx512bw", "avx512vl");
 
+/// Sixteen numbers are compared in a few instructions.
+pub(super) const VECTORS: bool = true;
+
 /// What a processor can, each all of the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Level {
