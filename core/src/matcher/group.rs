@@ -34,6 +34,8 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     fn project(window: &Self::Window, remote: Self, local: Self) -> View;
     /// True if the window shows both ends of both ranges of a box.
     fn is_exact(window: &Self::Window, one: &Boxed<Self>) -> bool;
+    /// Boxes as they are in memory.
+    fn octets(boxes: &[Boxed<Self>]) -> &[u8];
     /// A range so wide that it would keep a window from showing what others differ in.
     fn is_wide(lo: Self, hi: Self) -> bool;
 }
@@ -95,6 +97,10 @@ impl Address for u32 {
 
     fn is_exact(_window: &(), _one: &Boxed<Self>) -> bool {
         true
+    }
+
+    fn octets(boxes: &[Boxed<Self>]) -> &[u8] {
+        bytemuck::cast_slice(boxes)
     }
 
     fn is_wide(_lo: Self, _hi: Self) -> bool {
@@ -159,6 +165,10 @@ impl Address for Wide {
             && Self::project(window, one.remote_hi, one.local_hi).is_exact
             && exact(one.remote_lo, one.remote_hi, cut(window.remote_shift))
             && exact(one.local_lo, one.local_hi, cut(window.local_shift))
+    }
+
+    fn octets(boxes: &[Boxed<Self>]) -> &[u8] {
+        bytemuck::cast_slice(boxes)
     }
 
     /// Shorter than a /32, what a registry gives to a network.

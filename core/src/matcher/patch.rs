@@ -11,6 +11,9 @@ use super::tree::{Arrays, Grown, NO_FAN, NO_GROUP};
 /// Boxes that may come and go before a tree is built anew: as many as the delta has room for.
 const CHANGES: u32 = WIDTH as u32;
 
+/// Boxes that are compared as octets, which is faster.
+const PIECE: usize = 64;
+
 /// How a list of boxes became another one: boxes in the middle were replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Change {
@@ -26,10 +29,17 @@ impl Change {
     /// # Bound
     /// Linear in the boxes.
     fn between<A: Address>(old: &[Boxed<A>], new: &[Boxed<A>]) -> Option<Self> {
-        let kept = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+        let alike = |(old, new): &(&[Boxed<A>], &[Boxed<A>])| A::octets(old) == A::octets(new);
+        let (pieces, more) = (old.chunks(PIECE).zip(new.chunks(PIECE)), old.len().min(new.len()));
+        let kept = (PIECE * pieces.take_while(alike).count()).min(more);
+        let (one, other) = (old.get(kept..)?, new.get(kept..)?);
+        let kept = kept + one.iter().zip(other).take_while(|(old, new)| old == new).count();
         let (old, new) = (old.get(kept..)?, new.get(kept..)?);
-        let behind = old.iter().rev().zip(new.iter().rev());
-        let same = behind.take_while(|(old, new)| old == new).count();
+        let pieces = old.rchunks(PIECE).zip(new.rchunks(PIECE));
+        let same = (PIECE * pieces.take_while(alike).count()).min(old.len()).min(new.len());
+        let (one, other) = (old.get(..old.len() - same)?, new.get(..new.len() - same)?);
+        let behind = one.iter().rev().zip(other.iter().rev());
+        let same = same + behind.take_while(|(old, new)| old == new).count();
         Some(Self {
             kept: kept as u32,
             removed: (old.len() - same) as u32,
@@ -81,6 +91,8 @@ impl<A: Address> Old<'_, A> {
         new.first = u32::try_from(to.groups_end).ok()?;
         new.changes = changes;
         let moved = |children: u32| children.wrapping_sub(grown.first).wrapping_add(new.first);
+        // New boxes at the end move no others.
+        let is_moved = (change.kept as usize) < self.boxes.len();
         let mut kept_in_delta: heapless::Vec<u32, WIDTH> = heapless::Vec::new();
         for (nth, group) in old.iter().enumerate() {
             let mut group = *group;
@@ -90,12 +102,14 @@ impl<A: Address> Old<'_, A> {
                     kept_in_delta.push(change.place(index)).ok()?;
                 }
             }
-            if group.is_leaf() {
-                group.blank(|index| change.is_removed(index));
-            } else {
+            if !group.is_leaf() {
                 group.set_children(moved(group.children()));
+            } else if change.removed > 0 {
+                group.blank(|index| change.is_removed(index));
             }
-            group.renumber(|index| change.place(index));
+            if is_moved {
+                group.renumber(|index| change.place(index));
+            }
             *to.groups.get_mut(to.groups_end + nth)? = group;
         }
         if change.added > 0 {
@@ -117,7 +131,9 @@ impl<A: Address> Old<'_, A> {
             let rows = to.rows.get_mut(to.rows_end..)?.get_mut(..words)?;
             // `copy_from_slice` can panic.
             rows.iter_mut().zip(old).for_each(|(slot, word)| *slot = *word);
-            fan.renumber(rows, |index| change.place(index));
+            if is_moved {
+                fan.renumber(rows, |index| change.place(index));
+            }
             fan.children = moved(fan.children);
             fan.rows = u32::try_from(to.rows_end).ok()?;
             new.fan = u32::try_from(to.fans_end).ok()?;
