@@ -446,7 +446,7 @@ impl<'m> Control<'m> {
     ///
     /// # Bound
     /// Linear in selectors, Child SAs and tunnels. O(n log n) on average in the selectors of a tunnel with
-    /// more than 32 of which more than 16 came or went since that was done last.
+    /// more than 16 of which more than 16 came or went since that was done last.
     ///
     /// # Errors
     /// [`Busy`]: a worker has not been quiescent since the last publication. Readers go on with

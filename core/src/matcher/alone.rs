@@ -87,8 +87,8 @@ impl<'b> Matcher<'b> {
     /// destination on the local one.
     ///
     /// # Bound
-    /// Up to 32 selectors of the packet's family, each once; of more, n: at most n/11 leaves of up to 16 and
-    /// half as many groups above them, and a few of either unless most selectors meet at one point.
+    /// Up to 32 selectors of the packet's family, each once; of more, n: a fan, at most n/11 leaves of up to 16
+    /// and half as many groups between, and a few of either unless most selectors meet at one point.
     #[inline]
     pub fn first(&self, packet: &InnerHeaders) -> Option<u32> {
         match Question::inbound(packet) {

@@ -114,7 +114,7 @@ pub(crate) trait Source {
 /// fit, which a capacity that the source respects excludes.
 ///
 /// # Bound
-/// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 32.
+/// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 16.
 pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> Option<usize> {
     fill(source, version, None, words).map(|octets| octets as usize)
 }

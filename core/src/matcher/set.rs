@@ -45,7 +45,7 @@ impl<'b, A: Address> Set<'b, A> {
     /// True if a box covers the packet.
     ///
     /// # Bound
-    /// Up to 32 boxes, each; more: as [`tree`](super::tree) says.
+    /// Up to 32 boxes, each once; more: as [`tree`](super::tree) says.
     #[inline]
     pub(super) fn any(&self, key: &Key<A>) -> bool {
         match &self.tree {
