@@ -261,12 +261,12 @@ impl<'g> Worker<'g> {
                 wire::transport(opened.outer.endpoints, opened.next_header, opened.payload)
             }
         };
-        match read {
+        match &read {
             Ok(inner) => {
-                self.judge(opened.sa, &sa, &inner, Some(opened), octets, opened.outer, ingress)
+                self.judge(opened.sa, &sa, inner, Some(opened), octets, opened.outer, ingress)
             }
             Err(what) => {
-                let refusal = Refusal::new(Reason::Malformed(what));
+                let refusal = Refusal::new(Reason::Malformed(*what));
                 self.refuse_opened(opened, &sa, None, refusal, ingress)
             }
         }

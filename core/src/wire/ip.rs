@@ -84,7 +84,7 @@ impl Piece {
 /// # Errors
 /// [`Malformed::IpHeader`] for no octet at all, [`Malformed::IpVersion`], and those of [`ipv4`] and
 /// [`ipv6`].
-#[inline(always)]
+#[inline]
 pub(super) fn read(packet: &[u8], extent: Extent) -> Result<Ip<'_>, Malformed> {
     match version(packet) {
         Some(4) => ipv4(packet, extent),
@@ -106,8 +106,8 @@ pub(super) fn version(packet: &[u8]) -> Option<u8> {
 /// - [`Malformed::IpHeader`]: fewer than 20 octets, header length below 5 words or past the end.
 /// - [`Malformed::IpLength`]: total length below the header's or past the end.
 /// - [`Malformed::Fragment`]: see [`Piece::check`].
-#[inline]
-fn ipv4(packet: &[u8], extent: Extent) -> Result<Ip<'_>, Malformed> {
+#[inline(always)]
+pub(super) fn ipv4(packet: &[u8], extent: Extent) -> Result<Ip<'_>, Malformed> {
     let Some(
         &[version_ihl, _, t0, t1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3],
     ) = packet.first_chunk::<IPV4_HEADER>()
@@ -153,7 +153,7 @@ fn ipv4(packet: &[u8], extent: Extent) -> Result<Ip<'_>, Malformed> {
 /// - [`Malformed::IpLength`]: payload length past the end, or a jumbogram.
 /// - those of [`ipv6_ext::walk`].
 #[inline]
-fn ipv6(packet: &[u8], extent: Extent) -> Result<Ip<'_>, Malformed> {
+pub(super) fn ipv6(packet: &[u8], extent: Extent) -> Result<Ip<'_>, Malformed> {
     let Some((&[_, _, _, _, l0, l1, next, _], rest)) = packet.split_first_chunk::<8>() else {
         return Err(Malformed::IpHeader);
     };

@@ -45,7 +45,14 @@ use super::ipv6_ext::{self, Start};
 /// ```
 #[inline]
 pub fn inner(packet: &[u8]) -> Result<InnerHeaders, Malformed> {
-    headers(ip::read(packet, Extent::Whole)?)
+    // Twice, and not of what `ip::read` gives: addresses of either family would be put together on the
+    // stack and copied from there before they have arrived.
+    match ip::version(packet) {
+        Some(4) => headers(ip::ipv4(packet, Extent::Whole)?),
+        Some(6) => headers(ip::ipv6(packet, Extent::Whole)?),
+        Some(_) => Err(Malformed::IpVersion),
+        None => Err(Malformed::IpHeader),
+    }
 }
 
 /// [`inner`], where the ESP trailer's or AH's next header says which version to expect: 4 for IPv4, 41
@@ -112,7 +119,7 @@ pub(super) fn transport_ip(
 }
 
 /// The fields that selectors are compared with, of a packet whose IP header has been read.
-#[inline]
+#[inline(always)]
 pub(super) fn headers(ip: Ip<'_>) -> Result<InnerHeaders, Malformed> {
     let next_layer = match ip.fragment {
         Fragment::None | Fragment::First => {
