@@ -110,12 +110,12 @@
 #define ESPIAL_ENOMEM 8
 
 /**
- * Status: not a gateway, worker or matcher: never made, or released.
+ * Status: not a gateway, worker, matcher, SPD or SPD worker: never made, or released.
  */
 #define ESPIAL_EHANDLE 9
 
 /**
- * Status: the worker index is taken, or the gateway still has workers.
+ * Status: the worker index is taken, or the gateway or SPD still has workers.
  */
 #define ESPIAL_EATTACHED 10
 
@@ -145,7 +145,8 @@
 #define ESPIAL_ESELECTOR 15
 
 /**
- * Status: no local selector goes with any remote one, so no packet could ever match.
+ * Status: no local selector goes with any remote one, or a policy has no selectors, so no packet could ever
+ * match.
  */
 #define ESPIAL_EEMPTY 16
 
@@ -155,7 +156,7 @@
 #define ESPIAL_EKEY 17
 
 /**
- * Status: an SA with this key exists.
+ * Status: an SA with this key exists, or a policy with this id.
  */
 #define ESPIAL_EDUPLICATE 18
 
@@ -196,10 +197,15 @@
 #define ESPIAL_EGROW 25
 
 /**
- * Status: not the words of a matcher: damaged, cut short, or compiled by a library of another format or on
+ * Status: not the words of a matcher or of an SPD: damaged, cut short, or compiled by a library of another format or on
  * a machine of the other byte order.
  */
 #define ESPIAL_EWORDS 26
+
+/**
+ * Status: the result would be larger than the limit given.
+ */
+#define ESPIAL_ELIMIT 27
 
 /**
  * Verdict: discard the packet. All-zero memory reads as this.
@@ -657,6 +663,57 @@
 #define ESPIAL_MATCHER_NONE 4294967295
 
 /**
+ * Place in an SPD's answer: no policy covers the packet.
+ */
+#define ESPIAL_SPD_NONE 4294967295
+
+/**
+ * Action: the packet may not cross the boundary (RFC 4301 section 4.4.1). All-zero memory reads as this.
+ */
+#define ESPIAL_ACTION_DISCARD 0
+
+/**
+ * Action: it crosses without IPsec.
+ */
+#define ESPIAL_ACTION_BYPASS 1
+
+/**
+ * Action: it crosses on an SA only.
+ */
+#define ESPIAL_ACTION_PROTECT 2
+
+/**
+ * Direction of an SPD: towards the protected side; a packet's source is the remote side (SPD-I).
+ */
+#define ESPIAL_DIRECTION_INBOUND 0
+
+/**
+ * Direction of an SPD: away from it; a packet's source is the local side (SPD-O, SPD-S).
+ */
+#define ESPIAL_DIRECTION_OUTBOUND 1
+
+/**
+ * Order of policies: as in the array. Priorities are not looked at.
+ */
+#define ESPIAL_ORDER_PLACED 0
+
+/**
+ * Order of policies: the highest priority first; of equal ones that which is later in the array.
+ */
+#define ESPIAL_ORDER_HIGHEST_FIRST 1
+
+/**
+ * Order of policies: the lowest priority first; of equal ones that which is earlier in the array.
+ */
+#define ESPIAL_ORDER_LOWEST_FIRST 2
+
+/**
+ * Order of policies: all PROTECT, then all BYPASS, then all DISCARD; in each as
+ * ESPIAL_ORDER_HIGHEST_FIRST.
+ */
+#define ESPIAL_ORDER_PROTECT_FIRST 3
+
+/**
  * The bits of espial_sa.slot that are the index of the SA. It is good for an array of your own, such as
  * keys: sa.slot & ESPIAL_SA_INDEX.
  */
@@ -671,6 +728,16 @@ typedef struct espial_gateway espial_gateway;
  * A list of selectors, compiled. Opaque.
  */
 typedef struct espial_matcher espial_matcher;
+
+/**
+ * A list of policies of one direction, compiled. Opaque.
+ */
+typedef struct espial_spd espial_spd;
+
+/**
+ * One thread's way to ask an SPD and to count, its row of counts behind it. Opaque.
+ */
+typedef struct espial_spd_worker espial_spd_worker;
 
 /**
  * One thread's packet path. Opaque.
@@ -1352,6 +1419,117 @@ typedef struct {
 } espial_event;
 
 /**
+ * A policy (RFC 4301 section 4.4.1): which packets, and what becomes of them.
+ */
+typedef struct {
+    /**
+     * Where it stands among others, as ESPIAL_ORDER_* says; any value.
+     */
+    int64_t priority;
+    /**
+     * The caller's number for it: any value, once in a list.
+     */
+    uint32_t id;
+    /**
+     * Index of its first selector in the array of selectors.
+     */
+    uint32_t first;
+    /**
+     * Its selectors, at least 1: a packet is the policy's if any of them covers it.
+     */
+    uint32_t count;
+    /**
+     * ESPIAL_ACTION_*.
+     */
+    uint8_t action;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+} espial_policy;
+
+/**
+ * What an SPD says of a packet, or a policy as packets know it.
+ */
+typedef struct {
+    /**
+     * The first policy that covers the packet; 0 if none does.
+     */
+    uint32_t id;
+    /**
+     * Its place in the order, from 0; ESPIAL_SPD_NONE = none covers it.
+     */
+    uint32_t place;
+    /**
+     * ESPIAL_ACTION_*; ESPIAL_ACTION_DISCARD if none covers it.
+     */
+    uint8_t action;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+} espial_spd_answer;
+
+/**
+ * A part of a policy's packets, disjoint from every other entry (RFC 4301 appendix B): an espial_selector
+ * but for a range of protocols.
+ */
+typedef struct {
+    /**
+     * The policy that it is part of.
+     */
+    uint32_t id;
+    /**
+     * ESPIAL_ACTION_* of that policy.
+     */
+    uint8_t action;
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * First next layer protocol; here 0 is the protocol 0.
+     */
+    uint8_t protocol_lo;
+    /**
+     * Last one; 0 to 255 is any. With more than one, all ports are any.
+     */
+    uint8_t protocol_hi;
+    /**
+     * First remote port, or the one value of ICMP and Mobility Header inbound.
+     */
+    uint16_t remote_port_lo;
+    /**
+     * Last remote port. 0 to 65535 is any, 65535 to 0 is OPAQUE.
+     */
+    uint16_t remote_port_hi;
+    /**
+     * First local port, or the one value outbound.
+     */
+    uint16_t local_port_lo;
+    /**
+     * Last local port.
+     */
+    uint16_t local_port_hi;
+    /**
+     * First remote address.
+     */
+    uint8_t remote_lo[16];
+    /**
+     * Last remote address.
+     */
+    uint8_t remote_hi[16];
+    /**
+     * First local address.
+     */
+    uint8_t local_lo[16];
+    /**
+     * Last local address.
+     */
+    uint8_t local_hi[16];
+} espial_disjoint;
+
+/**
  * One direction of a TCP connection that carries IKE and ESP (RFC 9329). The library's, to be
  * looked at by nobody; lives where the caller puts it, and may be moved.
  */
@@ -1470,6 +1648,8 @@ typedef struct {
      */
     uint32_t reserved;
 } espial_ike;
+
+
 
 
 
@@ -2310,6 +2490,247 @@ int32_t espial_matcher_any_burst(const espial_matcher *matcher,
                                  const espial_inner *packets,
                                  size_t count,
                                  uint64_t *covered);
+
+/**
+ * Octets of memory that an SPD needs beside its words.
+ *
+ * Thread: any.
+ */
+size_t espial_spd_size(void);
+
+/**
+ * Alignment in octets of the memory of an SPD and of its workers; that of its words is 8.
+ *
+ * Thread: any.
+ */
+size_t espial_spd_align(void);
+
+/**
+ * Makes an SPD in the caller's memory, of len octets at mem, of count words that espial_spd_new() made
+ * before: in this process or another one, from a file, in flash, in shared memory. All of them are tested;
+ * those that follow behind their end are not looked at. Needs no allocator.
+ *
+ * Words and memory must not move or change until espial_spd_release(). The words are not copied.
+ *
+ * Thread: any. Takes time linear in policies and selectors.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EROOM, ESPIAL_ERANGE; ESPIAL_EWORDS: not the words of an SPD.
+ */
+int32_t espial_spd_init(void *mem,
+                        size_t len,
+                        const uint64_t *words,
+                        size_t count,
+                        espial_spd **spd);
+
+/**
+ * Takes an SPD out of use: its memory and its words are the caller's again, and the handle is refused from
+ * now on while that memory is not used for something else.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live SPD, or one of espial_spd_new();
+ * ESPIAL_EATTACHED: it has workers.
+ */
+int32_t espial_spd_release(espial_spd *spd);
+
+/**
+ * Compiles policy_count policies of one direction (ESPIAL_DIRECTION_*), put in order as ESPIAL_ORDER_* says,
+ * into an SPD in memory of its own: espial_spd_words() gives what espial_spd_init() opens elsewhere. Each
+ * policy takes its selectors from the selector_count at selectors; two may share some. None is a list too:
+ * everything is discarded. The same list gives the same words. Neither array is kept. Shared library only.
+ *
+ * In an espial_selector remote is the peer's side and local this one, for both directions: outbound, a
+ * packet's source meets the local range. ICMP, ICMPv6 and Mobility Header have one value, the remote side's
+ * inbound and the local side's outbound; the other side's ports are any, whatever they say (RFC 4301 section
+ * 4.4.1.3).
+ *
+ * Thread: any. Takes time of O(n log n) on average. Give it back with espial_spd_free().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: no such direction, order or action, reserved is not 0,
+ * or as espial_selector_check(); ESPIAL_ESELECTOR: as that; ESPIAL_EDUPLICATE: two policies have one id;
+ * ESPIAL_EEMPTY: a policy has no selectors; ESPIAL_ERANGE: a policy has selectors beyond selector_count, or
+ * more of them than offsets of 32 bits reach; ESPIAL_ENOMEM.
+ */
+int32_t espial_spd_new(uint32_t direction,
+                       uint32_t order,
+                       const espial_policy *policies,
+                       size_t policy_count,
+                       const espial_selector *selectors,
+                       size_t selector_count,
+                       espial_spd **spd);
+
+/**
+ * Releases and frees an SPD of espial_spd_new(). NULL is fine. Shared library only.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: those of espial_spd_release(); nothing is freed then.
+ */
+int32_t espial_spd_free(espial_spd *spd);
+
+/**
+ * The words of an SPD: *count of 8 octets each at *words, for a file, for flash, for another process. They
+ * hold offsets and no pointers. Numbers in them are in this machine's byte order.
+ *
+ * Thread: any. They live as long as the SPD does.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_spd_words(const espial_spd *spd,
+                         const uint64_t **words,
+                         size_t *count);
+
+/**
+ * The direction of an SPD's packets, ESPIAL_DIRECTION_*.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_spd_direction(const espial_spd *spd, uint32_t *direction);
+
+/**
+ * The policies in the order in which they are asked: the first room of them into the caller's array; *count
+ * is how many there are, room for them or not.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_spd_policies(const espial_spd *spd,
+                            espial_spd_answer *policies,
+                            size_t room,
+                            size_t *count);
+
+/**
+ * The first policy in order that covers a packet of the SPD's direction, and what becomes of the packet; if
+ * none does, place is ESPIAL_SPD_NONE and the action DISCARD (RFC 4301 section 4.4.1). Nothing is counted.
+ *
+ * Inbound, a packet in the clear may pass if the action is BYPASS (RFC 4301 section 5.2 step 3); one that was
+ * decrypted, if the action is PROTECT and id the policy that its SA was made for (step 4).
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as DISCARD.
+ */
+int32_t espial_spd_first(const espial_spd *spd,
+                         const espial_inner *packet,
+                         espial_spd_answer *answer);
+
+/**
+ * espial_spd_first() for count packets, at most ESPIAL_BURST_MAX, into as many answers. Memory is fetched
+ * ahead.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is written then.
+ */
+int32_t espial_spd_first_burst(const espial_spd *spd,
+                               const espial_inner *packets,
+                               size_t count,
+                               espial_spd_answer *answers);
+
+/**
+ * Octets of memory that a worker of this SPD needs: a handle, and a count of 8 octets (12 where the machine
+ * has no 64-bit atomics) for each policy and one for packets that no policy covers.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE.
+ */
+int32_t espial_spd_worker_size(const espial_spd *spd,
+                               size_t *size);
+
+/**
+ * Makes one thread's way to ask an SPD and to count, in the caller's memory, of len octets at mem. The counts
+ * start at 0.
+ *
+ * The memory must not move until espial_spd_worker_release(), which comes before that of the SPD.
+ *
+ * Thread: any. Takes time linear in the policies.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE; ESPIAL_EROOM: len is smaller than
+ * espial_spd_worker_size() says.
+ */
+int32_t espial_spd_worker_init(void *mem,
+                               size_t len,
+                               espial_spd *spd,
+                               espial_spd_worker **worker);
+
+/**
+ * Takes a worker of an SPD out of use: its memory is the caller's again. Read its counts before: they are
+ * added up by policy id when another SPD takes the place of this one.
+ *
+ * Thread: owner only, after the last espial_spd_worker_counts() of every other thread.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live one, or one of espial_spd_worker_new().
+ */
+int32_t espial_spd_worker_release(espial_spd_worker *worker);
+
+/**
+ * espial_spd_worker_init() in memory of its own. Shared library only.
+ *
+ * Thread: any. Takes time linear in the policies. Give it back with espial_spd_worker_free().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE, ESPIAL_ENOMEM.
+ */
+int32_t espial_spd_worker_new(espial_spd *spd, espial_spd_worker **worker);
+
+/**
+ * Releases and frees a worker of espial_spd_worker_new(). NULL is fine. Shared library only.
+ *
+ * Thread: owner only, after the last espial_spd_worker_counts() of every other thread.
+ * Errors: those of espial_spd_worker_release(); nothing is freed then.
+ */
+int32_t espial_spd_worker_free(espial_spd_worker *worker);
+
+/**
+ * espial_spd_first(), counted for the policy or as unmatched: a load and a store, no lock.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as DISCARD; nothing is
+ * counted then.
+ */
+int32_t espial_spd_worker_check(espial_spd_worker *worker,
+                                const espial_inner *packet,
+                                espial_spd_answer *answer);
+
+/**
+ * espial_spd_worker_check() for count packets, at most ESPIAL_BURST_MAX, into as many answers. Memory is
+ * fetched ahead.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is written and
+ * counted then.
+ */
+int32_t espial_spd_worker_check_burst(espial_spd_worker *worker,
+                                      const espial_inner *packets,
+                                      size_t count,
+                                      espial_spd_answer *answers);
+
+/**
+ * Packets that a worker has counted, by the policy's place in the order (espial_spd_policies() says which
+ * that is): the first room of them into the caller's array; *count is how many policies there are, and
+ * *unmatched the packets that none covered. Each number is exact; two of them are not of the same moment.
+ *
+ * Thread: any, beside the owner.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_spd_worker_counts(const espial_spd_worker *worker,
+                                 uint64_t *packets,
+                                 size_t room,
+                                 size_t *count,
+                                 uint64_t *unmatched);
+
+/**
+ * Decorrelates policies, given as to espial_spd_new(), into disjoint entries that say of each packet what the
+ * ordered list says (RFC 4301 appendix B): at most one of them covers a packet, and their order means
+ * nothing. The first room of them go into the caller's array; *count is how many there are, room for them or
+ * not, and *selectors_in how many selectors the policies had, so that *count by *selectors_in is the growth.
+ * A policy without an entry is one that no packet meets. Shared library only.
+ *
+ * Thread: any. n selectors and m entries take n * (n + m) comparisons and memory for limit entries; m can grow
+ * as the fifth power of n, hence the limit.
+ * Errors: as espial_spd_new(); ESPIAL_ELIMIT: more than limit entries, pieces on the way included.
+ */
+int32_t espial_spd_decorrelate_alloc(uint32_t direction,
+                                     uint32_t order,
+                                     const espial_policy *policies,
+                                     size_t policy_count,
+                                     const espial_selector *selectors,
+                                     size_t selector_count,
+                                     size_t limit,
+                                     espial_disjoint *entries,
+                                     size_t room,
+                                     size_t *count,
+                                     size_t *selectors_in);
 
 /**
  * Makes a stream that has seen nothing. role is ESPIAL_STREAM_FROM_*. It needs no release.

@@ -15,6 +15,7 @@ use espial::inbound::Arrival;
 use espial::sad::replay::MAX_WINDOW;
 use espial::sad::{Lifetime, Limit, LimitKind, Replay, ReplayStart, SaId, SaKey, SaMode, Scope};
 use espial::selector::{AddrRange, PortRange, Selector, TrafficSelector};
+use espial::spd::{Action, Answer, Direction, Entry};
 use espial::verdict::{Decision, Field, Mode, Modes, Reason, SpiClass, Verdict};
 use espial::{Capacity, ChildId, SaParams, TunnelId};
 
@@ -46,6 +47,11 @@ const _: () = {
     assert!(is(env!("CARGO_PKG_VERSION_PATCH"), ESPIAL_VERSION_PATCH));
     assert!(ESPIAL_MODES == Mode::ALL.len());
     assert!(ESPIAL_WINDOW_MAX == MAX_WINDOW);
+    assert!(ESPIAL_ACTION_DISCARD == Action::Discard as u8);
+    assert!(ESPIAL_ACTION_BYPASS == Action::Bypass as u8);
+    assert!(ESPIAL_ACTION_PROTECT == Action::Protect as u8);
+    assert!(ESPIAL_DIRECTION_INBOUND == Direction::Inbound as u32);
+    assert!(ESPIAL_DIRECTION_OUTBOUND == Direction::Outbound as u32);
 };
 
 pub fn capacity(c: &espial_capacity) -> Capacity {
@@ -399,9 +405,8 @@ const NO_INNER: espial_inner = espial_inner {
     dst: [0; 16],
 };
 
-/// Both sides of a selector. The one value of ICMP and Mobility Header is the remote side's: then the
-/// local ports are ANY, whatever they were (`Selector::pair`).
-pub fn selector(s: &espial_selector) -> Result<Selector, Status> {
+/// The local and the remote side of a selector.
+fn sides(s: &espial_selector) -> Result<(TrafficSelector, TrafficSelector), Status> {
     let side = |port_lo, port_hi, addr_lo, addr_hi| {
         let (family, protocol, reserved) = (s.family, s.protocol, s.reserved);
         let ts = espial_ts { family, protocol, port_lo, port_hi, reserved, addr_lo, addr_hi };
@@ -409,8 +414,87 @@ pub fn selector(s: &espial_selector) -> Result<Selector, Status> {
     };
     let remote = side(s.remote_port_lo, s.remote_port_hi, s.remote_lo, s.remote_hi)?;
     let local = side(s.local_port_lo, s.local_port_hi, s.local_lo, s.local_hi)?;
+    Ok((local, remote))
+}
+
+/// Both sides of a selector. The one value of ICMP and Mobility Header is the remote side's: then the
+/// local ports are ANY, whatever they were (`Selector::pair`).
+pub fn selector(s: &espial_selector) -> Result<Selector, Status> {
+    let (local, remote) = sides(s)?;
     // Never `None`: there is one family and one protocol.
     Selector::pair(&local, &remote).ok().flatten().ok_or(Status(ESPIAL_ESELECTOR))
+}
+
+/// Both sides of a policy's selector; the one value of ICMP and Mobility Header is the side's that packets
+/// of this direction come from (`Direction::selector`).
+#[cfg(any(feature = "alloc", test))]
+pub fn policy_selector(direction: Direction, s: &espial_selector) -> Result<Selector, Status> {
+    let (local, remote) = sides(s)?;
+    direction.selector(&local, &remote).ok().flatten().ok_or(Status(ESPIAL_ESELECTOR))
+}
+
+#[cfg(any(feature = "alloc", test))]
+pub fn action(code: u8) -> Result<Action, Status> {
+    Action::from_code(code).ok_or(VALUE)
+}
+
+#[cfg(any(feature = "alloc", test))]
+pub fn order(code: u32) -> Result<espial::spd::Order, Status> {
+    use espial::spd::Order;
+    match code {
+        ESPIAL_ORDER_PLACED => Ok(Order::Placed),
+        ESPIAL_ORDER_HIGHEST_FIRST => Ok(Order::HighestFirst),
+        ESPIAL_ORDER_LOWEST_FIRST => Ok(Order::LowestFirst),
+        ESPIAL_ORDER_PROTECT_FIRST => Ok(Order::ProtectFirst),
+        _ => Err(VALUE),
+    }
+}
+
+#[cfg(any(feature = "alloc", test))]
+pub fn disjoint_codes(entry: &espial::spd::DisjointEntry) -> espial_disjoint {
+    let (family, remote_lo, remote_hi) = range_codes(&entry.remote);
+    let (_, local_lo, local_hi) = range_codes(&entry.local);
+    espial_disjoint {
+        id: entry.id.0,
+        action: entry.action as u8,
+        family,
+        protocol_lo: entry.protocol_lo,
+        protocol_hi: entry.protocol_hi,
+        remote_port_lo: entry.remote_ports.lo(),
+        remote_port_hi: entry.remote_ports.hi(),
+        local_port_lo: entry.local_ports.lo(),
+        local_port_hi: entry.local_ports.hi(),
+        remote_lo,
+        remote_hi,
+        local_lo,
+        local_hi,
+    }
+}
+
+#[cfg(any(feature = "alloc", test))]
+pub fn direction(code: u32) -> Result<Direction, Status> {
+    match code {
+        ESPIAL_DIRECTION_INBOUND => Ok(Direction::Inbound),
+        ESPIAL_DIRECTION_OUTBOUND => Ok(Direction::Outbound),
+        _ => Err(VALUE),
+    }
+}
+
+pub fn answer_codes(answer: Answer) -> espial_spd_answer {
+    match answer.entry() {
+        Some(entry) => entry_codes(entry),
+        None => espial_spd_answer {
+            id: 0,
+            place: ESPIAL_SPD_NONE,
+            action: answer.action() as u8,
+            reserved: [0; 3],
+        },
+    }
+}
+
+pub fn entry_codes(entry: Entry) -> espial_spd_answer {
+    let Entry { id, place, action } = entry;
+    espial_spd_answer { id: id.0, place, action: action as u8, reserved: [0; 3] }
 }
 
 fn selector_codes(selector: &Selector) -> espial_selector {

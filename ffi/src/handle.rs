@@ -17,6 +17,10 @@
 //! - H5: a matcher is written by `init` only, but for its magic number, which is atomic; its words are
 //!   the caller's to keep unchanged until its release. So any number of threads may borrow both, and the
 //!   lifetime of the words may be `'static`.
+//! - H6: an SPD is as a matcher is (H5), but that it also counts its workers, in an atomic; it is not
+//!   released before them, so a worker's reference to it may be `'static`. An SPD worker is asked and
+//!   released by its owner only (H3); what is read of its counts by others is atomic, and they are done
+//!   before it is released.
 #![allow(unsafe_code, reason = "this is the place for it")]
 #![allow(non_camel_case_types, reason = "they are the names in C")]
 
@@ -31,6 +35,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use espial::gateway::{Tables, carve, octets};
 use espial::matcher::Matcher;
 use espial::selector::TrafficSelector;
+use espial::spd::{Count, Counts, Spd, SpdWorker};
 use espial::{Capacity, Control, Worker};
 
 use crate::status::Status;
@@ -75,6 +80,7 @@ plain!(u8, u32, u64, usize, *const u8);
 plain!(espial_tunnel, espial_child, espial_sa, espial_ts, espial_sa_key, espial_endpoints);
 plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, espial_opened);
 plain!(espial_verdict, espial_ike, espial_frame, espial_selector);
+plain!(espial_policy, espial_spd_answer, espial_disjoint);
 
 macro_rules! versioned {
     ($($name:ty: [$($size:literal),*]),* $(,)?) => {$(
@@ -109,8 +115,8 @@ impl<'c> Caller<'c> {
     /// # Safety
     /// Every pointer that is put to the result is NULL, or misaligned, or points to live memory of
     /// the size that goes with it, which nobody else writes during the call; a handle pointer
-    /// points to memory that was zero or given to its `_init` or `_new` before; what a matcher was made
-    /// of stays as it is until that is released; and the thread class of the exported function is kept.
+    /// points to memory that was zero or given to its `_init` or `_new` before; what a matcher or an SPD was
+    /// made of stays as it is until that is released; and the thread class of the exported function is kept.
     pub unsafe fn new() -> Self {
         Self { call: PhantomData }
     }
@@ -423,6 +429,139 @@ impl<'c> Caller<'c> {
         Ok(whole.owned)
     }
 
+    /// The SPD behind a handle.
+    pub fn spd(&self, handle: *const espial_spd) -> Result<&'static espial_spd, Status> {
+        let handle = self.tested(handle)?;
+        if self.magic(handle, offset_of!(espial_spd, magic)) != SPD {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        // SAFETY: the magic number stands, so it was initialised and is not released (H2); nobody
+        // writes it but for its atomics, and its workers are gone before it is (H6).
+        Ok(unsafe { handle.as_ref() })
+    }
+
+    /// Makes an SPD of `count` words in `len` octets at `at`. `owned` is how many octets the library
+    /// allocated for it, or 0.
+    pub fn init_spd(
+        &self,
+        at: *mut c_void,
+        len: usize,
+        words: *const u64,
+        count: usize,
+        owned: usize,
+    ) -> Result<*mut espial_spd, Status> {
+        let at = self.memory(at, len, SPD_OCTETS)?;
+        let words = self.slice(words, count)?;
+        // SAFETY: a live slice, and nobody writes it until the SPD is released (H6).
+        let words: &'static [u64] = unsafe { from_raw_parts(words.as_ptr(), words.len()) };
+        let spd = Spd::open(words).map_err(|_| Status(ESPIAL_EWORDS))?;
+        // Those behind its end are not its own.
+        let words = words.get(..spd.octets().div_ceil(8)).unwrap_or(words);
+        let handle = at.cast::<espial_spd>();
+        let (magic, attached) = (AtomicU32::new(0), AtomicU32::new(0));
+        let whole = espial_spd { magic, attached, owned, words, spd };
+        // SAFETY: `len` octets, aligned, tested above.
+        unsafe { handle.write(whole) };
+        // SAFETY: just written.
+        unsafe { handle.as_ref() }.magic.store(SPD, Ordering::Release);
+        Ok(handle.as_ptr())
+    }
+
+    /// Takes an SPD out of use; `owned` must say where its memory came from. Returns the octets of
+    /// memory that the library owns.
+    pub fn release_spd(&self, handle: *const espial_spd, owned: bool) -> Result<usize, Status> {
+        let whole = self.spd(handle)?;
+        if (whole.owned != 0) != owned {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        if whole.attached.load(Ordering::Acquire) != 0 {
+            return Err(Status(ESPIAL_EATTACHED));
+        }
+        let octets = whole.owned;
+        whole.magic.store(0, Ordering::Release);
+        Ok(octets)
+    }
+
+    /// Makes a worker of an SPD in `len` octets at `at`, its row of counts behind it. `owned` is how many
+    /// octets the library allocated for it, or 0.
+    pub fn init_spd_worker(
+        &self,
+        at: *mut c_void,
+        len: usize,
+        spd: *const espial_spd,
+        owned: usize,
+    ) -> Result<*mut espial_spd_worker, Status> {
+        let spd = self.spd(spd)?;
+        let octets = spd.worker_octets()?;
+        let at = self.memory(at, len, octets)?;
+        // SAFETY: the caller's `len >= octets` octets start with room for the handle.
+        let row = unsafe { at.add(SPD_WORKER_OCTETS) }.cast::<MaybeUninit<u8>>();
+        let left = octets.saturating_sub(SPD_WORKER_OCTETS);
+        // SAFETY: the octets behind the handle, which nobody else has; the library's until the release
+        // (H6).
+        let row = unsafe { from_raw_parts_mut(row.as_ptr(), left) };
+        let cells = lay(row, spd.spd.cells(), Count::new)?;
+        let made = spd.spd.with_counts(cells);
+        let (worker, counts) = made.map_err(|_| Status(ESPIAL_ERANGE))?;
+        let handle = at.cast::<espial_spd_worker>();
+        let (magic, worker) = (AtomicU32::new(0), UnsafeCell::new(worker));
+        let whole = espial_spd_worker { magic, owned, from: spd, worker, counts };
+        // SAFETY: `len` octets, aligned, tested above.
+        unsafe { handle.write(whole) };
+        count(&spd.attached, 1);
+        // SAFETY: just written.
+        unsafe { handle.as_ref() }.magic.store(SPD_WORKER, Ordering::Release);
+        Ok(handle.as_ptr())
+    }
+
+    fn live_spd_worker(
+        &self,
+        handle: *const espial_spd_worker,
+    ) -> Result<&'c espial_spd_worker, Status> {
+        let handle = self.tested(handle)?;
+        if self.magic(handle, offset_of!(espial_spd_worker, magic)) != SPD_WORKER {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        // SAFETY: the magic number stands, so it was initialised and is not released (H2); what changes
+        // in it lies in atomics and in a cell (H6).
+        Ok(unsafe { handle.as_ref() })
+    }
+
+    /// The SPD worker behind a handle.
+    pub fn spd_worker(
+        &self,
+        handle: *mut espial_spd_worker,
+    ) -> Result<&'c mut SpdWorker<'static, 'static>, Status> {
+        let whole = self.live_spd_worker(handle)?;
+        // SAFETY: the caller is its owner, so nobody else borrows what is in the cell (H3, H6).
+        Ok(unsafe { &mut *whole.worker.get() })
+    }
+
+    /// The counts of the SPD worker behind a handle.
+    pub fn spd_counts(
+        &self,
+        handle: *const espial_spd_worker,
+    ) -> Result<Counts<'static, 'static>, Status> {
+        Ok(self.live_spd_worker(handle)?.counts)
+    }
+
+    /// Takes an SPD worker out of use; `owned` must say where its memory came from. Returns the octets of
+    /// memory that the library owns.
+    pub fn release_spd_worker(
+        &self,
+        handle: *const espial_spd_worker,
+        owned: bool,
+    ) -> Result<usize, Status> {
+        let whole = self.live_spd_worker(handle)?;
+        if (whole.owned != 0) != owned {
+            return Err(Status(ESPIAL_EHANDLE));
+        }
+        let (octets, from) = (whole.owned, whole.from);
+        whole.magic.store(0, Ordering::Release);
+        count(&from.attached, u32::MAX);
+        Ok(octets)
+    }
+
     /// A stream's state in the caller's memory, whatever it holds.
     pub fn stream_slot<T: StreamState>(
         &self,
@@ -500,6 +639,17 @@ fn take(attached: &AtomicU32) -> bool {
     before == 0
 }
 
+/// Adds to a number of workers; `u32::MAX` takes one away.
+fn count(attached: &AtomicU32, change: u32) {
+    #[cfg(target_has_atomic = "32")]
+    attached.fetch_add(change, Ordering::AcqRel);
+    // Such a target has one thread to make workers (`take`).
+    #[cfg(not(target_has_atomic = "32"))]
+    let sum = attached.load(Ordering::Acquire).wrapping_add(change);
+    #[cfg(not(target_has_atomic = "32"))]
+    attached.store(sum, Ordering::Release);
+}
+
 /// Room for one output, written at the end of a call that succeeds.
 pub struct Out<'c, T> {
     at: NonNull<T>,
@@ -572,6 +722,8 @@ const _: () = assert!(align_of::<CacheLine>() == ALIGNMENT);
 const GATEWAY: u32 = 0x6573_7047;
 const WORKER: u32 = 0x6573_7057;
 const MATCHER: u32 = 0x6573_704d;
+const SPD: u32 = 0x6573_7053;
+const SPD_WORKER: u32 = 0x6573_7043;
 
 /// The configuration side.
 pub struct Writer {
@@ -616,9 +768,47 @@ pub struct espial_matcher {
     pub(crate) matcher: Matcher<'static>,
 }
 
+/// A list of policies of one direction, compiled. Opaque.
+#[repr(align(64))]
+pub struct espial_spd {
+    magic: AtomicU32,
+    /// Its workers.
+    attached: AtomicU32,
+    /// Octets that `_new` allocated, or 0.
+    owned: usize,
+    /// What it was made of.
+    pub(crate) words: &'static [u64],
+    /// The core's SPD.
+    pub(crate) spd: Spd<'static>,
+}
+
+impl espial_spd {
+    /// Octets of a worker of it with its row of counts, so that the next one starts on a cache line.
+    pub fn worker_octets(&self) -> Result<usize, Status> {
+        let row = self.spd.cells().checked_mul(size_of::<Count>());
+        let all = row.and_then(|row| row.checked_add(SPD_WORKER_OCTETS));
+        let all = all.and_then(|all| all.checked_next_multiple_of(ALIGNMENT));
+        all.filter(|all| *all <= isize::MAX as usize).ok_or(Status(ESPIAL_ERANGE))
+    }
+}
+
+/// One thread's way to ask an SPD and to count, its row of counts behind it. Opaque.
+#[repr(align(64))]
+pub struct espial_spd_worker {
+    magic: AtomicU32,
+    /// Octets that `_new` allocated, or 0.
+    owned: usize,
+    from: &'static espial_spd,
+    worker: UnsafeCell<SpdWorker<'static, 'static>>,
+    counts: Counts<'static, 'static>,
+}
+
 const _: () = {
     const fn shared<T: Sync>() {}
     const fn moved<T: Send>() {}
+    shared::<espial_spd>();
+    shared::<Counts<'static, 'static>>();
+    moved::<SpdWorker<'static, 'static>>();
     shared::<Tables<'static>>();
     shared::<espial_matcher>();
     moved::<Writer>();
@@ -630,6 +820,12 @@ pub const WORKER_OCTETS: usize = size_of::<espial_worker>();
 
 /// Octets of a matcher's handle.
 pub const MATCHER_OCTETS: usize = size_of::<espial_matcher>();
+
+/// Octets of an SPD's handle.
+pub const SPD_OCTETS: usize = size_of::<espial_spd>();
+
+/// Octets of an SPD worker's handle, without its row.
+const SPD_WORKER_OCTETS: usize = size_of::<espial_spd_worker>();
 
 /// Where what lies in a gateway's memory.
 pub struct Plan {
@@ -832,26 +1028,69 @@ impl Caller<'_> {
         Ok(())
     }
 
-    /// A matcher in memory of its own, with a copy of its words behind it.
-    pub fn new_matcher(&self, words: &[u64]) -> Result<*mut espial_matcher, Status> {
-        let octets = size_of_val(words).checked_add(MATCHER_OCTETS).ok_or(Status(ESPIAL_ERANGE))?;
-        let memory = owned::allocate(octets)?;
+    /// A handle of `octets` in memory of its own, with a copy of its words behind it. `init` makes it of
+    /// the memory, the copy and the octets of both.
+    fn with_words<T>(
+        octets: usize,
+        words: &[u64],
+        init: impl FnOnce(*mut c_void, *const u64, usize) -> Result<*mut T, Status>,
+    ) -> Result<*mut T, Status> {
+        let all = size_of_val(words).checked_add(octets).ok_or(Status(ESPIAL_ERANGE))?;
+        let memory = owned::allocate(all)?;
         // SAFETY: the handle stands in front of the words, and its size is a multiple of theirs.
-        let copy = unsafe { memory.add(MATCHER_OCTETS) }.cast::<u64>();
+        let copy = unsafe { memory.add(octets) }.cast::<u64>();
         // SAFETY: room for so many words was just allocated.
         unsafe { copy_nonoverlapping(words.as_ptr(), copy, words.len()) };
-        self.init_matcher(memory.cast(), MATCHER_OCTETS, copy, words.len(), octets).inspect_err(
-            |_| {
-                // SAFETY: just allocated; `init_matcher` failed and keeps nothing.
-                unsafe { owned::free(memory, octets) };
-            },
-        )
+        init(memory.cast(), copy, all).inspect_err(|_| {
+            // SAFETY: just allocated; `init` failed and keeps nothing.
+            unsafe { owned::free(memory, all) };
+        })
+    }
+
+    /// A matcher in memory of its own, with a copy of its words behind it.
+    pub fn new_matcher(&self, words: &[u64]) -> Result<*mut espial_matcher, Status> {
+        Self::with_words(MATCHER_OCTETS, words, |memory, copy, all| {
+            self.init_matcher(memory, MATCHER_OCTETS, copy, words.len(), all)
+        })
     }
 
     /// Releases a matcher of [`Caller::new_matcher`] and its memory.
     pub fn free_matcher(&self, handle: *mut espial_matcher) -> Result<(), Status> {
         let octets = self.release_matcher(handle, true)?;
         // SAFETY: the matcher says that it was allocated with so many octets, and is released.
+        unsafe { owned::free(handle.cast(), octets) };
+        Ok(())
+    }
+
+    /// An SPD in memory of its own, with a copy of its words behind it.
+    pub fn new_spd(&self, words: &[u64]) -> Result<*mut espial_spd, Status> {
+        Self::with_words(SPD_OCTETS, words, |memory, copy, all| {
+            self.init_spd(memory, SPD_OCTETS, copy, words.len(), all)
+        })
+    }
+
+    /// Releases an SPD of [`Caller::new_spd`] and its memory.
+    pub fn free_spd(&self, handle: *mut espial_spd) -> Result<(), Status> {
+        let octets = self.release_spd(handle, true)?;
+        // SAFETY: the SPD says that it was allocated with so many octets, and is released.
+        unsafe { owned::free(handle.cast(), octets) };
+        Ok(())
+    }
+
+    /// An SPD worker in memory of its own.
+    pub fn new_spd_worker(&self, spd: *const espial_spd) -> Result<*mut espial_spd_worker, Status> {
+        let octets = self.spd(spd)?.worker_octets()?;
+        let memory = owned::allocate(octets)?;
+        self.init_spd_worker(memory.cast(), octets, spd, octets).inspect_err(|_| {
+            // SAFETY: just allocated; `init_spd_worker` failed and keeps nothing.
+            unsafe { owned::free(memory, octets) };
+        })
+    }
+
+    /// Releases an SPD worker of [`Caller::new_spd_worker`] and its memory.
+    pub fn free_spd_worker(&self, handle: *mut espial_spd_worker) -> Result<(), Status> {
+        let octets = self.release_spd_worker(handle, true)?;
+        // SAFETY: the worker says that it was allocated with so many octets, and is released.
         unsafe { owned::free(handle.cast(), octets) };
         Ok(())
     }

@@ -74,7 +74,7 @@ fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bool {
     let octets = room.as_mut_ptr().cast::<u8>();
     unsafe { octets.write_bytes(0xa5, size_of::<T>()) };
     let status = call(room.as_mut_ptr());
-    assert!((0..=ESPIAL_EWORDS).contains(&status), "status {status}");
+    assert!((0..=ESPIAL_ELIMIT).contains(&status), "status {status}");
     if status == ESPIAL_OK {
         *out = unsafe { room.assume_init() };
     } else {
@@ -419,7 +419,7 @@ pub(crate) fn calls(input: &[u8]) {
                 state.size = choices.spoil(size_of::<espial_sa_state>() as u32);
                 let sa = choices.spoil(sa);
                 let status = unsafe { espial_sa_state_of(gateway, sa, &mut state) };
-                assert!((0..=ESPIAL_EWORDS).contains(&status));
+                assert!((0..=ESPIAL_ELIMIT).contains(&status));
                 let slots = choices.number() as u32;
                 let mut from = choices.number() as u32;
                 let (mut found, mut due) = (sa, 9);

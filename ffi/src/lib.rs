@@ -1,7 +1,7 @@
 //! libespial: the C ABI of espial.
 //!
 //! ```text
-//! C program ─▶ setup, config, packet, matcher, wire, stream, text   one function each, no policy
+//! C program ─▶ setup, config, packet, matcher, spd, wire, stream, text   one function each, no policy
 //!                  │ Caller (handle): pointers tested and read, the only unsafe code
 //!                  │ convert: checked numbers to core types and back
 //!                  ▼
@@ -27,9 +27,14 @@ mod hostile;
 mod matcher;
 mod packet;
 mod setup;
+mod spd;
 mod status;
 mod stream;
 mod text;
+#[cfg_attr(
+    not(any(feature = "alloc", test)),
+    allow(dead_code, reason = "the header is the same for every build")
+)]
 mod types;
 mod wire;
 

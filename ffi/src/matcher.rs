@@ -20,9 +20,9 @@ use crate::status::Status;
 use crate::types::*;
 
 /// Packets that are handed to the core at once: those that it looks at together.
-const PIECE: usize = 32;
+pub(crate) const PIECE: usize = 32;
 
-const NO_HEADERS: InnerHeaders = InnerHeaders {
+pub(crate) const NO_HEADERS: InnerHeaders = InnerHeaders {
     endpoints: Endpoints::V4 { src: 0, dst: 0 },
     protocol: 0,
     next_layer: NextLayer::Opaque,
@@ -305,7 +305,7 @@ fn find(
 }
 
 /// The packets of a burst.
-fn packets_of<'c>(
+pub(crate) fn packets_of<'c>(
     caller: &Caller<'c>,
     at: *const espial_inner,
     count: usize,
@@ -319,7 +319,7 @@ fn packets_of<'c>(
 
 /// At most [`PIECE`] packets as the core has them.
 #[inline]
-fn headers<'r>(
+pub(crate) fn headers<'r>(
     piece: &[espial_inner],
     room: &'r mut [InnerHeaders; PIECE],
 ) -> Result<&'r [InnerHeaders], Status> {

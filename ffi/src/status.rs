@@ -1,6 +1,8 @@
 //! What a call returns: errors of the core as fixed numbers.
 
 use espial::error::{Busy, ConfigError, SaError, SetupError};
+#[cfg(any(feature = "alloc", test))]
+use espial::spd::{DecorrelateError, PolicyError};
 
 use crate::types::*;
 
@@ -63,5 +65,29 @@ impl From<SaError> for Status {
 impl From<Busy> for Status {
     fn from(_: Busy) -> Self {
         Self(ESPIAL_EBUSY)
+    }
+}
+
+#[cfg(any(feature = "alloc", test))]
+impl From<PolicyError> for Status {
+    fn from(error: PolicyError) -> Self {
+        Self(match error {
+            PolicyError::DuplicateId { .. } => ESPIAL_EDUPLICATE,
+            PolicyError::NoSelectors { .. } => ESPIAL_EEMPTY,
+            PolicyError::Selector { .. } | PolicyError::Families { .. } => ESPIAL_ESELECTOR,
+            // Of changes to a list, which C does not make; and what the core may yet add.
+            _ => ESPIAL_EVALUE,
+        })
+    }
+}
+
+#[cfg(any(feature = "alloc", test))]
+impl From<DecorrelateError> for Status {
+    fn from(error: DecorrelateError) -> Self {
+        match error {
+            DecorrelateError::Policy(error) => error.into(),
+            // A limit, and what the core may yet add.
+            _ => Self(ESPIAL_ELIMIT),
+        }
     }
 }

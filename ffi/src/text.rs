@@ -92,7 +92,7 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_ESELECTOR => c"a traffic selector is wrong in itself",
         ESPIAL_EEMPTY => c"no local selector goes with any remote one",
         ESPIAL_EKEY => c"an SA key that cannot be",
-        ESPIAL_EDUPLICATE => c"an SA with this key exists",
+        ESPIAL_EDUPLICATE => c"an SA with this key exists, or a policy with this id",
         ESPIAL_EBUCKET => c"both buckets of this key are full: choose another seed",
         ESPIAL_EUNPUBLISHED => c"publish the Child SA before its SAs",
         ESPIAL_ENOTFOUND => c"no SA has this key",
@@ -100,7 +100,8 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_EQUARANTINE => c"all free SPIs were in use a short time ago",
         ESPIAL_EWINDOW => c"the replay window is above the capacity",
         ESPIAL_EGROW => c"the gateway cannot grow like that",
-        ESPIAL_EWORDS => c"not the words of a matcher, or of another format",
+        ESPIAL_EWORDS => c"not the words of a matcher or an SPD, or of another format",
+        ESPIAL_ELIMIT => c"the result would be larger than the limit",
         _ => UNKNOWN,
     }
 }
@@ -229,9 +230,9 @@ mod tests {
             assert_eq!(notice_name(notice_code(kind)).to_str(), Ok(name.as_str()));
         }
         // Every status has a text of its own, and there is none behind the last.
-        for status in 0..=ESPIAL_EWORDS {
+        for status in 0..=ESPIAL_ELIMIT {
             assert_ne!(status_text(status), UNKNOWN, "{status}");
         }
-        assert_eq!(status_text(ESPIAL_EWORDS + 1), UNKNOWN);
+        assert_eq!(status_text(ESPIAL_ELIMIT + 1), UNKNOWN);
     }
 }

@@ -38,9 +38,9 @@ pub const ESPIAL_ERANGE: i32 = 6;
 pub const ESPIAL_EROOM: i32 = 7;
 /// Status: the allocator refused.
 pub const ESPIAL_ENOMEM: i32 = 8;
-/// Status: not a gateway, worker or matcher: never made, or released.
+/// Status: not a gateway, worker, matcher, SPD or SPD worker: never made, or released.
 pub const ESPIAL_EHANDLE: i32 = 9;
-/// Status: the worker index is taken, or the gateway still has workers.
+/// Status: the worker index is taken, or the gateway or SPD still has workers.
 pub const ESPIAL_EATTACHED: i32 = 10;
 /// Status: the tunnel, Child SA or SA is gone.
 pub const ESPIAL_ESTALE: i32 = 11;
@@ -52,11 +52,12 @@ pub const ESPIAL_EBUSY: i32 = 13;
 pub const ESPIAL_EINUSE: i32 = 14;
 /// Status: a traffic selector is wrong in itself: reversed range, or ports without a protocol.
 pub const ESPIAL_ESELECTOR: i32 = 15;
-/// Status: no local selector goes with any remote one, so no packet could ever match.
+/// Status: no local selector goes with any remote one, or a policy has no selectors, so no packet could ever
+/// match.
 pub const ESPIAL_EEMPTY: i32 = 16;
 /// Status: an SA key that cannot be: SPI 0, or a source without a destination.
 pub const ESPIAL_EKEY: i32 = 17;
-/// Status: an SA with this key exists.
+/// Status: an SA with this key exists, or a policy with this id.
 pub const ESPIAL_EDUPLICATE: i32 = 18;
 /// Status: both buckets of this key are full below the capacity: make the gateway anew with another
 /// seed. Not expected at the load factor in use.
@@ -73,9 +74,11 @@ pub const ESPIAL_EQUARANTINE: i32 = 23;
 pub const ESPIAL_EWINDOW: i32 = 24;
 /// Status: a gateway cannot grow like that.
 pub const ESPIAL_EGROW: i32 = 25;
-/// Status: not the words of a matcher: damaged, cut short, or compiled by a library of another format or on
+/// Status: not the words of a matcher or of an SPD: damaged, cut short, or compiled by a library of another format or on
 /// a machine of the other byte order.
 pub const ESPIAL_EWORDS: i32 = 26;
+/// Status: the result would be larger than the limit given.
+pub const ESPIAL_ELIMIT: i32 = 27;
 
 /// Verdict: discard the packet. All-zero memory reads as this.
 pub const ESPIAL_VERDICT_DROP: u8 = 0;
@@ -271,6 +274,28 @@ pub const ESPIAL_BURST_MAX: usize = 64;
 pub const ESPIAL_TS_MAX: usize = 255;
 /// Answer of a matcher: no selector.
 pub const ESPIAL_MATCHER_NONE: u32 = 0xffff_ffff;
+/// Place in an SPD's answer: no policy covers the packet.
+pub const ESPIAL_SPD_NONE: u32 = 0xffff_ffff;
+
+/// Action: the packet may not cross the boundary (RFC 4301 section 4.4.1). All-zero memory reads as this.
+pub const ESPIAL_ACTION_DISCARD: u8 = 0;
+/// Action: it crosses without IPsec.
+pub const ESPIAL_ACTION_BYPASS: u8 = 1;
+/// Action: it crosses on an SA only.
+pub const ESPIAL_ACTION_PROTECT: u8 = 2;
+/// Direction of an SPD: towards the protected side; a packet's source is the remote side (SPD-I).
+pub const ESPIAL_DIRECTION_INBOUND: u32 = 0;
+/// Direction of an SPD: away from it; a packet's source is the local side (SPD-O, SPD-S).
+pub const ESPIAL_DIRECTION_OUTBOUND: u32 = 1;
+/// Order of policies: as in the array. Priorities are not looked at.
+pub const ESPIAL_ORDER_PLACED: u32 = 0;
+/// Order of policies: the highest priority first; of equal ones that which is later in the array.
+pub const ESPIAL_ORDER_HIGHEST_FIRST: u32 = 1;
+/// Order of policies: the lowest priority first; of equal ones that which is earlier in the array.
+pub const ESPIAL_ORDER_LOWEST_FIRST: u32 = 2;
+/// Order of policies: all PROTECT, then all BYPASS, then all DISCARD; in each as
+/// ESPIAL_ORDER_HIGHEST_FIRST.
+pub const ESPIAL_ORDER_PROTECT_FIRST: u32 = 3;
 
 /// A handle to a tunnel (IKE SA). All zero is none; a stale one is found out.
 #[repr(C)]
@@ -387,6 +412,71 @@ pub struct espial_selector {
     /// First destination address.
     pub local_lo: [u8; 16],
     /// Last destination address.
+    pub local_hi: [u8; 16],
+}
+
+/// A policy (RFC 4301 section 4.4.1): which packets, and what becomes of them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_policy {
+    /// Where it stands among others, as ESPIAL_ORDER_* says; any value.
+    pub priority: i64,
+    /// The caller's number for it: any value, once in a list.
+    pub id: u32,
+    /// Index of its first selector in the array of selectors.
+    pub first: u32,
+    /// Its selectors, at least 1: a packet is the policy's if any of them covers it.
+    pub count: u32,
+    /// ESPIAL_ACTION_*.
+    pub action: u8,
+    /// 0.
+    pub reserved: [u8; 3],
+}
+
+/// What an SPD says of a packet, or a policy as packets know it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_spd_answer {
+    /// The first policy that covers the packet; 0 if none does.
+    pub id: u32,
+    /// Its place in the order, from 0; ESPIAL_SPD_NONE = none covers it.
+    pub place: u32,
+    /// ESPIAL_ACTION_*; ESPIAL_ACTION_DISCARD if none covers it.
+    pub action: u8,
+    /// 0.
+    pub reserved: [u8; 3],
+}
+
+/// A part of a policy's packets, disjoint from every other entry (RFC 4301 appendix B): an espial_selector
+/// but for a range of protocols.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_disjoint {
+    /// The policy that it is part of.
+    pub id: u32,
+    /// ESPIAL_ACTION_* of that policy.
+    pub action: u8,
+    /// ESPIAL_FAMILY_*.
+    pub family: u8,
+    /// First next layer protocol; here 0 is the protocol 0.
+    pub protocol_lo: u8,
+    /// Last one; 0 to 255 is any. With more than one, all ports are any.
+    pub protocol_hi: u8,
+    /// First remote port, or the one value of ICMP and Mobility Header inbound.
+    pub remote_port_lo: u16,
+    /// Last remote port. 0 to 65535 is any, 65535 to 0 is OPAQUE.
+    pub remote_port_hi: u16,
+    /// First local port, or the one value outbound.
+    pub local_port_lo: u16,
+    /// Last local port.
+    pub local_port_hi: u16,
+    /// First remote address.
+    pub remote_lo: [u8; 16],
+    /// Last remote address.
+    pub remote_hi: [u8; 16],
+    /// First local address.
+    pub local_lo: [u8; 16],
+    /// Last local address.
     pub local_hi: [u8; 16],
 }
 

@@ -123,12 +123,15 @@ if has valgrind "memory checks"; then
         passed "valgrind $source"
     done
     # The calls that allocate are the shared library's; what they compiled is opened by the static one.
-    for source in examples/classify.c tests/allocated.c tests/words.c; do
+    for source in examples/classify.c examples/policies.c tests/allocated.c tests/configuration.c \
+        tests/words.c tests/spd.c; do
         library="-L$prefix/lib -lespial -Wl,-rpath,$prefix/lib"
         set -- "$work/classify.words"
         case $source in
-            */allocated.c) set -- ;;
+            */policies.c) set -- "$work/policies.words" ;;
+            */allocated.c | */configuration.c) set -- ;;
             */words.c) library=$prefix/lib/libespial.a ;;
+            */spd.c) library=$prefix/lib/libespial.a; set -- "$work/policies.words" ;;
         esac
         # shellcheck disable=SC2086
         "${CC:-cc}" -std=c11 -g -O1 -I "$prefix/include" -o "$work/checked" "$here/$source" $library

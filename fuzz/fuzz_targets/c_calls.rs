@@ -20,6 +20,8 @@ mod matcher;
 mod packet;
 #[path = "../../ffi/src/setup.rs"]
 mod setup;
+#[path = "../../ffi/src/spd.rs"]
+mod spd;
 #[path = "../../ffi/src/status.rs"]
 mod status;
 #[path = "../../ffi/src/types.rs"]

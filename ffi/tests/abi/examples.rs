@@ -78,8 +78,16 @@ fn every_call_gives_what_it_says() {
 /// No function of the header is left out of the C tests.
 #[test]
 fn every_function_is_called() {
-    let sources = ["calls.c", "misuse.c", "allocated.c", "words.c", "../examples/rekey.c"]
-        .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
+    let sources = [
+        "calls.c",
+        "misuse.c",
+        "allocated.c",
+        "words.c",
+        "spd.c",
+        "configuration.c",
+        "../examples/rekey.c",
+    ]
+    .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
     for name in crate::header::functions(&crate::header::committed()) {
         assert!(
             sources.iter().any(|source| source.contains(&format!("{name}("))),
@@ -92,6 +100,7 @@ fn every_function_is_called() {
 #[test]
 fn shared_library() {
     run(&mut Command::new(shared("tests/allocated.c")));
+    run(&mut Command::new(shared("tests/configuration.c")));
 }
 
 /// Compiles a C program of this repository against the installed shared library.
@@ -126,4 +135,26 @@ fn matcher_alone() {
     let output = says(Command::new(shared("examples/classify.c")).arg(&words));
     assert_eq!(output, CLASSIFIED);
     run(Command::new(program("tests/words.c", &[])).arg(&words));
+}
+
+const POLICIES: &str = "\
+to 192.0.2.1 protocol 17 port 500: bypass, policy 10
+to 192.0.2.1 protocol 17 port 53: discard, no policy
+to 10.1.0.9 protocol 6 port 23: discard, policy 20
+to 10.1.0.9 protocol 6 port 443: protect, policy 30
+to 192.0.2.1 protocol 17 port 4500: bypass, policy 10
+policy 10: 2 packets
+policy 20: 1 packets
+policy 30: 1 packets
+no policy: 1 packets
+4 selectors, 8 disjoint entries
+";
+
+/// Policies that a program with an allocator compiled answer in one without.
+#[test]
+fn policies() {
+    let words = scratch().join("policies.words");
+    let output = says(Command::new(shared("examples/policies.c")).arg(&words));
+    assert_eq!(output, POLICIES);
+    run(Command::new(program("tests/spd.c", &[])).arg(&words));
 }

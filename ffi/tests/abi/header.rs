@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "types.rs",
     "handle.rs",
     "text.rs",
@@ -13,6 +13,7 @@ const SOURCES: [&str; 10] = [
     "config.rs",
     "packet.rs",
     "matcher.rs",
+    "spd.rs",
     "stream.rs",
     "wire.rs",
     "lib.rs",

@@ -56,6 +56,12 @@ fn c_sees_the_same_layout() {
             family, protocol, remote_port_lo, remote_port_hi, local_port_lo, local_port_hi, reserved,
             remote_lo, remote_hi, local_lo, local_hi,
         }
+        espial_policy { priority, id, first, count, action, reserved }
+        espial_spd_answer { id, place, action, reserved }
+        espial_disjoint {
+            id, action, family, protocol_lo, protocol_hi, remote_port_lo, remote_port_hi, local_port_lo,
+            local_port_hi, remote_lo, remote_hi, local_lo, local_hi,
+        }
         espial_sa_key { spi, ipsec, scope, family, reserved, dst, src }
         espial_sa_params {
             size, mode, encap, reserved, key, replay_window, esn, replay_start, replay_reserved, replay_value,
@@ -126,6 +132,9 @@ fn published_sizes_stand() {
         size_of::<espial_event>(),
         size_of::<espial_counts>(),
         size_of::<espial_stream>(),
+        size_of::<espial_policy>(),
+        size_of::<espial_spd_answer>(),
+        size_of::<espial_disjoint>(),
     ];
-    assert_eq!(sizes, [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 248, 624, 64]);
+    assert_eq!(sizes, [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 248, 624, 64, 24, 12, 80]);
 }

@@ -1,0 +1,167 @@
+/* The calls that take a configuration apart, of the shared library only: a status for every wrong argument. */
+#include <espial.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CLAIM(holds)                                                                                       \
+    do {                                                                                                   \
+        if (!(holds)) {                                                                                    \
+            fprintf(stderr, "configuration.c:%d: %s\n", __LINE__, #holds);                                 \
+            return 1;                                                                                      \
+        }                                                                                                  \
+    } while (0)
+#define GIVES(status, call) CLAIM((call) == (status))
+#define NULLS(call) GIVES(ESPIAL_ENULL, call)
+#define ODD(type, at) ((type *)(uintptr_t)((uintptr_t)(at) + 1))
+
+static _Alignas(64) uint8_t memory[512], row[2048];
+
+static espial_selector selector(uint8_t third) {
+    espial_selector one = {
+        .family = ESPIAL_FAMILY_V4, .protocol = 6, .remote_port_hi = 65535, .local_port_hi = 65535,
+        .remote_lo = {10, 2, third, 0}, .remote_hi = {10, 2, third, 255},
+        .local_lo = {10, 1, third, 0}, .local_hi = {10, 1, third, 255},
+    };
+    return one;
+}
+
+enum { POLICIES = 3, SELECTORS = 4 };
+static espial_selector selectors[SELECTORS];
+static espial_policy policies[POLICIES];
+
+/* Both calls that take policies say the same of them. */
+static int given(uint32_t direction, uint32_t order, const espial_policy *at, size_t count, const espial_selector *from,
+                 size_t selector_count) {
+    espial_spd *spd = NULL;
+    espial_disjoint entries[8];
+    size_t entry_count = 77, selectors_in = 77;
+    int status = espial_spd_new(direction, order, at, count, from, selector_count, &spd);
+    int other = espial_spd_decorrelate_alloc(direction, order, at, count, from, selector_count, 100, entries, 8,
+                                             &entry_count, &selectors_in);
+    if (status != other || (status == ESPIAL_OK) != (spd != NULL)
+        || (status != ESPIAL_OK && (entry_count != 77 || selectors_in != 77))
+        || espial_spd_free(spd) != ESPIAL_OK) {
+        return -1;
+    }
+    return status;
+}
+
+static int lists(void) {
+    espial_policy kept;
+    espial_selector one;
+    const uint32_t in = ESPIAL_DIRECTION_INBOUND, placed = ESPIAL_ORDER_PLACED;
+    uint32_t i;
+
+    for (i = 0; i < SELECTORS; i++) {
+        selectors[i] = selector((uint8_t)i);
+    }
+    for (i = 0; i < POLICIES; i++) {
+        policies[i] = (espial_policy){.priority = -(int64_t)i, .id = i, .first = i, .count = 2, .action = (uint8_t)i};
+    }
+    for (i = 0; i < 40; i++) {
+        GIVES(i < 2 ? ESPIAL_OK : ESPIAL_EVALUE, given(i, placed, policies, POLICIES, selectors, SELECTORS));
+        GIVES(i < 4 ? ESPIAL_OK : ESPIAL_EVALUE, given(in, i, policies, POLICIES, selectors, SELECTORS));
+    }
+    GIVES(ESPIAL_OK, given(in, placed, NULL, 0, NULL, 0));
+    GIVES(ESPIAL_OK, given(in, placed, policies, 0, selectors, SELECTORS));
+    NULLS(given(in, placed, NULL, 1, selectors, SELECTORS));
+    NULLS(given(in, placed, policies, POLICIES, NULL, SELECTORS));
+    GIVES(ESPIAL_EALIGN, given(in, placed, ODD(espial_policy, policies), 1, selectors, SELECTORS));
+    GIVES(ESPIAL_EALIGN, given(in, placed, policies, 1, ODD(espial_selector, selectors), SELECTORS));
+    GIVES(ESPIAL_ERANGE, given(in, placed, policies, SIZE_MAX, selectors, SELECTORS));
+    GIVES(ESPIAL_ERANGE, given(in, placed, policies, POLICIES, selectors, SIZE_MAX));
+    GIVES(ESPIAL_ERANGE, given(in, placed, policies, POLICIES, selectors, SELECTORS - 1));
+    GIVES(ESPIAL_ERANGE, given(in, placed, policies, POLICIES, NULL, 0));
+    for (i = 0; i < POLICIES; i++) {
+        kept = policies[i];
+        policies[i].action = 3;
+        GIVES(ESPIAL_EVALUE, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        policies[i] = kept;
+        policies[i].reserved[i] = 1;
+        GIVES(ESPIAL_EVALUE, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        policies[i] = kept;
+        policies[i].id = policies[(i + 1) % POLICIES].id;
+        GIVES(ESPIAL_EDUPLICATE, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        policies[i] = kept;
+        policies[i].count = 0;
+        GIVES(ESPIAL_EEMPTY, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        policies[i].count = UINT32_MAX;
+        GIVES(ESPIAL_ERANGE, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        policies[i] = kept;
+        policies[i].first = UINT32_MAX;
+        GIVES(ESPIAL_ERANGE, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        policies[i] = kept;
+    }
+    for (i = 0; i < SELECTORS; i++) {
+        one = selectors[i];
+        selectors[i].family = 5;
+        GIVES(ESPIAL_EVALUE, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        selectors[i] = one;
+        selectors[i].reserved = 1;
+        GIVES(ESPIAL_EVALUE, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        selectors[i] = one;
+        memset(selectors[i].local_lo, 255, 16);
+        GIVES(ESPIAL_ESELECTOR, given(in, placed, policies, POLICIES, selectors, SELECTORS));
+        selectors[i] = one;
+    }
+    return 0;
+}
+
+static int handles(void) {
+    espial_spd *spd = NULL, *opened;
+    espial_spd_worker *worker = NULL, *inited;
+    espial_disjoint entries[8], marked;
+    const uint64_t *words;
+    size_t count, selectors_in, room;
+
+    NULLS(espial_spd_new(0, 0, policies, POLICIES, selectors, SELECTORS, NULL));
+    GIVES(ESPIAL_EALIGN, espial_spd_new(0, 0, policies, POLICIES, selectors, SELECTORS, ODD(espial_spd *, &spd)));
+    GIVES(ESPIAL_OK, espial_spd_free(NULL));
+    GIVES(ESPIAL_OK, espial_spd_worker_free(NULL));
+    NULLS(espial_spd_worker_new(NULL, &worker));
+    GIVES(ESPIAL_OK, espial_spd_new(0, 0, policies, POLICIES, selectors, SELECTORS, &spd));
+    NULLS(espial_spd_worker_new(spd, NULL));
+    CLAIM(worker == NULL);
+    GIVES(ESPIAL_OK, espial_spd_worker_new(spd, &worker));
+    GIVES(ESPIAL_EATTACHED, espial_spd_free(spd));
+    /* What was made in the caller's memory is released, what was allocated is freed: not the other way. */
+    GIVES(ESPIAL_OK, espial_spd_words(spd, &words, &count));
+    GIVES(ESPIAL_OK, espial_spd_init(memory, sizeof memory, words, count, &opened));
+    GIVES(ESPIAL_OK, espial_spd_worker_init(row, sizeof row, opened, &inited));
+    GIVES(ESPIAL_EHANDLE, espial_spd_worker_free(inited));
+    GIVES(ESPIAL_EHANDLE, espial_spd_worker_release(worker));
+    GIVES(ESPIAL_OK, espial_spd_worker_release(inited));
+    GIVES(ESPIAL_EHANDLE, espial_spd_free(opened));
+    GIVES(ESPIAL_OK, espial_spd_release(opened));
+    GIVES(ESPIAL_OK, espial_spd_worker_free(worker));
+    GIVES(ESPIAL_EHANDLE, espial_spd_release(spd));
+    GIVES(ESPIAL_OK, espial_spd_free(spd));
+
+    /* 1 and 2 are shared by two policies: the later one has none of them left. */
+    memset(&marked, 0x55, sizeof marked);
+    for (room = 0; room < 8; room++) {
+        memset(entries, 0x55, sizeof entries);
+        GIVES(ESPIAL_OK, espial_spd_decorrelate_alloc(0, 0, policies, POLICIES, selectors, SELECTORS, 4,
+                                                      room == 0 ? NULL : entries, room, &count, &selectors_in));
+        CLAIM(count == 4 && selectors_in == 6);
+        for (size_t i = 0; i < 8; i++) {
+            CLAIM((memcmp(&entries[i], &marked, sizeof marked) == 0) == (i >= room || i >= 4));
+        }
+    }
+    CLAIM(entries[0].id == 0 && entries[1].id == 0 && entries[2].id == 1 && entries[3].id == 2);
+    CLAIM(entries[3].protocol_lo == 6 && entries[3].protocol_hi == 6 && entries[3].remote_hi[2] == 3);
+    count = selectors_in = 77;
+    GIVES(ESPIAL_ELIMIT, espial_spd_decorrelate_alloc(0, 0, policies, POLICIES, selectors, SELECTORS, 3, entries, 8,
+                                                      &count, &selectors_in));
+    NULLS(espial_spd_decorrelate_alloc(0, 0, policies, POLICIES, selectors, SELECTORS, 9, NULL, 1, &count, &selectors_in));
+    NULLS(espial_spd_decorrelate_alloc(0, 0, policies, POLICIES, selectors, SELECTORS, 9, entries, 1, NULL, &selectors_in));
+    NULLS(espial_spd_decorrelate_alloc(0, 0, policies, POLICIES, selectors, SELECTORS, 9, entries, 1, &count, NULL));
+    CLAIM(count == 77 && selectors_in == 77);
+    return 0;
+}
+
+int main(void) {
+    GIVES(0, lists());
+    GIVES(0, handles());
+    return 0;
+}
