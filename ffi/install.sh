@@ -3,7 +3,7 @@
 #
 #   PREFIX/include/espial.h
 #   PREFIX/lib/libespial.a            no_std, prelinked: exports espial_* and nothing else
-#   PREFIX/lib/libespial.so.0.x.y     with the _new and _free calls, and links .so.0 and .so
+#   PREFIX/lib/libespial.so.0.x.y     with the _new, _free and _alloc calls, and links .so.0 and .so
 #   PREFIX/lib/pkgconfig/espial.pc, PREFIX/lib/cmake/espial/
 #
 # Needs cargo and binutils (ld, objcopy, ar, nm). For another machine: ESPIAL_TARGET=triple,

@@ -714,6 +714,27 @@
 #define ESPIAL_ORDER_PROTECT_FIRST 3
 
 /**
+ * Hidden: no packet can match it: one side wants values that are not to be seen, the other some that are.
+ */
+#define ESPIAL_HIDDEN_NO_PACKET 1
+
+/**
+ * Hidden: one earlier selector covers all of it; the first that does is named.
+ */
+#define ESPIAL_HIDDEN_SHADOWED 2
+
+/**
+ * Hidden: no single one, but earlier selectors together cover all of it; some that do are named, not always the
+ * fewest.
+ */
+#define ESPIAL_HIDDEN_UNREACHABLE 3
+
+/**
+ * Hidden or not: the work ended before it was known.
+ */
+#define ESPIAL_HIDDEN_UNDECIDED 4
+
+/**
  * The bits of espial_sa.slot that are the index of the SA. It is good for an array of your own, such as
  * keys: sa.slot & ESPIAL_SA_INDEX.
  */
@@ -1528,6 +1549,128 @@ typedef struct {
      */
     uint8_t local_hi[16];
 } espial_disjoint;
+
+/**
+ * A Child SA to be analysed: its selectors are parts of an array of espial_ts.
+ */
+typedef struct {
+    /**
+     * Which tunnel it is of, in the caller's numbers.
+     */
+    uint32_t tunnel;
+    /**
+     * Index of its first local selector.
+     */
+    uint32_t local_first;
+    /**
+     * Its local selectors.
+     */
+    uint32_t local_count;
+    /**
+     * Index of its first remote selector.
+     */
+    uint32_t remote_first;
+    /**
+     * Its remote selectors.
+     */
+    uint32_t remote_count;
+} espial_child_ts;
+
+/**
+ * A local and a remote selector of a Child SA, taken together.
+ */
+typedef struct {
+    /**
+     * Index of the Child SA.
+     */
+    uint32_t child;
+    /**
+     * What it covers.
+     */
+    espial_selector selector;
+} espial_box;
+
+/**
+ * Two Child SAs cover one packet (RFC 7296 section 2.9.1).
+ */
+typedef struct {
+    /**
+     * Index of a box, as espial_analysis_boxes_alloc() counts them.
+     */
+    uint32_t first;
+    /**
+     * Index of a later box, of another Child SA.
+     */
+    uint32_t second;
+    /**
+     * Index of the Child SA of the first.
+     */
+    uint32_t first_child;
+    /**
+     * Index of the Child SA of the second.
+     */
+    uint32_t second_child;
+    /**
+     * The packets of both.
+     */
+    espial_selector both;
+} espial_overlap;
+
+/**
+ * A selector that is never the first to cover a packet.
+ */
+typedef struct {
+    /**
+     * Its place in the list, from 0.
+     */
+    uint32_t index;
+    /**
+     * ESPIAL_HIDDEN_*.
+     */
+    uint32_t why;
+    /**
+     * Where in the array by the places of those that hide it start.
+     */
+    uint32_t by_first;
+    /**
+     * How many of them are named.
+     */
+    uint32_t by_count;
+} espial_hidden;
+
+/**
+ * One prefix in place of several selectors of a side.
+ */
+typedef struct {
+    /**
+     * How many addresses it admits that no selector did, bits 64 to 127.
+     */
+    uint64_t extra_high;
+    /**
+     * Bits 0 to 63 of that number.
+     */
+    uint64_t extra_low;
+    /**
+     * Different ranges that it takes the place of.
+     */
+    uint32_t ranges;
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * Its length in bits.
+     */
+    uint8_t prefix_len;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+    /**
+     * Its first address, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t addr[16];
+} espial_supernet;
 
 /**
  * One direction of a TCP connection that carries IKE and ESP (RFC 9329). The library's, to be
@@ -2731,6 +2874,109 @@ int32_t espial_spd_decorrelate_alloc(uint32_t direction,
                                      size_t room,
                                      size_t *count,
                                      size_t *selectors_in);
+
+/**
+ * The boxes of child_count Child SAs: every local selector of one with every remote one of it, local by local
+ * (RFC 7296 section 3.13), without the pairs that no packet can match. Each Child SA takes its selectors from
+ * the ts_count at ts. The first room of the boxes go into the caller's array; *count is how many there are,
+ * room for them or not. A Child SA without a box covers nothing. Shared library only.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: no such family, or reserved is not 0; ESPIAL_ESELECTOR:
+ * a selector is wrong in itself; ESPIAL_ERANGE: a Child SA has selectors beyond ts_count.
+ */
+int32_t espial_analysis_boxes_alloc(const espial_child_ts *children,
+                                    size_t child_count,
+                                    const espial_ts *ts,
+                                    size_t ts_count,
+                                    espial_box *boxes,
+                                    size_t room,
+                                    size_t *count);
+
+/**
+ * The packets that two Child SAs cover, given as to espial_analysis_boxes_alloc(): either may carry them, and
+ * a peer that picks the other one than this gateway expects is dropped (RFC 7296 section 2.9.1). Child SAs of
+ * one tunnel with the same selectors are as one (RFC 9611). The first room of the overlaps, by the later box,
+ * then by the earlier one, go into the caller's array; *count is how many there are, room for them or not.
+ * *complete is 1, or 0 if steps comparisons (0 = 1 000 000 000, some 20 s) were not enough for all pairs: then
+ * there may be more. Shared library only.
+ *
+ * Thread: any.
+ * Errors: as espial_analysis_boxes_alloc().
+ */
+int32_t espial_analysis_overlaps_alloc(const espial_child_ts *children,
+                                       size_t child_count,
+                                       const espial_ts *ts,
+                                       size_t ts_count,
+                                       uint64_t steps,
+                                       espial_overlap *overlaps,
+                                       size_t room,
+                                       size_t *count,
+                                       uint8_t *complete);
+
+/**
+ * The boxes of Child SAs, given as to espial_analysis_boxes_alloc(), that are never the first of their tunnel to
+ * cover a packet: espial_hidden.index and what hides it count boxes. In ordered-spd mode no packet falls to such
+ * a box; in the other modes it adds nothing to what the tunnel covers. Child SAs with the selectors of an earlier
+ * one of their tunnel are left out (RFC 9611).
+ *
+ * The first room of them go into the caller's array hidden; *count is how many there are, room for them or not.
+ * The first by_room of what hides them go into the array by, to which espial_hidden.by_first and by_count point;
+ * *by_count is how many these are. Comparisons are at most steps in all (0 = 1 000 000 000, some 20 s) and
+ * steps_each for a box (0 = 100 000); what is not known then is ESPIAL_HIDDEN_UNDECIDED. Shared library only.
+ *
+ * Thread: any.
+ * Errors: as espial_analysis_boxes_alloc().
+ */
+int32_t espial_analysis_hidden_alloc(const espial_child_ts *children,
+                                     size_t child_count,
+                                     const espial_ts *ts,
+                                     size_t ts_count,
+                                     uint64_t steps,
+                                     uint64_t steps_each,
+                                     espial_hidden *hidden,
+                                     size_t room,
+                                     uint32_t *by,
+                                     size_t by_room,
+                                     size_t *count,
+                                     size_t *by_count);
+
+/**
+ * The selectors of an ordered list that are never the first to cover a packet of a direction
+ * (ESPIAL_DIRECTION_*): of policies, those that are never hit; of a matcher's list, those that it never answers.
+ * espial_hidden.index and what hides it count selectors; all else is as in espial_analysis_hidden_alloc().
+ * Shared library only.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ERANGE; ESPIAL_EVALUE: no such direction, or as
+ * espial_selector_check(); ESPIAL_ESELECTOR: as that.
+ */
+int32_t espial_selectors_hidden_alloc(uint32_t direction,
+                                      const espial_selector *selectors,
+                                      size_t selector_count,
+                                      uint64_t steps,
+                                      uint64_t steps_each,
+                                      espial_hidden *hidden,
+                                      size_t room,
+                                      uint32_t *by,
+                                      size_t by_room,
+                                      size_t *count,
+                                      size_t *by_count);
+
+/**
+ * The smallest prefix over the addresses of selectors of one side, of a Child SA or of a tunnel: one for IPv4
+ * and one for IPv6, where there are any, so that 2 elements are room enough. Protocols and ports are not looked
+ * at: where selectors have some, one without them admits more. *count is how many there are, room for them or
+ * not. Shared library only.
+ *
+ * Thread: any. Takes time of O(n log n).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ERANGE; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_ts_check().
+ */
+int32_t espial_supernets_alloc(const espial_ts *ts,
+                               size_t ts_count,
+                               espial_supernet *supernets,
+                               size_t room,
+                               size_t *count);
 
 /**
  * Makes a stream that has seen nothing. role is ESPIAL_STREAM_FROM_*. It needs no release.

@@ -197,7 +197,7 @@ fn endpoints_codes(endpoints: &Endpoints) -> (u8, [u8; 16], [u8; 16]) {
 }
 
 /// Family, first and last address.
-fn range_codes(range: &AddrRange) -> (u8, [u8; 16], [u8; 16]) {
+pub fn range_codes(range: &AddrRange) -> (u8, [u8; 16], [u8; 16]) {
     match *range {
         AddrRange::V4 { lo, hi } => (ESPIAL_FAMILY_V4, v4_octets(lo), v4_octets(hi)),
         AddrRange::V6 { lo, hi } => (ESPIAL_FAMILY_V6, lo.to_be_bytes(), hi.to_be_bytes()),
@@ -420,7 +420,11 @@ fn sides(s: &espial_selector) -> Result<(TrafficSelector, TrafficSelector), Stat
 /// Both sides of a selector. The one value of ICMP and Mobility Header is the remote side's: then the
 /// local ports are ANY, whatever they were (`Selector::pair`).
 pub fn selector(s: &espial_selector) -> Result<Selector, Status> {
-    let (local, remote) = sides(s)?;
+    paired(sides(s)?)
+}
+
+/// A local and a remote side.
+fn paired((local, remote): (TrafficSelector, TrafficSelector)) -> Result<Selector, Status> {
     // Never `None`: there is one family and one protocol.
     Selector::pair(&local, &remote).ok().flatten().ok_or(Status(ESPIAL_ESELECTOR))
 }
@@ -431,6 +435,17 @@ pub fn selector(s: &espial_selector) -> Result<Selector, Status> {
 pub fn policy_selector(direction: Direction, s: &espial_selector) -> Result<Selector, Status> {
     let (local, remote) = sides(s)?;
     direction.selector(&local, &remote).ok().flatten().ok_or(Status(ESPIAL_ESELECTOR))
+}
+
+/// A selector as inbound packets are compared with it; of an outbound one both sides are exchanged, so that a
+/// packet's source meets the local range.
+#[cfg(any(feature = "alloc", test))]
+pub fn compared(direction: Direction, s: &espial_selector) -> Result<Selector, Status> {
+    let (local, remote) = sides(s)?;
+    paired(match direction {
+        Direction::Inbound => (local, remote),
+        Direction::Outbound => (remote, local),
+    })
 }
 
 #[cfg(any(feature = "alloc", test))]
@@ -497,7 +512,7 @@ pub fn entry_codes(entry: Entry) -> espial_spd_answer {
     espial_spd_answer { id: id.0, place, action: action as u8, reserved: [0; 3] }
 }
 
-fn selector_codes(selector: &Selector) -> espial_selector {
+pub fn selector_codes(selector: &Selector) -> espial_selector {
     let (family, remote_lo, remote_hi) = range_codes(&selector.remote);
     let (_, local_lo, local_hi) = range_codes(&selector.local);
     espial_selector {

@@ -15,10 +15,11 @@ use std::vec::Vec;
 
 use crate::config::*;
 use crate::convert;
-use crate::handle::{espial_gateway, espial_matcher, espial_worker};
+use crate::handle::{espial_gateway, espial_matcher, espial_spd, espial_spd_worker, espial_worker};
 use crate::matcher::*;
 use crate::packet::*;
 use crate::setup::*;
+use crate::spd::*;
 use crate::types::*;
 
 /// Choices read from octets; zero when they run out.
@@ -205,6 +206,195 @@ fn ask_matcher(choices: &mut Choices<'_>) {
     assert_eq!(unsafe { espial_matcher_release(matcher) }, ESPIAL_OK);
 }
 
+/// Compiles policies that the input chooses, spoils their words, and asks what is left every question.
+fn ask_spd(choices: &mut Choices<'_>) {
+    use espial::spd::{Action, Direction, Order, Policy, PolicyId, PolicyList, Spd};
+    let direction = [Direction::Inbound, Direction::Outbound][usize::from(choices.octet() % 2)];
+    let policies = (0..u32::from(choices.octet() % 20)).filter_map(|id| {
+        let selector = convert::selector(&chosen_selector(choices)).ok()?;
+        let action = Action::from_code(choices.octet() % 3)?;
+        Some(Policy { id: PolicyId(id), action, priority: 0, selectors: vec![selector] })
+    });
+    let policies: Vec<_> = policies.collect();
+    let list = PolicyList::from_policies(direction, Order::Placed, policies).expect("valid");
+    let compiled = list.compile().expect("a short list");
+    let core = Spd::open(&compiled).expect("just compiled");
+    let mut words = compiled.clone();
+    for _ in 0..choices.octet() % 4 {
+        let at = choices.number() as usize % words.len();
+        words[at] ^= choices.number() << (choices.octet() % 64);
+    }
+    words.truncate(words.len() - usize::from(choices.octet() % 8 == 7));
+    let whole = words == compiled;
+    let mut memory = [Line([0; 64]); 8];
+    let mut spd: *mut espial_spd = null_mut();
+    let made = call(&mut spd, |out| unsafe {
+        let (mem, len) = (memory.as_mut_ptr().cast::<c_void>(), size_of_val(&memory));
+        espial_spd_init(mem, len, words.as_ptr(), words.len(), out)
+    });
+    assert!(made || !whole, "what was compiled is refused");
+    if !made {
+        return;
+    }
+    let mut row = [Line([0; 64]); 32];
+    let (mut size, mut worker): (usize, *mut espial_spd_worker) = (0, null_mut());
+    assert!(call(&mut size, |out| unsafe { espial_spd_worker_size(spd, out) }));
+    let most = size_of_val(&row);
+    let len = usize::from(choices.spoil(size as u16)).min(most);
+    let mut attach = |len| {
+        let mem = row.as_mut_ptr().cast::<c_void>();
+        call(&mut worker, |out| unsafe { espial_spd_worker_init(mem, len, spd, out) })
+    };
+    assert_eq!(attach(len), len >= size);
+    if len < size {
+        assert!(attach(most), "room for 20 policies");
+    }
+    assert_eq!(unsafe { espial_spd_release(spd) }, ESPIAL_EATTACHED);
+
+    let packets: Vec<_> = (0..choices.octet() % 70).map(|_| chosen_packet(choices)).collect();
+    let (at, count) = (packets.as_ptr(), packets.len());
+    const NONE: espial_spd_answer =
+        espial_spd_answer { id: 0, place: ESPIAL_SPD_NONE, action: 0, reserved: [0; 3] };
+    let known = packets.iter().all(|packet| convert::inner(packet).is_ok());
+    let (mut found, mut counted) = ([NONE; 80], [NONE; 80]);
+    let done =
+        call(&mut found, |out| unsafe { espial_spd_first_burst(spd, at, count, out.cast()) });
+    let both = call(&mut counted, |out| unsafe {
+        espial_spd_worker_check_burst(worker, at, count, out.cast())
+    });
+    assert_eq!((done, both), (known && count <= ESPIAL_BURST_MAX, done));
+    let mut met = if both { count as u64 } else { 0 };
+    for (nth, packet) in packets.iter().enumerate() {
+        let (mut first, mut check) = (NONE, NONE);
+        let done = call(&mut first, |out| unsafe { espial_spd_first(spd, packet, out) });
+        let known = convert::inner(packet);
+        assert_eq!(done, known.is_ok());
+        assert_eq!(
+            call(&mut check, |out| unsafe { espial_spd_worker_check(worker, packet, out) }),
+            done
+        );
+        let Ok(known) = known else { continue };
+        met += 1;
+        let same = |a: &espial_spd_answer, b: &espial_spd_answer| {
+            (a.id, a.place, a.action) == (b.id, b.place, b.action)
+        };
+        assert!(first.action <= ESPIAL_ACTION_PROTECT && same(&first, &check));
+        if both && whole {
+            assert!(same(&found[nth], &first) && same(&counted[nth], &first), "one and a burst");
+        }
+        if whole {
+            assert!(same(&first, &convert::answer_codes(core.first(&known))));
+            assert_eq!(first.place != ESPIAL_SPD_NONE, list.first(&known).is_some());
+        }
+    }
+    let (mut counts, mut policies, mut unmatched) = ([0; 20], 0, 0);
+    let room = usize::from(choices.octet() % 21);
+    let status = unsafe {
+        let (counts, policies, unmatched) = (counts.as_mut_ptr(), &mut policies, &mut unmatched);
+        espial_spd_worker_counts(worker, counts, room, policies, unmatched)
+    };
+    assert_eq!(status, ESPIAL_OK);
+    if room >= policies {
+        assert_eq!(counts.iter().sum::<u64>() + unmatched, met, "each packet is counted once");
+    }
+    assert!(counts[room.min(policies)..].iter().all(|count| *count == 0));
+    assert_eq!(unsafe { espial_spd_worker_release(worker) }, ESPIAL_OK);
+    assert_eq!(unsafe { espial_spd_worker_check(worker, at, &mut found[0]) }, ESPIAL_EHANDLE);
+    assert_eq!(unsafe { espial_spd_release(spd) }, ESPIAL_OK);
+}
+
+/// The calls that need an allocator, which only this crate's tests have without that feature.
+#[cfg(not(any(feature = "alloc", test)))]
+fn analyse(_: &mut Choices<'_>) {}
+
+/// Puts lists that the input chooses to the calls that take a configuration apart: short arrays, and
+/// ranges of them that may not be.
+#[cfg(any(feature = "alloc", test))]
+fn analyse(choices: &mut Choices<'_>) {
+    use crate::analysis::*;
+    const ROOM: usize = 16;
+    let selectors: Vec<_> = (0..choices.octet() % 10).map(|_| chosen_selector(choices)).collect();
+    let policies: Vec<_> = (0..choices.octet() % 8)
+        .map(|id| {
+            let first = u32::from(choices.octet()) % (selectors.len() as u32 + 1);
+            let count = u32::from(choices.octet() % 3);
+            let (priority, action) = (choices.number() as i64, choices.octet() % 3);
+            let policy =
+                espial_policy { priority, id: id.into(), first, count, action, reserved: [0; 3] };
+            choices.spoil(policy)
+        })
+        .collect();
+    let (direction, order) = (choices.spoil(0_u32), choices.spoil(2_u32));
+    let limit = choices.number() as usize % 500;
+    let room = usize::from(choices.octet()) % (ROOM + 1);
+    let (mut count, mut other) = (0, 0);
+    let mut disjoint: [espial_disjoint; ROOM] = unsafe { zeroed() };
+    let status = unsafe {
+        let (policies, n) = (policies.as_ptr(), policies.len());
+        let (selectors, m) = (selectors.as_ptr(), selectors.len());
+        let (out, count, other) = (disjoint.as_mut_ptr(), &mut count, &mut other);
+        espial_spd_decorrelate_alloc(
+            direction, order, policies, n, selectors, m, limit, out, room, count, other,
+        )
+    };
+    assert!((0..=ESPIAL_ELIMIT).contains(&status) && count <= limit);
+    let written = disjoint.iter().filter(|entry| entry.family != 0).count();
+    assert_eq!(written, count.min(room));
+
+    let ts: Vec<_> = (0..choices.octet() % 8).map(|_| choices.spoil(ANY)).collect();
+    let children: Vec<_> = (0..choices.octet() % 6)
+        .map(|tunnel| {
+            let mut number = || u32::from(choices.octet() % 4);
+            let child = espial_child_ts {
+                tunnel: u32::from(tunnel % 2),
+                local_first: number(),
+                local_count: number(),
+                remote_first: number(),
+                remote_count: number(),
+            };
+            choices.spoil(child)
+        })
+        .collect();
+    let (at, n, from, m) = (children.as_ptr(), children.len(), ts.as_ptr(), ts.len());
+    let steps = choices.number() % 10_000;
+    let mut boxes: [espial_box; ROOM] = unsafe { zeroed() };
+    let mut all = 0;
+    let out = boxes.as_mut_ptr();
+    let status = unsafe { espial_analysis_boxes_alloc(at, n, from, m, out, room, &mut all) };
+    let mut overlaps: [espial_overlap; ROOM] = unsafe { zeroed() };
+    let mut complete = 9;
+    let again = unsafe {
+        let (out, count) = (overlaps.as_mut_ptr(), &mut count);
+        espial_analysis_overlaps_alloc(at, n, from, m, steps, out, room, count, &mut complete)
+    };
+    assert_eq!((status, status == ESPIAL_OK), (again, complete <= 1));
+    assert!(overlaps.iter().all(|pair| pair.first <= pair.second));
+    let (mut hidden, mut by): ([espial_hidden; ROOM], [u32; ROOM]) = unsafe { zeroed() };
+    let again = unsafe {
+        let (out, by, count, named) =
+            (hidden.as_mut_ptr(), by.as_mut_ptr(), &mut count, &mut other);
+        espial_analysis_hidden_alloc(
+            at, n, from, m, steps, steps, out, room, by, ROOM, count, named,
+        )
+    };
+    assert_eq!(status, again);
+    assert!(status != ESPIAL_OK || count <= all);
+    let status = unsafe {
+        let (list, n) = (selectors.as_ptr(), selectors.len());
+        let (out, by, count, named) =
+            (hidden.as_mut_ptr(), by.as_mut_ptr(), &mut count, &mut other);
+        espial_selectors_hidden_alloc(
+            direction, list, n, steps, steps, out, room, by, ROOM, count, named,
+        )
+    };
+    assert!((0..=ESPIAL_ELIMIT).contains(&status));
+    assert!(status != ESPIAL_OK || count <= selectors.len());
+    let mut nets: [espial_supernet; 2] = unsafe { zeroed() };
+    let status =
+        unsafe { espial_supernets_alloc(from, m, nets.as_mut_ptr(), room.min(2), &mut count) };
+    assert!((0..=ESPIAL_ELIMIT).contains(&status) && (status != ESPIAL_OK || count <= 2));
+}
+
 /// Runs calls that the input chooses.
 pub(crate) fn calls(input: &[u8]) {
     let mut choices = Choices(input);
@@ -271,8 +461,10 @@ pub(crate) fn calls(input: &[u8]) {
     }
     while !choices.0.is_empty() {
         let now_ms = choices.number();
-        match choices.octet() % 23 {
+        match choices.octet() % 25 {
             22 => ask_matcher(&mut choices),
+            23 => ask_spd(&mut choices),
+            24 => analyse(&mut choices),
             0 => {
                 let (mode, shadow) = (choices.number() as u32, choices.number() as u32);
                 call(&mut tunnel, |out| unsafe { espial_tunnel_add(gateway, mode, shadow, out) });

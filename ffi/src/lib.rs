@@ -1,7 +1,7 @@
 //! libespial: the C ABI of espial.
 //!
 //! ```text
-//! C program ─▶ setup, config, packet, matcher, spd, wire, stream, text   one function each, no policy
+//! C program ─▶ setup, config, packet, matcher, spd, analysis, wire, stream, text   one function each, no policy
 //!                  │ Caller (handle): pointers tested and read, the only unsafe code
 //!                  │ convert: checked numbers to core types and back
 //!                  ▼
@@ -9,7 +9,7 @@
 //! ```
 //! The contract is in ABI.md; include/espial.h is generated from these sources, comments included.
 //!
-//! Features: `alloc` adds the `_new` and `_free` calls and then links std, whose allocator they
+//! Features: `alloc` adds the `_new`, `_free` and `_alloc` calls and then links std, whose allocator they
 //! use. Without it the library needs nothing but `memcpy` and its like.
 #![cfg_attr(not(test), no_std)]
 
@@ -20,6 +20,8 @@ extern crate std;
 #[macro_use]
 mod handle;
 
+#[cfg(any(feature = "alloc", test))]
+mod analysis;
 mod config;
 mod convert;
 #[cfg(test)]

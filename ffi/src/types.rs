@@ -297,6 +297,16 @@ pub const ESPIAL_ORDER_LOWEST_FIRST: u32 = 2;
 /// ESPIAL_ORDER_HIGHEST_FIRST.
 pub const ESPIAL_ORDER_PROTECT_FIRST: u32 = 3;
 
+/// Hidden: no packet can match it: one side wants values that are not to be seen, the other some that are.
+pub const ESPIAL_HIDDEN_NO_PACKET: u32 = 1;
+/// Hidden: one earlier selector covers all of it; the first that does is named.
+pub const ESPIAL_HIDDEN_SHADOWED: u32 = 2;
+/// Hidden: no single one, but earlier selectors together cover all of it; some that do are named, not always the
+/// fewest.
+pub const ESPIAL_HIDDEN_UNREACHABLE: u32 = 3;
+/// Hidden or not: the work ended before it was known.
+pub const ESPIAL_HIDDEN_UNDECIDED: u32 = 4;
+
 /// A handle to a tunnel (IKE SA). All zero is none; a stale one is found out.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -478,6 +488,82 @@ pub struct espial_disjoint {
     pub local_lo: [u8; 16],
     /// Last local address.
     pub local_hi: [u8; 16],
+}
+
+/// A Child SA to be analysed: its selectors are parts of an array of espial_ts.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_child_ts {
+    /// Which tunnel it is of, in the caller's numbers.
+    pub tunnel: u32,
+    /// Index of its first local selector.
+    pub local_first: u32,
+    /// Its local selectors.
+    pub local_count: u32,
+    /// Index of its first remote selector.
+    pub remote_first: u32,
+    /// Its remote selectors.
+    pub remote_count: u32,
+}
+
+/// A local and a remote selector of a Child SA, taken together.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_box {
+    /// Index of the Child SA.
+    pub child: u32,
+    /// What it covers.
+    pub selector: espial_selector,
+}
+
+/// Two Child SAs cover one packet (RFC 7296 section 2.9.1).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_overlap {
+    /// Index of a box, as espial_analysis_boxes_alloc() counts them.
+    pub first: u32,
+    /// Index of a later box, of another Child SA.
+    pub second: u32,
+    /// Index of the Child SA of the first.
+    pub first_child: u32,
+    /// Index of the Child SA of the second.
+    pub second_child: u32,
+    /// The packets of both.
+    pub both: espial_selector,
+}
+
+/// A selector that is never the first to cover a packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_hidden {
+    /// Its place in the list, from 0.
+    pub index: u32,
+    /// ESPIAL_HIDDEN_*.
+    pub why: u32,
+    /// Where in the array by the places of those that hide it start.
+    pub by_first: u32,
+    /// How many of them are named.
+    pub by_count: u32,
+}
+
+/// One prefix in place of several selectors of a side.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_supernet {
+    /// How many addresses it admits that no selector did, bits 64 to 127.
+    pub extra_high: u64,
+    /// Bits 0 to 63 of that number.
+    pub extra_low: u64,
+    /// Different ranges that it takes the place of.
+    pub ranges: u32,
+    /// ESPIAL_FAMILY_*.
+    pub family: u8,
+    /// Its length in bits.
+    pub prefix_len: u8,
+    /// 0.
+    pub reserved: u16,
+    /// Its first address, octets as on the wire; IPv4 in the first 4.
+    pub addr: [u8; 16],
 }
 
 /// What an SA is found by.

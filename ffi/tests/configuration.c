@@ -160,8 +160,108 @@ static int handles(void) {
     return 0;
 }
 
+/* What the four calls that take Child SAs or selectors say of them, if all say the same. */
+static int analysed(const espial_child_ts *children, size_t child_count, const espial_ts *ts, size_t ts_count) {
+    espial_box boxes[16];
+    espial_overlap overlaps[16];
+    espial_hidden hidden[16];
+    uint32_t by[16];
+    uint8_t complete;
+    size_t count, by_count;
+    int status = espial_analysis_boxes_alloc(children, child_count, ts, ts_count, boxes, 16, &count);
+    if (status != espial_analysis_overlaps_alloc(children, child_count, ts, ts_count, 0, overlaps, 16, &count, &complete)
+        || status != espial_analysis_hidden_alloc(children, child_count, ts, ts_count, 0, 0, hidden, 16, by, 16, &count,
+                                                  &by_count)) {
+        return -1;
+    }
+    return status;
+}
+
+static int analysis(void) {
+    /* One network here; two behind the peer, of which the second is a part of the first. */
+    espial_ts ts[3] = {
+        {.family = ESPIAL_FAMILY_V4, .port_hi = 65535, .addr_lo = {10, 1, 0, 0}, .addr_hi = {10, 1, 255, 255}},
+        {.family = ESPIAL_FAMILY_V4, .port_hi = 65535, .addr_lo = {10, 2, 0, 0}, .addr_hi = {10, 2, 255, 255}},
+        {.family = ESPIAL_FAMILY_V4, .port_hi = 65535, .addr_lo = {10, 2, 9, 0}, .addr_hi = {10, 2, 9, 255}},
+    };
+    espial_child_ts children[2] = {{0, 0, 1, 1, 1}, {0, 0, 1, 2, 1}}, kept;
+    espial_box boxes[2];
+    espial_overlap overlaps[2];
+    espial_hidden hidden[2];
+    espial_supernet nets[2];
+    uint32_t by[2], i;
+    uint8_t complete = 77;
+    size_t count = 77, by_count = 77;
+
+    GIVES(ESPIAL_OK, analysed(children, 2, ts, 3));
+    GIVES(ESPIAL_OK, analysed(NULL, 0, NULL, 0));
+    NULLS(analysed(NULL, 1, ts, 3));
+    NULLS(analysed(children, 2, NULL, 3));
+    GIVES(ESPIAL_EALIGN, analysed(ODD(espial_child_ts, children), 1, ts, 3));
+    GIVES(ESPIAL_EALIGN, analysed(children, 2, ODD(espial_ts, ts), 1));
+    GIVES(ESPIAL_ERANGE, analysed(children, SIZE_MAX, ts, 3));
+    GIVES(ESPIAL_ERANGE, analysed(children, 2, ts, SIZE_MAX));
+    GIVES(ESPIAL_ERANGE, analysed(children, 2, ts, 2));
+    for (i = 0; i < 2; i++) {
+        kept = children[i];
+        children[i].local_first = 4;
+        GIVES(ESPIAL_ERANGE, analysed(children, 2, ts, 3));
+        children[i] = kept;
+        children[i].remote_count = UINT32_MAX;
+        GIVES(ESPIAL_ERANGE, analysed(children, 2, ts, 3));
+        children[i] = kept;
+    }
+    for (i = 0; i < 3; i++) {
+        ts[i].family = 5;
+        GIVES(ESPIAL_EVALUE, analysed(children, 2, ts, 3));
+        GIVES(ESPIAL_EVALUE, espial_supernets_alloc(ts, 3, nets, 2, &count));
+        ts[i].family = ESPIAL_FAMILY_V4;
+        ts[i].port_lo = 1;
+        GIVES(ESPIAL_ESELECTOR, analysed(children, 2, ts, 3));
+        GIVES(ESPIAL_ESELECTOR, espial_supernets_alloc(ts, 3, nets, 2, &count));
+        ts[i].port_lo = 0;
+    }
+    NULLS(espial_analysis_boxes_alloc(children, 2, ts, 3, NULL, 1, &count));
+    NULLS(espial_analysis_boxes_alloc(children, 2, ts, 3, boxes, 2, NULL));
+    NULLS(espial_analysis_overlaps_alloc(children, 2, ts, 3, 0, NULL, 1, &count, &complete));
+    NULLS(espial_analysis_overlaps_alloc(children, 2, ts, 3, 0, overlaps, 2, NULL, &complete));
+    NULLS(espial_analysis_overlaps_alloc(children, 2, ts, 3, 0, overlaps, 2, &count, NULL));
+    NULLS(espial_analysis_hidden_alloc(children, 2, ts, 3, 0, 0, NULL, 1, by, 2, &count, &by_count));
+    NULLS(espial_analysis_hidden_alloc(children, 2, ts, 3, 0, 0, hidden, 2, NULL, 2, &count, &by_count));
+    NULLS(espial_analysis_hidden_alloc(children, 2, ts, 3, 0, 0, hidden, 2, by, 2, NULL, &by_count));
+    NULLS(espial_analysis_hidden_alloc(children, 2, ts, 3, 0, 0, hidden, 2, by, 2, &count, NULL));
+    GIVES(ESPIAL_EVALUE, espial_selectors_hidden_alloc(2, selectors, SELECTORS, 0, 0, hidden, 2, by, 2, &count, &by_count));
+    NULLS(espial_selectors_hidden_alloc(0, NULL, 1, 0, 0, hidden, 2, by, 2, &count, &by_count));
+    NULLS(espial_selectors_hidden_alloc(0, selectors, SELECTORS, 0, 0, NULL, 2, by, 2, &count, &by_count));
+    GIVES(ESPIAL_ERANGE, espial_selectors_hidden_alloc(0, selectors, SIZE_MAX, 0, 0, hidden, 2, by, 2, &count, &by_count));
+    NULLS(espial_supernets_alloc(NULL, 1, nets, 2, &count));
+    NULLS(espial_supernets_alloc(ts, 3, NULL, 1, &count));
+    NULLS(espial_supernets_alloc(ts, 3, nets, 2, NULL));
+    CLAIM(count == 77 && by_count == 77 && complete == 77);
+
+    GIVES(ESPIAL_OK, espial_analysis_boxes_alloc(children, 2, ts, 3, boxes, 2, &count));
+    CLAIM(count == 2 && boxes[1].child == 1 && boxes[1].selector.remote_lo[2] == 9);
+    GIVES(ESPIAL_OK, espial_analysis_overlaps_alloc(children, 2, ts, 3, 0, overlaps, 2, &count, &complete));
+    CLAIM(count == 1 && complete == 1 && overlaps[0].first_child == 0 && overlaps[0].second_child == 1);
+    CLAIM(memcmp(&overlaps[0].both, &boxes[1].selector, sizeof boxes[1].selector) == 0);
+    GIVES(ESPIAL_OK, espial_analysis_hidden_alloc(children, 2, ts, 3, 0, 0, hidden, 2, by, 2, &count, &by_count));
+    CLAIM(count == 1 && by_count == 1 && by[0] == 0 && hidden[0].index == 1 && hidden[0].why == ESPIAL_HIDDEN_SHADOWED);
+    CLAIM(hidden[0].by_first == 0 && hidden[0].by_count == 1);
+    GIVES(ESPIAL_OK, espial_analysis_hidden_alloc(children, 2, ts, 3, 0, 0, NULL, 0, NULL, 0, &count, &by_count));
+    CLAIM(count == 1 && by_count == 1);
+    GIVES(ESPIAL_OK, espial_selectors_hidden_alloc(0, selectors, SELECTORS, 0, 0, hidden, 2, by, 2, &count, &by_count));
+    CLAIM(count == 0 && by_count == 0);
+    GIVES(ESPIAL_OK, espial_supernets_alloc(&ts[1], 2, nets, 2, &count));
+    CLAIM(count == 1 && nets[0].extra_low == 0 && nets[0].extra_high == 0 && nets[0].ranges == 2);
+    CLAIM(nets[0].family == ESPIAL_FAMILY_V4 && nets[0].prefix_len == 16 && nets[0].addr[1] == 2);
+    GIVES(ESPIAL_OK, espial_supernets_alloc(ts, 2, nets, 2, &count));
+    CLAIM(count == 1 && nets[0].prefix_len == 14 && nets[0].addr[1] == 0 && nets[0].extra_low == 2 * 65536);
+    return 0;
+}
+
 int main(void) {
     GIVES(0, lists());
     GIVES(0, handles());
+    GIVES(0, analysis());
     return 0;
 }

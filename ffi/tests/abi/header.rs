@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "types.rs",
     "handle.rs",
     "text.rs",
@@ -14,6 +14,7 @@ const SOURCES: [&str; 11] = [
     "packet.rs",
     "matcher.rs",
     "spd.rs",
+    "analysis.rs",
     "stream.rs",
     "wire.rs",
     "lib.rs",

@@ -9,7 +9,7 @@ use crate::{compile, ffi, scratch};
 /// The library's own file: it knows nothing of the core.
 #[path = "../../src/types.rs"]
 #[allow(dead_code, reason = "the layout is looked at, nothing else")]
-mod types;
+pub mod types;
 
 use types::*;
 
@@ -62,6 +62,11 @@ fn c_sees_the_same_layout() {
             id, action, family, protocol_lo, protocol_hi, remote_port_lo, remote_port_hi, local_port_lo,
             local_port_hi, remote_lo, remote_hi, local_lo, local_hi,
         }
+        espial_child_ts { tunnel, local_first, local_count, remote_first, remote_count }
+        espial_box { child, selector }
+        espial_overlap { first, second, first_child, second_child, both }
+        espial_hidden { index, why, by_first, by_count }
+        espial_supernet { extra_high, extra_low, ranges, family, prefix_len, reserved, addr }
         espial_sa_key { spi, ipsec, scope, family, reserved, dst, src }
         espial_sa_params {
             size, mode, encap, reserved, key, replay_window, esn, replay_start, replay_reserved, replay_value,
@@ -135,6 +140,14 @@ fn published_sizes_stand() {
         size_of::<espial_policy>(),
         size_of::<espial_spd_answer>(),
         size_of::<espial_disjoint>(),
+        size_of::<espial_child_ts>(),
+        size_of::<espial_box>(),
+        size_of::<espial_overlap>(),
+        size_of::<espial_hidden>(),
+        size_of::<espial_supernet>(),
     ];
-    assert_eq!(sizes, [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 248, 624, 64, 24, 12, 80]);
+    assert_eq!(
+        sizes,
+        [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 248, 624, 64, 24, 12, 80, 20, 80, 92, 16, 40]
+    );
 }

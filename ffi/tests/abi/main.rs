@@ -6,6 +6,7 @@ mod capture;
 mod examples;
 mod header;
 mod layout;
+mod policies;
 mod symbols;
 mod version;
 
