@@ -35,7 +35,7 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     /// True if the window shows both ends of both ranges of a box.
     fn is_exact(window: &Self::Window, one: &Boxed<Self>) -> bool;
     /// Boxes as they are in memory.
-    fn octets(boxes: &[Boxed<Self>]) -> &[u8];
+    fn words(boxes: &[Boxed<Self>]) -> &[u32];
     /// A range so wide that it would keep a window from showing what others differ in.
     fn is_wide(lo: Self, hi: Self) -> bool;
 }
@@ -99,7 +99,7 @@ impl Address for u32 {
         true
     }
 
-    fn octets(boxes: &[Boxed<Self>]) -> &[u8] {
+    fn words(boxes: &[Boxed<Self>]) -> &[u32] {
         bytemuck::cast_slice(boxes)
     }
 
@@ -167,7 +167,7 @@ impl Address for Wide {
             && exact(one.local_lo, one.local_hi, cut(window.local_shift))
     }
 
-    fn octets(boxes: &[Boxed<Self>]) -> &[u8] {
+    fn words(boxes: &[Boxed<Self>]) -> &[u32] {
         bytemuck::cast_slice(boxes)
     }
 

@@ -11,8 +11,14 @@ use super::tree::{Arrays, Grown, NO_FAN, NO_GROUP};
 /// Boxes that may come and go before a tree is built anew: as many as the delta has room for.
 const CHANGES: u32 = WIDTH as u32;
 
-/// Boxes that are compared as octets, which is faster.
+/// Boxes that are compared as words, which is faster.
 const PIECE: usize = 64;
+
+/// Not `==`, which calls `bcmp`: a library without libc has none.
+fn are_alike(old: &[u32], new: &[u32]) -> bool {
+    let differing = old.iter().zip(new).fold(0, |differing, (old, new)| differing | (old ^ new));
+    old.len() == new.len() && differing == 0
+}
 
 /// How a list of boxes became another one: boxes in the middle were replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +35,8 @@ impl Change {
     /// # Bound
     /// Linear in the boxes.
     fn between<A: Address>(old: &[Boxed<A>], new: &[Boxed<A>]) -> Option<Self> {
-        let alike = |(old, new): &(&[Boxed<A>], &[Boxed<A>])| A::octets(old) == A::octets(new);
+        let alike =
+            |(old, new): &(&[Boxed<A>], &[Boxed<A>])| are_alike(A::words(old), A::words(new));
         let (pieces, more) = (old.chunks(PIECE).zip(new.chunks(PIECE)), old.len().min(new.len()));
         let kept = (PIECE * pieces.take_while(alike).count()).min(more);
         let (one, other) = (old.get(kept..)?, new.get(kept..)?);
