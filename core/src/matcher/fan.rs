@@ -10,7 +10,7 @@
 //!
 //! One mask says for all children what an R-tree asks of one after the other (Guttman 1984). It is as wide
 //! as the children need, 1 to 16 words; a search in five sorted lists takes six to ten steps each, without
-//! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 340 KB.
+//! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 350 KB.
 
 use core::hint::black_box;
 use core::mem::size_of;
@@ -54,38 +54,45 @@ plain!(Fan);
 
 /// Packets that are ranked in one go.
 pub(super) const BURST: usize = 2 * LANES;
+/// Words of the children of a burst.
+pub(super) const ROOM: usize = BURST * WORDS;
 
-/// Which children of a fan each of `N` packets may lie in.
-pub(super) struct Children<const N: usize> {
-    masks: [[u64; WORDS]; N],
+/// Which children of a fan each of `N` packets may lie in; `ROOM` is [`WORDS`] for each of them.
+pub(super) struct Children<const N: usize, const ROOM: usize> {
+    /// Those of one packet after those of the other. What is not written is not cleared either.
+    masks: heapless::Vec<u64, ROOM>,
+    /// Words of a packet.
+    words: usize,
     /// A bit for each word in which there are children left.
     some: [u32; N],
 }
 
-impl<const N: usize> Children<N> {
+impl<const N: usize, const ROOM: usize> Children<N, ROOM> {
     #[inline(always)]
     pub(super) fn none() -> Self {
-        Self { masks: [[0; WORDS]; N], some: [0; N] }
+        Self { masks: heapless::Vec::new(), words: 1, some: [0; N] }
     }
 
-    /// The first one only, for all packets.
+    /// The first one only, for so many packets.
     #[inline(always)]
-    pub(super) fn one(&mut self) {
-        self.masks.iter_mut().for_each(|[first, ..]| *first = 1);
-        self.some = [1; N];
+    pub(super) fn one(&mut self, packets: usize) {
+        for some in self.some.iter_mut().take(packets) {
+            *some = 1;
+            // There is room for all packets.
+            let _ = self.masks.push(1);
+        }
     }
 
     /// Takes the next child of a packet; if there is one. Without a branch: which are left cannot be
     /// foreseen.
     #[inline(always)]
     pub(super) fn take(&mut self, nth: usize) -> (u32, bool) {
-        let (Some(masks), Some(some)) = (self.masks.get_mut(nth), self.some.get_mut(nth)) else {
+        let Some(some) = self.some.get_mut(nth) else { return (0, false) };
+        let word = some.trailing_zeros() % WORDS as u32;
+        let Some(mask) = self.masks.get_mut(nth * self.words + word as usize) else {
             return (0, false);
         };
         let is_one = *some != 0;
-        let word = some.trailing_zeros() % WORDS as u32;
-        // The remainder lies in the array.
-        let mask = &mut masks[word as usize];
         let child = word * WORD as u32 + mask.trailing_zeros();
         *mask &= mask.wrapping_sub(1);
         *some &= !(u32::from(*mask == 0) << word);
@@ -253,6 +260,7 @@ macro_rules! by_words {
         }
     };
 }
+
 impl<A: Address> Open<'_, A> {
     /// Children that there are.
     pub(super) fn count(&self) -> usize {
@@ -261,7 +269,7 @@ impl<A: Address> Open<'_, A> {
 
     /// The children whose bounds hold the packet in what is asked.
     #[inline(always)]
-    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1>) {
+    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1, WORDS>) {
         let values = point(A::project(&self.window, key.remote, key.local), key);
         let mut ranks = [0; DIMENSIONS];
         for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
@@ -278,13 +286,19 @@ impl<A: Address> Open<'_, A> {
             }
             step *= 2;
         }
-        let Children { masks: [common], some: [some] } = found;
-        by_words!(self, |masks| *some = masks.meet::<S>(ranks, ask, key.values.has_value, common));
+        let Children { masks: common, words, some: [some] } = found;
+        *words = self.layout.words;
+        by_words!(self, |masks| *some =
+            masks.meet::<S, _>(ranks, ask, key.values.has_value, common));
     }
 
     /// [`Open::matches`] for up to 32 packets, all that covers them asked.
     #[inline(always)]
-    pub(super) fn matches_burst<S: Simd>(&self, keys: &[Key<A>], found: &mut Children<BURST>) {
+    pub(super) fn matches_burst<S: Simd>(
+        &self,
+        keys: &[Key<A>],
+        found: &mut Children<BURST, ROOM>,
+    ) {
         // One array for each dimension.
         let mut lanes = [[0; BURST]; DIMENSIONS];
         let [remote, local, remote_port, local_port, protocol] = &mut lanes;
@@ -310,11 +324,13 @@ impl<A: Address> Open<'_, A> {
         }
         by_words!(self, |masks| {
             let [r0, r1, r2, r3, r4] = &ranks;
-            let Children { masks: common, some } = found;
-            for (nth, ((key, common), some)) in keys.iter().zip(common).zip(some).enumerate() {
+            let Children { masks: common, words, some } = found;
+            *words = self.layout.words;
+            for (nth, (key, some)) in keys.iter().zip(some).enumerate() {
                 let ranks = [r0[nth], r1[nth], r2[nth], r3[nth], r4[nth]];
                 // A compiler that sees the loop makes gathers of its lookups, which are slower.
-                *some = black_box(masks.meet::<S>(ranks, Ask::All, key.values.has_value, common));
+                *some =
+                    black_box(masks.meet::<S, _>(ranks, Ask::All, key.values.has_value, common));
             }
         });
     }
@@ -348,32 +364,37 @@ struct Masks<'b, const W: usize> {
 }
 
 impl<const W: usize> Masks<'_, W> {
-    /// The children that are in the masks of all intervals that a packet lies in.
+    /// Adds the children that are in the masks of all intervals that a packet lies in; returns a bit for
+    /// each word in which there are some.
     #[inline(always)]
-    fn meet<S: Simd>(
+    fn meet<S: Simd, const ROOM: usize>(
         &self,
         ranks: [u32; DIMENSIONS],
         ask: Ask,
         has_value: bool,
-        common: &mut [u64; WORDS],
+        found: &mut heapless::Vec<u64, ROOM>,
     ) -> u32 {
         let ([m0, m1, m2, m3, m4], [r0, r1, r2, r3, r4]) = (self.by, ranks);
-        let (Some(remote), Some(local), Some(remote_port), Some(local_port), Some(protocol)) = (
+        let mut common = [0; W];
+        let mut some = 0;
+        if let (Some(remote), Some(local), Some(remote_port), Some(local_port), Some(protocol)) = (
             m0.get(r0 as usize),
             m1.get(r1 as usize),
             m2.get(r2 as usize),
             m3.get(r3 as usize),
             m4.get(r4 as usize),
-        ) else {
-            return 0;
-        };
-        let rows = match ask {
-            Ask::Source => [remote; DIMENSIONS],
-            Ask::Portless => [remote, local, protocol, protocol, protocol],
-            Ask::All if has_value => [remote, local, protocol, remote_port, local_port],
-            Ask::All => [remote, local, protocol, self.opaque, self.opaque],
-        };
-        S::meet(rows, common)
+        ) {
+            let rows = match ask {
+                Ask::Source => [remote; DIMENSIONS],
+                Ask::Portless => [remote, local, protocol, protocol, protocol],
+                Ask::All if has_value => [remote, local, protocol, remote_port, local_port],
+                Ask::All => [remote, local, protocol, self.opaque, self.opaque],
+            };
+            some = S::meet(rows, &mut common);
+        }
+        // There is room for the children of all packets.
+        let _ = found.extend_from_slice(&common);
+        some
     }
 }
 

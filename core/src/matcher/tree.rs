@@ -27,11 +27,11 @@
 use core::mem::size_of_val;
 
 use super::block::Boxed;
-use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open};
+use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open, ROOM};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
-use crate::simd::{Backend, Job, Simd};
+use crate::simd::{Backend, Job, Simd, WORDS};
 
 /// Sets up to this many boxes have no tree: where sixteen boxes are compared at once, a leaf of five takes
 /// less than a list of them.
@@ -316,62 +316,61 @@ type Top<'b> = (u32, &'b [u32]);
 
 /// The search for up to `N` packets: one step of all of them, then the next, so that what a step reads is
 /// on its way while the other packets take theirs.
-struct Search<'t, 'b, A: Address, const N: usize> {
+struct Search<'t, 'b, A: Address, const N: usize, const ROOM: usize> {
     tree: &'t Tree<'b, A>,
     /// The first box of each packet so far, or [`NONE`].
     best: [u32; N],
     /// Children of the top that are left.
-    top: Children<N>,
+    top: Children<N, ROOM>,
     /// The group that is compared next.
     next: [u32; N],
-    /// Of each level below the top: the group above, and its children that are left.
-    left: [[(u32, u32); N]; LEVELS],
+    /// Of each level of groups, the lowest first: the group above, and its children that are left.
+    left: heapless::Vec<[(u32, u32); N], LEVELS>,
     /// Groups are far away.
     prefetches: bool,
 }
 
-impl<A: Address, const N: usize> Search<'_, '_, A, N> {
-    /// Which packets go on at the top, and where.
+impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
+    /// Where a packet goes on at the top, if it does.
     #[inline(always)]
-    fn choose_top<const ANY: bool>(&mut self, top: Top<'_>, packets: Bits) -> Bits {
-        let mut active = 0;
-        for nth in Each(packets) {
-            let (Some(next), Some(best)) = (self.next.get_mut(nth), self.best.get(nth)) else {
-                break;
-            };
-            let ((child, is_one), (children, firsts)) = (self.top.take(nth), top);
-            let first = firsts.get(child as usize).copied().unwrap_or(NONE);
-            *next = children.wrapping_add(child);
-            active |= Bits::from(is_one & (first < limit::<ANY>(*best))) << nth;
-            if self.prefetches {
-                self.tree.prefetch(*next);
-            }
-        }
-        active
+    fn choose_top<const ANY: bool>(&mut self, (children, firsts): Top<'_>, nth: usize) -> bool {
+        let (child, is_one) = self.top.take(nth);
+        let first = firsts.get(child as usize).copied().unwrap_or(NONE);
+        self.go::<ANY>(nth, children.wrapping_add(child), first) & is_one
     }
 
-    /// Which packets go on below a group, and where.
+    /// Where a packet goes on below a group, if it does.
     #[inline(always)]
-    fn choose<const ANY: bool>(&mut self, level: usize, packets: Bits) -> Bits {
-        let Some(row) = self.left.get_mut(level) else { return 0 };
-        let mut active = 0;
-        for nth in Each(packets) {
-            let (Some((above, left)), Some(next), Some(best)) =
-                (row.get_mut(nth), self.next.get_mut(nth), self.best.get(nth))
-            else {
-                break;
-            };
-            let Some(group) = self.tree.group(*above) else { break };
-            let (child, is_one) = (left.trailing_zeros(), *left != 0);
-            *left &= left.wrapping_sub(1);
-            let first = group.index.get(child as usize % WIDTH).copied().unwrap_or(NONE);
-            *next = group.children().wrapping_add(child);
-            active |= Bits::from(is_one & (first < limit::<ANY>(*best))) << nth;
-            if self.prefetches {
-                self.tree.prefetch(*next);
-            }
+    fn choose_below<const ANY: bool>(&mut self, level: usize, nth: usize) -> bool {
+        let slot = self.left.get_mut(level).and_then(|row| row.get_mut(nth));
+        let Some((above, left)) = slot else { return false };
+        let Some(group) = self.tree.group(*above) else { return false };
+        let (child, is_one) = (left.trailing_zeros(), *left != 0);
+        *left &= left.wrapping_sub(1);
+        let first = group.index.get(child as usize % WIDTH).copied().unwrap_or(NONE);
+        self.go::<ANY>(nth, group.children().wrapping_add(child), first) & is_one
+    }
+
+    /// The group that a packet comes to next, if the first box below it is of interest.
+    #[inline(always)]
+    fn go<const ANY: bool>(&mut self, nth: usize, group: u32, first: u32) -> bool {
+        let (Some(next), Some(best)) = (self.next.get_mut(nth), self.best.get(nth)) else {
+            return false;
+        };
+        *next = group;
+        if self.prefetches {
+            self.tree.prefetch(group);
         }
-        active
+        first < limit::<ANY>(*best)
+    }
+
+    /// [`Search::choose_top`] at the top, [`Search::choose_below`] elsewhere.
+    #[inline(always)]
+    fn choose<const ANY: bool>(&mut self, top: Top<'_>, level: usize, nth: usize) -> bool {
+        match level == self.tree.levels {
+            true => self.choose_top::<ANY>(top, nth),
+            false => self.choose_below::<ANY>(level, nth),
+        }
     }
 
     /// Searches below all that is at the top; `matches` says of a fan in which children the packets lie.
@@ -381,7 +380,7 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
         keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
-        matches: impl Fn(&Open<'_, A>, &mut Children<N>),
+        matches: impl Fn(&Open<'_, A>, &mut Children<N, ROOM>),
     ) {
         let tree = self.tree;
         if let Some(delta) = tree.delta {
@@ -391,7 +390,7 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
             }
         }
         let Some(fan) = tree.fan else {
-            self.top.one();
+            self.top.one(keys.len());
             return self.run_below::<S, F, ANY>((tree.root, &[0]), keys, (ask, filter), visits);
         };
         let Some(fan) = fan.open(tree.arrays.rows) else { return };
@@ -414,20 +413,13 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
         let mut level = tree.levels;
         loop {
             let Some(row) = packets.get_mut(level) else { return };
-            let is_top = level == tree.levels;
-            *row = match is_top {
-                true => self.choose_top::<ANY>(top, *row),
-                false => self.choose::<ANY>(level, *row),
-            };
-            let active = *row;
-            if active == 0 {
-                if is_top {
-                    return;
-                }
-                level += 1;
-                continue;
+            let mut active = 0;
+            for nth in Each(*row) {
+                active |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
             }
-            if level == 0 {
+            while level == 0 && active != 0 {
+                // The child after a leaf is chosen with it: no packet is gone to twice in a round.
+                let mut more = 0;
                 for nth in Each(active) {
                     let (Some(key), Some(next), Some(best)) =
                         (keys.get(nth), self.next.get(nth), self.best.get_mut(nth))
@@ -438,7 +430,16 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
                     visits.leaf();
                     let first = tree.first_in_leaf::<S, F>(leaf, key, ask, filter, *best);
                     *best = first.min(*best);
+                    more |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
                 }
+                active = more;
+            }
+            *row = active;
+            if active == 0 {
+                if level == tree.levels {
+                    return;
+                }
+                level += 1;
                 continue;
             }
             level -= 1;
@@ -463,10 +464,14 @@ impl<A: Address, const N: usize> Search<'_, '_, A, N> {
     }
 }
 
-impl<'t, 'b, A: Address, const N: usize> Search<'t, 'b, A, N> {
+impl<'t, 'b, A: Address, const N: usize, const ROOM: usize> Search<'t, 'b, A, N, ROOM> {
     #[inline(always)]
     fn new(tree: &'t Tree<'b, A>) -> Self {
-        let left = [[(0, 0); N]; LEVELS];
+        let mut left = heapless::Vec::new();
+        for _ in 0..tree.levels {
+            // There are no more levels than that.
+            let _ = left.push([(0, 0); N]);
+        }
         let prefetches = N > 1 && size_of_val(tree.arrays.groups) > LARGE_OCTETS;
         Self { tree, best: [NONE; N], top: Children::none(), next: [0; N], left, prefetches }
     }
@@ -499,7 +504,7 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
             return leaf
                 .and_then(|leaf| some(tree.first_in_leaf::<S, F>(leaf, key, ask, &filter, NONE)));
         }
-        let mut search: Search<'_, '_, A, 1> = Search::new(tree);
+        let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree);
         let keys = core::slice::from_ref(key);
         search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, top| {
             fan.matches::<S>(key, ask, top);
@@ -522,7 +527,7 @@ impl<A: Address, T: FnMut(usize, Option<u32>), const ANY: bool> Job for Many<'_,
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { tree, keys, mut tell } = self;
-        let mut search: Search<'_, '_, A, BURST> = Search::new(tree);
+        let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree);
         search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, top| {
             fan.matches_burst::<S>(keys, top);
         });

@@ -123,7 +123,7 @@ pub(crate) trait Simd: Copy {
     /// What five masks have in common, and a bit for each word of that which is not 0.
     #[cfg(not(loom))]
     #[inline(always)]
-    fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; WORDS]) -> u32 {
+    fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; W]) -> u32 {
         meet(masks, common)
     }
 
@@ -144,7 +144,7 @@ pub(crate) const WORDS: usize = 16;
 /// The twin: one word after the other.
 #[cfg(not(loom))]
 #[inline(always)]
-fn meet<const W: usize>([a, b, c, d, e]: [&[u64; W]; 5], common: &mut [u64; WORDS]) -> u32 {
+fn meet<const W: usize>([a, b, c, d, e]: [&[u64; W]; 5], common: &mut [u64; W]) -> u32 {
     let mut some = 0;
     let words = a.iter().zip(b).zip(c).zip(d).zip(e).zip(common).enumerate();
     for (nth, (((((a, b), c), d), e), slot)) in words {
@@ -308,12 +308,12 @@ mod tests {
     struct Meet<'a, const W: usize>(&'a [[u64; W]; 5]);
 
     impl<const W: usize> Job for Meet<'_, W> {
-        type Answer = ([u64; WORDS], u32);
+        type Answer = ([u64; W], u32);
         const SIXTEEN: bool = true;
 
         #[inline(always)]
         fn run<S: Simd>(self) -> Self::Answer {
-            let mut common = [0; WORDS];
+            let mut common = [0; W];
             let some = S::meet(self.0.each_ref(), &mut common);
             (common, some)
         }
@@ -324,7 +324,7 @@ mod tests {
         let masks: [[u64; W]; 5] = core::array::from_fn(|mask| {
             core::array::from_fn(|nth| words[nth][mask] | words[nth][0].rotate_left(1))
         });
-        let mut common = [0; WORDS];
+        let mut common = [0; W];
         let some = meet(masks.each_ref(), &mut common);
         for backend in Backend::all() {
             assert_eq!(backend.run(Meet(&masks)), (common, some));

@@ -12,7 +12,7 @@ use core::arch::x86_64::{
 };
 use core::hint::assert_unchecked;
 
-use super::{CUTS, Job, LANES, Simd, WORDS};
+use super::{CUTS, Job, LANES, Simd};
 use crate::sad::table::{Bucket, SLOTS};
 
 cpufeatures::new!(has_avx2, "avx2", "bmi1", "bmi2", "popcnt");
@@ -462,13 +462,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; WORDS]) -> u32 {
+    fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; W]) -> u32 {
         let [a, b, c, d, e] = masks;
         let eights =
             [a.as_chunks().0, b.as_chunks().0, c.as_chunks().0, d.as_chunks().0, e.as_chunks().0];
         let (halves, _) = common.as_chunks_mut();
         match (eights, halves) {
-            ([[a], [b], [c], [d], [e]], [low, _]) => {
+            ([[a], [b], [c], [d], [e]], [low]) => {
                 // SAFETY: as above.
                 unsafe { avx512::meet([a, b, c, d, e], low) }
             }
