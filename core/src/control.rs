@@ -2,7 +2,7 @@
 //!
 //! One [`Control`] a gateway. Tunnels and Child SAs are staged and become visible together with
 //! [`Control::publish`]; SAs are added to and deleted from the SPI table in place, at once. After
-//! an error the state is as before.
+//! an error the state is as before. SAs are in `sas`, what is not yet published in `staging`.
 //!
 //! Invariants:
 //! - I1: a reader that finds an SA finds its Child SA in the block: an SA is added only after its
@@ -14,24 +14,25 @@
 //! - I4: counts of a deleted SA are folded into its tunnel before its slot, or the tunnel's, is
 //!   filled again.
 
+mod sas;
+mod staging;
+
 use core::mem::MaybeUninit;
 
 use bytemuck::Zeroable;
 
 use crate::counters::{self, Counts};
-use crate::error::{Busy, ConfigError, SaError, SetupError};
+use crate::error::{Busy, ConfigError, SetupError};
 use crate::gateway::Tables;
-use crate::headers::{Encap, Ipsec, Spi};
-use crate::matcher::block::ChildRecord;
-use crate::matcher::compile::{self, Source, Staged, same_selector};
+use crate::headers::Encap;
+use crate::matcher::compile::{self, Staged, same_selector};
 use crate::publish::Publisher;
-use crate::sad::{
-    Lifetime, Limit, Outcome, Replay, ReplayStart, SaFields, SaId, SaKey, SaMode, SaRef, SaStart,
-    SadWriter,
-};
+use crate::sad::{Lifetime, Limit, Replay, ReplayStart, SaKey, SaMode, SaStart, SadWriter};
 use crate::selector::{self, PairError, Selector, TrafficSelector};
 use crate::storage::{CACHE_LINE_OCTETS, Capacity, Carver};
 use crate::verdict::{Mode, Modes};
+pub(crate) use staging::{ChildStage, TunnelStage};
+use staging::{Life, Staging, children_of, digest, same_set, staged_of};
 
 macro_rules! handle {
     ($name:ident, $what:literal) => {
@@ -116,57 +117,6 @@ pub enum Due {
     /// Delete it: its packets are dropped.
     Hard,
 }
-
-/// Where a slot of a tunnel or Child SA is in its life.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Life {
-    /// Never used: what zeroed memory says.
-    Free = 0,
-    /// Configured.
-    Live = 1,
-    /// Removed, but still in the published block.
-    Removed = 2,
-    /// Gone from the block; free when its epoch has passed.
-    Retired = 3,
-}
-
-/// A tunnel in the staging area.
-#[derive(Clone, Copy)]
-pub(crate) struct TunnelStage {
-    life: Life,
-    generation: u32,
-    retired: u32,
-    children: u32,
-    /// First and last Child SA, plus 1.
-    first: u32,
-    last: u32,
-}
-
-/// A Child SA in the staging area.
-#[derive(Clone, Copy)]
-pub(crate) struct ChildStage {
-    life: Life,
-    generation: u32,
-    retired: u32,
-    tunnel: u32,
-    published: u32,
-    /// The next Child SA of the tunnel, plus 1.
-    next: u32,
-    class: u32,
-    /// Its staged selectors.
-    first: u32,
-    count: u32,
-    /// Sum of the hashes of the selectors: equal for equal sets.
-    digest: u64,
-}
-
-// SAFETY: integers and a `repr(u32)` enum whose 0 is `Free`; all zero is an unused slot.
-#[allow(unsafe_code)]
-unsafe impl Zeroable for TunnelStage {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl Zeroable for ChildStage {}
 
 /// The one writer of a gateway.
 ///
@@ -475,36 +425,6 @@ impl<'m> Control<'m> {
         Ok(version)
     }
 
-    /// Chooses an SPI for an SA that is being negotiated, one that is found with one load and one
-    /// compare. It is unpredictable, not below 256, and was not in use for the quarantine
-    /// ([`Control::set_spi_quarantine`]). Packets that come before its SA are dropped as
-    /// [`SpiClass::Larval`](crate::verdict::SpiClass::Larval); [`Control::add_sa`] with this SPI,
-    /// protocol and no addresses brings the SA to life.
-    ///
-    /// # Bound
-    /// Constant; up to 64 SPIs are tried where others have them.
-    ///
-    /// # Errors
-    /// [`SaError::Full`], [`SaError::Quarantine`], [`SaError::Busy`].
-    pub fn reserve_spi(&mut self, ipsec: Ipsec, now_ms: u64) -> Result<Spi, SaError> {
-        self.settle();
-        self.sad.reserve(ipsec, now_ms)
-    }
-
-    /// Gives back a reserved SPI whose negotiation failed. It is quarantined too: the peer knows it.
-    ///
-    /// # Errors
-    /// [`SaError::NotFound`]: not reserved, or its SA lives.
-    pub fn release_spi(&mut self, ipsec: Ipsec, spi: Spi, now_ms: u64) -> Result<(), SaError> {
-        self.sad.release(ipsec, spi, now_ms, &self.tables.epochs)
-    }
-
-    /// How long an SPI chosen here is not used again after its SA was deleted, in milliseconds; 10 000
-    /// until this is called. Longer than packets are on their way.
-    pub fn set_spi_quarantine(&mut self, ms: u64) {
-        self.sad.set_quarantine(ms);
-    }
-
     /// Octets of memory that [`Control::grow_in`] needs, alignment included.
     ///
     /// # Errors
@@ -543,89 +463,6 @@ impl<'m> Control<'m> {
         Ok(())
     }
 
-    /// SAs that have room: those found by SPI alone, by SPI and destination, by SPI, destination and
-    /// source, and those whose SPIs are chosen here.
-    pub fn sa_limits(&self) -> [u32; 4] {
-        let ([sas, dst, dst_src], allocated) = self.sad.limits();
-        [sas, dst, dst_src, allocated]
-    }
-
-    /// Adds an SA to a published Child SA; packets find it from now on.
-    ///
-    /// # Errors
-    /// [`SaError`]; after any of them the SAD is as before (T22).
-    pub fn add_sa(&mut self, child: ChildId, params: &SaParams) -> Result<SaId, SaError> {
-        let fields = self.sa_fields(child, params)?;
-        let start = params.start();
-        self.settle();
-        self.sad.may_add(&params.key, &start)?;
-        // First, so that a worker that finds the SA finds its Child SA established.
-        self.adjust_established(child.index, 1);
-        let added = self.sad.add(&params.key, &fields, &start);
-        if added.is_err() {
-            self.adjust_established(child.index, -1);
-        }
-        added
-    }
-
-    /// Deletes an SA at `now_ms` on the caller's clock. Packets that were looked up before are
-    /// dropped when they are checked.
-    ///
-    /// # Errors
-    /// [`SaError::NotFound`].
-    pub fn delete_sa(&mut self, sa: SaId, now_ms: u64) -> Result<(), SaError> {
-        let fields = self.sad.delete(sa, now_ms, &self.tables.epochs)?;
-        self.adjust_established(fields.child, -1);
-        Ok(())
-    }
-
-    /// Puts a new SA in the place of an old one. With the same key there is no moment in which
-    /// neither answers (an SPI that was chosen here then counts among `sas`); with another the new one
-    /// is added before the old one is deleted. For a
-    /// rekey with overlap (RFC 7296 section 2.8) call [`Control::add_sa`] now and
-    /// [`Control::delete_sa`] when the peer has moved.
-    ///
-    /// # Errors
-    /// [`SaError`]; after any of them the SAD is as before.
-    pub fn replace_sa(
-        &mut self,
-        old: SaId,
-        child: ChildId,
-        params: &SaParams,
-        now_ms: u64,
-    ) -> Result<SaId, SaError> {
-        if self.sad.sad().key_of(old).ok_or(SaError::NotFound)? != params.key {
-            let new = self.add_sa(child, params)?;
-            self.delete_sa(old, now_ms)?;
-            return Ok(new);
-        }
-        let fields = self.sa_fields(child, params)?;
-        self.settle();
-        let start = params.start();
-        self.sad.may_replace(old, &start)?;
-        self.adjust_established(child.index, 1);
-        match self.sad.replace(old, &fields, &start, now_ms, &self.tables.epochs) {
-            Ok((new, old_fields)) => {
-                self.adjust_established(old_fields.child, -1);
-                Ok(new)
-            }
-            Err(error) => {
-                self.adjust_established(child.index, -1);
-                Err(error)
-            }
-        }
-    }
-
-    /// The SA with exactly this key: no longer and no shorter one (T22).
-    pub fn find_sa(&self, key: &SaKey) -> Option<SaId> {
-        self.sad.by_key(key)
-    }
-
-    /// The key of a live SA.
-    pub fn sa_key(&self, sa: SaId) -> Option<SaKey> {
-        self.sad.sad().key_of(sa)
-    }
-
     /// Configured Child SAs of a tunnel, and how many of them have an SA: selectors(total, up).
     ///
     /// # Errors
@@ -634,60 +471,6 @@ impl<'m> Control<'m> {
         let total = self.tunnel(tunnel)?.children;
         let up = self.children_of(tunnel.index).filter(|(index, _)| self.established(*index) > 0);
         Ok((total, up.count() as u32))
-    }
-
-    /// Counts of one live SA.
-    ///
-    /// # Errors
-    /// [`SaError::NotFound`].
-    pub fn sa_counts(&self, sa: SaId) -> Result<Counts, SaError> {
-        self.live(sa)?;
-        Ok(counters::of_sa(&self.sad.sad().segments, sa.index()))
-    }
-
-    /// The highest sequence number seen in an authentic packet of a live SA with anti-replay, and the
-    /// packets and octets counted against its limits, if it has such limits: what another node needs to
-    /// take over.
-    ///
-    /// # Errors
-    /// [`SaError::NotFound`].
-    pub fn sa_state(&self, sa: SaId) -> Result<SaState, SaError> {
-        let found = self.live(sa)?;
-        let (packets, octets) = found.used();
-        Ok(SaState { top: found.replay_top(), packets, octets })
-    }
-
-    /// The next SA at or behind index `*from` whose soft limit in time or whose hard limit of any kind
-    /// is reached: for SAs on which no packets arrive. `*from` is moved on, past the SA found or by `slots`; begin at 0 and
-    /// go on until it is [`u32::MAX`]. Nothing is noted: that is the packet path's.
-    ///
-    /// # Bound
-    /// `slots` entries.
-    pub fn next_due_sa(&self, from: &mut u32, slots: u32, now_ms: u64) -> Option<(SaId, Due)> {
-        let segments = &self.sad.sad().segments;
-        for _ in 0..slots {
-            let Some(sa) = segments.sa(*from) else {
-                *from = u32::MAX;
-                return None;
-            };
-            let index = *from;
-            *from += 1;
-            let due = match sa.due_at(now_ms) {
-                Outcome::Within => continue,
-                Outcome::Soft(_) => Due::Soft,
-                Outcome::Expired => Due::Hard,
-            };
-            if let Some(id) = self.sad.sad().live_at(index) {
-                return Some((id, due));
-            }
-        }
-        None
-    }
-
-    fn live(&self, sa: SaId) -> Result<SaRef<'m>, SaError> {
-        let found = self.sad.sad().segments.sa(sa.index()).ok_or(SaError::NotFound)?;
-        found.hot.get(sa).ok_or(SaError::NotFound)?;
-        Ok(found)
     }
 
     /// Counts of a tunnel: its SAs, those that are gone included.
@@ -755,20 +538,6 @@ impl<'m> Control<'m> {
         if let Some(cell) = self.tables.established.get(child as usize) {
             cell.set(cell.get().wrapping_add_signed(by));
         }
-    }
-
-    fn sa_fields(&self, child: ChildId, params: &SaParams) -> Result<SaFields, SaError> {
-        let stage = self.child(child).map_err(|_| SaError::StaleChild)?;
-        if stage.published == 0 {
-            return Err(SaError::Unpublished);
-        }
-        Ok(SaFields {
-            tunnel: stage.tunnel,
-            child: child.index,
-            child_generation: child.generation,
-            mode: params.mode,
-            encap: params.encap,
-        })
     }
 
     /// Folds the counts of deleted SAs that no worker counts on any more into their tunnels (I4).
@@ -895,69 +664,4 @@ impl<'m> Control<'m> {
         }
         self.staged_end = write;
     }
-}
-
-/// What [`compile`] reads.
-struct Staging<'a> {
-    tunnels: &'a [TunnelStage],
-    children: &'a [ChildStage],
-    staged: &'a [Staged],
-}
-
-impl Source for Staging<'_> {
-    fn tunnels(&self) -> u32 {
-        self.tunnels.len() as u32
-    }
-
-    fn children(&self) -> u32 {
-        self.children.len() as u32
-    }
-
-    fn of_tunnel(&self, tunnel: u32) -> impl Iterator<Item = (u32, ChildRecord, &[Staged])> {
-        children_of(self.tunnels, self.children, tunnel).map(move |(index, child)| {
-            let record = ChildRecord::new(child.generation, tunnel, child.class);
-            (index, record, staged_of(self.staged, child.first, child.count))
-        })
-    }
-}
-
-/// The live Child SAs of a tunnel, in order.
-fn children_of<'a>(
-    tunnels: &'a [TunnelStage],
-    children: &'a [ChildStage],
-    tunnel: u32,
-) -> impl Iterator<Item = (u32, &'a ChildStage)> {
-    let live = tunnels.get(tunnel as usize).filter(|stage| stage.life == Life::Live);
-    let mut next = live.map_or(0, |stage| stage.first);
-    core::iter::from_fn(move || {
-        let index = next.checked_sub(1)?;
-        let child = children.get(index as usize)?;
-        next = child.next;
-        Some((index, child))
-    })
-}
-
-fn staged_of(staged: &[Staged], first: u32, count: u32) -> &[Staged] {
-    let first = first as usize;
-    staged.get(first..first.saturating_add(count as usize)).unwrap_or(&[])
-}
-
-/// A hash of a staged selector, whatever Child SA it belongs to. It only saves comparisons.
-fn digest(one: &Staged) -> u64 {
-    let mut own = *one;
-    own.set_child(0);
-    let words: &[u64] = bytemuck::cast_slice(core::slice::from_ref(&own));
-    let mixed = words.iter().fold(0x9e37_79b9_7f4a_7c15_u64, |hash, word| {
-        (hash ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29)
-    });
-    mixed ^ mixed >> 32
-}
-
-/// True if both lists hold the same selectors, however often, in any order. Quadratic in one Child
-/// SA's selectors.
-fn same_set(a: &[Staged], b: &[Staged]) -> bool {
-    let within = |these: &[Staged], those: &[Staged]| {
-        these.iter().all(|one| those.iter().any(|other| same_selector(one, other)))
-    };
-    within(a, b) && within(b, a)
 }
