@@ -108,6 +108,8 @@ mod error {
 #[cfg(not(loom))]
 pub mod event;
 #[cfg(not(loom))]
+pub mod gate;
+#[cfg(not(loom))]
 pub mod gateway;
 pub mod headers;
 #[cfg(not(loom))]

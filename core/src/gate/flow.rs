@@ -1,0 +1,658 @@
+//! Connections by addresses, protocol and ports: a table of fixed size that forgets what is idle.
+//!
+//! ```text
+//! key ─hash─▶ first bucket, tag ─▶ second bucket = (odd number made of the tag) - first   (mod buckets)
+//!
+//! bucket   one cache line:   8 words    | tag, 24 bits | deadline, 40 bits of ms |     0 = empty
+//! entries  beside it:        8 entries  | key, time to live, value               |     read if a tag is equal
+//!
+//! find     words of both buckets with the key's tag, then the keys of their entries
+//! insert   a vacant slot (empty, or past its deadline) of the first bucket, else of the second; else
+//!          breadth first over the buckets that residents could move to, until one has a vacant slot
+//! ```
+//! Source: bucketized cuckoo hashing (Dietzfelbinger and Weidling 2007) whose words say alone where
+//! their other place is (Fan, Andersen, Kaminsky, Mitzenmacher 2014). Departures: that other place is
+//! found by subtraction instead of exclusive or, so any even number of buckets will do, and, the sum being
+//! odd, it is never the same bucket; the search is breadth first and ends after [`SEARCHED`] buckets.
+//!
+//! # Time
+//! A word holds when its entry ends, in 40 bits of a clock of the table's own that never goes back:
+//! - steps forward of the caller's clock are added to it, up to 2^38 ms (8 years) at once;
+//! - a step back of up to [`BACK_MS`] is noise: the table's clock stands still until the caller's has
+//!   caught up;
+//! - a longer one is a clock that was set anew: the table's clock goes on from the new time at once.
+//!
+//! So no step back brings an entry to life or ends one. Forty bits are told apart over 2^39 ms: an entry
+//! that neither a call for its key nor [`FlowTable::expire`] has seen for 17 years would count as live
+//! again.
+//!
+//! Invariants:
+//! - I1: a key has one entry at most; it is in the first or the second bucket of its hash.
+//! - I2: a word is 0, or has a tag that is not 0 and belongs to the entry at the same place.
+//! - I3: `len` words are not 0, and `len <= capacity`.
+
+mod key;
+
+use core::fmt;
+use core::mem::MaybeUninit;
+
+use bytemuck::Zeroable;
+
+pub use key::{FlowKey, shard};
+
+use crate::error::SetupError;
+use crate::gate::flow::key::Compact;
+use crate::prefetch;
+use crate::sad::{AHEAD, Probe};
+use crate::storage::{CACHE_LINE_OCTETS, Carver};
+
+/// Slots of a bucket: its words fill one cache line.
+const SLOTS: usize = 8;
+/// Buckets that an insert looks at before it gives up: the two of the key, the 16 that their
+/// residents could move to, and 46 of the next generation. So at most two entries move.
+pub const SEARCHED: usize = 64;
+/// Entries of a bucket at the stated capacity: 7 of 8 slots.
+const LOAD: u64 = 7;
+/// What 24 bits of tag can spread over.
+const MOST_BUCKETS: u64 = 1 << 24;
+/// A step of the caller's clock back by no more than this many milliseconds is noise.
+pub const BACK_MS: u64 = 10_000;
+
+const TIME_BITS: u32 = 40;
+const TIME: u64 = (1 << TIME_BITS) - 1;
+const TAG_BITS: u32 = 64 - TIME_BITS;
+const LONGEST_STEP: u64 = 1 << 38;
+
+/// An entry that ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone<T> {
+    /// The connection.
+    pub key: FlowKey,
+    /// What was known of it.
+    pub value: T,
+    /// Milliseconds since its last match.
+    pub idle_ms: u64,
+}
+
+/// What became of an [`insert`](FlowTable::insert).
+#[derive(PartialEq, Eq, Debug)]
+pub enum Inserted<'t, T> {
+    /// The connection is in the table now.
+    New {
+        /// Its value.
+        value: &'t mut T,
+        /// An entry that was past its time, whose slot was used; nobody else tells of it.
+        gone: Option<Gone<T>>,
+    },
+    /// It was there, and counts as matched now; the value is as it was.
+    Existing(&'t mut T),
+}
+
+/// There is no room for one more connection; nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Full {
+    /// The capacity.
+    pub capacity: u32,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no room for one more connection: the table holds {}", self.capacity)
+    }
+}
+
+impl core::error::Error for Full {}
+
+/// One cache line for values of up to 20 octets.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Entry<T> {
+    key: Compact,
+    ttl_ms: u32,
+    value: T,
+}
+
+// SAFETY: integers, and a value that may be all zero.
+#[allow(unsafe_code)]
+unsafe impl<T: Zeroable> Zeroable for Entry<T> {}
+
+/// Where a key may be.
+#[derive(Clone, Copy)]
+struct Home {
+    buckets: [usize; 2],
+    tag: u64,
+}
+
+/// The table's own clock; see the module.
+#[derive(Clone, Copy, Default)]
+struct Clock {
+    /// The caller's time that `at` belongs to.
+    heard_ms: u64,
+    at: u64,
+}
+
+impl Clock {
+    fn read(&self, now_ms: u64) -> u64 {
+        self.at.wrapping_add(now_ms.saturating_sub(self.heard_ms).min(LONGEST_STEP))
+    }
+
+    fn tick(&mut self, now_ms: u64) -> u64 {
+        self.at = self.read(now_ms);
+        if now_ms > self.heard_ms || self.heard_ms.saturating_sub(now_ms) > BACK_MS {
+            self.heard_ms = now_ms;
+        }
+        self.at
+    }
+}
+
+#[inline(always)]
+fn tag_of(word: u64) -> u64 {
+    word >> TIME_BITS
+}
+
+#[inline(always)]
+fn word_of(tag: u64, deadline: u64) -> u64 {
+    tag << TIME_BITS | deadline & TIME
+}
+
+/// Milliseconds that a word is past its deadline; 0 of one that is not.
+#[inline(always)]
+fn overdue_ms(word: u64, at: u64) -> u64 {
+    let past = at.wrapping_sub(word) & TIME;
+    // More than half of all times: the deadline is still to come.
+    if past >> (TIME_BITS - 1) == 0 { past } else { 0 }
+}
+
+#[inline(always)]
+fn is_live(word: u64, at: u64) -> bool {
+    word != 0 && overdue_ms(word, at) == 0
+}
+
+/// One bit for each word with this tag; of tag 0, for each empty word.
+#[inline(always)]
+fn matching(words: &[u64; SLOTS], tag: u64) -> u32 {
+    let bit = |(slot, word): (usize, &u64)| u32::from(tag_of(*word) == tag) << (slot % SLOTS);
+    words.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+}
+
+/// Slots of the set bits.
+fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let slot = bits.trailing_zeros() as usize;
+        bits &= bits.wrapping_sub(1);
+        (slot < SLOTS).then_some(slot)
+    })
+}
+
+#[inline(always)]
+fn place(bucket: usize, slot: usize) -> usize {
+    bucket.wrapping_mul(SLOTS).wrapping_add(slot)
+}
+
+/// Which slots a newcomer may have.
+#[derive(Clone, Copy)]
+enum Room {
+    Any,
+    /// The table holds as many entries as it may.
+    PastDeadline,
+}
+
+/// A bucket that the search reached, and which entry would move there.
+struct Step {
+    bucket: usize,
+    /// The step it was reached from, and the place of the entry that would move.
+    from: Option<(u8, usize)>,
+}
+
+/// Connections and what is known of them; `T` is the state of the user of the table.
+///
+/// An entry ends when it was not matched for longer than its time to live: from then on no call finds it.
+/// It is told of once, by the [`insert`](Self::insert) that takes its slot or by [`expire`](Self::expire),
+/// which is to be called again and again.
+///
+/// # Capacity
+/// `Full` is said only if there are `capacity` entries, those included that have ended and not been told of
+/// yet. No live entry ever makes room for a newcomer. Below the capacity, which is 7 of 8 slots, a newcomer
+/// finds a place unless [`SEARCHED`] buckets around it are all full: see `tests.rs` for how often that is.
+///
+/// # Bound
+/// Whatever the keys: two cache lines of words for a key, and the entries with its tag, one by rule and 16 at
+/// most. Insert: [`SEARCHED`] lines of words, two entries moved. Expire: as many words as its budget, rounded
+/// up to 8, and the entries that ended.
+///
+/// # Concurrency
+/// One owner. Each worker has a table of its own, and both directions of a connection go to one worker: by
+/// [`shard`], or by a network card that spreads them alike (symmetric RSS).
+pub struct FlowTable<'m, T> {
+    words: &'m mut [[u64; SLOTS]],
+    entries: &'m mut [Entry<T>],
+    seed: [u64; 2],
+    capacity: u32,
+    len: u32,
+    clock: Clock,
+    /// The bucket that `expire` goes on with.
+    cursor: usize,
+    /// The memory of the slices, where it is the table's own.
+    #[cfg(feature = "alloc")]
+    _region: Option<crate::storage::OwnedRegion>,
+}
+
+impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
+    /// Octets of memory that [`FlowTable::new_in`] needs, alignment included.
+    ///
+    /// # Errors
+    /// [`SetupError::ZeroCapacity`], [`SetupError::CapacityLimit`], [`SetupError::TooLarge`].
+    pub fn octets(capacity: u32) -> Result<usize, SetupError> {
+        let mut carver = Carver::measuring();
+        Self::carve(&mut carver, capacity, [0; 2])?;
+        carver.used().checked_add(CACHE_LINE_OCTETS).ok_or(SetupError::TooLarge)
+    }
+
+    /// An empty table for `capacity` connections. `seed` is 128 bits that peers do not know.
+    ///
+    /// # Errors
+    /// As [`FlowTable::octets`]; [`SetupError::MemoryTooSmall`].
+    pub fn new_in(
+        memory: &'m mut [MaybeUninit<u8>],
+        capacity: u32,
+        seed: [u64; 2],
+    ) -> Result<Self, SetupError> {
+        Self::carve(&mut Carver::new(memory), capacity, seed)
+    }
+
+    fn carve(carver: &mut Carver<'m>, capacity: u32, seed: [u64; 2]) -> Result<Self, SetupError> {
+        if capacity == 0 {
+            return Err(SetupError::ZeroCapacity { field: "flows" });
+        }
+        // Even, so that a key's two buckets are never one.
+        let buckets = u64::from(capacity).div_ceil(LOAD).next_multiple_of(2);
+        if buckets > MOST_BUCKETS {
+            let limit = (MOST_BUCKETS * LOAD) as u32;
+            return Err(SetupError::CapacityLimit { field: "flows", limit });
+        }
+        let buckets = usize::try_from(buckets).map_err(|_| SetupError::TooLarge)?;
+        Ok(Self {
+            words: carver.take(buckets)?,
+            entries: carver.take(buckets.checked_mul(SLOTS).ok_or(SetupError::TooLarge)?)?,
+            seed,
+            capacity,
+            len: 0,
+            clock: Clock::default(),
+            cursor: 0,
+            #[cfg(feature = "alloc")]
+            _region: None,
+        })
+    }
+
+    /// Entries, those included that have ended and not been told of yet.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// True if there are no entries at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The most entries there may be.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// The value of a connection, which counts as matched now.
+    #[inline]
+    #[must_use]
+    pub fn find(&mut self, key: &FlowKey, now_ms: u64) -> Option<&mut T> {
+        self.find_counted(key, now_ms, &mut ())
+    }
+
+    fn find_counted(
+        &mut self,
+        key: &FlowKey,
+        now_ms: u64,
+        probe: &mut impl Probe,
+    ) -> Option<&mut T> {
+        let at = self.clock.tick(now_ms);
+        let key = Compact::of(key);
+        let place = self.locate(&key, self.home(&key), probe)?;
+        self.matched(place, at)
+    }
+
+    /// The value of a connection, and milliseconds since its last match; this is none.
+    #[must_use]
+    pub fn peek(&self, key: &FlowKey, now_ms: u64) -> Option<(&T, u64)> {
+        let key = Compact::of(key);
+        let place = self.locate(&key, self.home(&key), &mut ())?;
+        self.live(place, self.clock.read(now_ms))
+    }
+
+    /// Finds many keys; `found` gets each one's number and its value, which counts as matched now.
+    ///
+    /// What the keys need from memory is asked for ahead, so their waits overlap.
+    pub fn find_burst(
+        &mut self,
+        keys: &[FlowKey],
+        now_ms: u64,
+        mut found: impl FnMut(usize, Option<&mut T>),
+    ) {
+        let at = self.clock.tick(now_ms);
+        let mut number = 0_usize;
+        for chunk in keys.chunks(AHEAD) {
+            let mut homes: heapless::Vec<(Compact, Home), AHEAD> = heapless::Vec::new();
+            for key in chunk.iter().map(Compact::of) {
+                let home = self.home(&key);
+                home.buckets.iter().filter_map(|&at| self.words.get(at)).for_each(prefetch::read);
+                // A chunk is no longer than the list.
+                let _ = homes.push((key, home));
+            }
+            for (_, home) in &homes {
+                self.candidates(home)
+                    .filter_map(|at| self.entries.get(at))
+                    .for_each(prefetch::read);
+            }
+            for (key, home) in &homes {
+                let place = self.locate(key, *home, &mut ());
+                found(number, place.and_then(|place| self.matched(place, at)));
+                number = number.wrapping_add(1);
+            }
+        }
+    }
+
+    /// Puts a connection in, or finds it there. It ends when not matched for longer than `ttl_ms`.
+    ///
+    /// # Errors
+    /// [`Full`]: see [the type](Self#capacity).
+    pub fn insert(
+        &mut self,
+        key: &FlowKey,
+        value: T,
+        ttl_ms: u32,
+        now_ms: u64,
+    ) -> Result<Inserted<'_, T>, Full> {
+        self.insert_counted(key, value, ttl_ms, now_ms, &mut ())
+    }
+
+    fn insert_counted(
+        &mut self,
+        key: &FlowKey,
+        value: T,
+        ttl_ms: u32,
+        now_ms: u64,
+        probe: &mut impl Probe,
+    ) -> Result<Inserted<'_, T>, Full> {
+        let full = Full { capacity: self.capacity };
+        let at = self.clock.tick(now_ms);
+        let key = Compact::of(key);
+        let home = self.home(&key);
+        let (place, gone) = match self.locate(&key, home, probe) {
+            Some(place) if self.live(place, at).is_some() => {
+                return self.matched(place, at).map(Inserted::Existing).ok_or(full);
+            }
+            Some(place) => (place, self.clear(place, at)),
+            None => self.make_room(home, at, probe).ok_or(full)?,
+        };
+        if let Some(word) = self.words.as_flattened_mut().get_mut(place) {
+            *word = word_of(home.tag, at.wrapping_add(u64::from(ttl_ms)));
+            self.len = self.len.wrapping_add(1);
+        }
+        let entry = self.entries.get_mut(place).ok_or(full)?;
+        *entry = Entry { key, ttl_ms, value };
+        Ok(Inserted::New { value: &mut entry.value, gone })
+    }
+
+    /// Gives a connection another time to live, counted from its last match.
+    ///
+    /// True if there is such a connection.
+    pub fn set_ttl(&mut self, key: &FlowKey, ttl_ms: u32, now_ms: u64) -> bool {
+        let at = self.clock.tick(now_ms);
+        let key = Compact::of(key);
+        let home = self.home(&key);
+        let Some(place) = self.locate(&key, home, &mut ()) else { return false };
+        let Some((_, idle_ms)) = self.live(place, at) else { return false };
+        let entry = self.entries.get_mut(place);
+        let word = self.words.as_flattened_mut().get_mut(place);
+        let (Some(entry), Some(word)) = (entry, word) else { return false };
+        entry.ttl_ms = ttl_ms;
+        let last = at.wrapping_sub(idle_ms);
+        *word = word_of(home.tag, last.wrapping_add(u64::from(ttl_ms)));
+        true
+    }
+
+    /// Takes a connection out and gives its value.
+    pub fn remove(&mut self, key: &FlowKey, now_ms: u64) -> Option<T> {
+        let at = self.clock.tick(now_ms);
+        let key = Compact::of(key);
+        let place = self.locate(&key, self.home(&key), &mut ())?;
+        self.live(place, at)?;
+        self.clear(place, at).map(|gone| gone.value)
+    }
+
+    /// Looks at the next `budget` slots, in whole buckets, takes out what has ended and tells of it.
+    /// Gives the number of entries taken out.
+    ///
+    /// All slots have been looked at after calls with a budget of [`slots`](Self::slots) together.
+    pub fn expire(&mut self, now_ms: u64, budget: u32, mut tell: impl FnMut(&Gone<T>)) -> u32 {
+        let at = self.clock.tick(now_ms);
+        let before = self.len;
+        let buckets = (budget as usize).div_ceil(SLOTS).min(self.words.len());
+        for _ in 0..buckets {
+            let bucket = self.cursor;
+            let next = bucket.wrapping_add(1);
+            self.cursor = if next < self.words.len() { next } else { 0 };
+            let Some(words) = self.words.get(bucket) else { continue };
+            let over = |(slot, word): (usize, &u64)| {
+                u32::from(overdue_ms(*word, at) != 0 && *word != 0) << (slot % SLOTS)
+            };
+            let ended = words.iter().enumerate().map(over).fold(0, |bits, bit| bits | bit);
+            for slot in slots(ended) {
+                if let Some(gone) = self.clear(place(bucket, slot), at) {
+                    tell(&gone);
+                }
+            }
+        }
+        before.wrapping_sub(self.len)
+    }
+
+    /// Slots of the table; 8 of 7 that are filled at capacity, or a few more.
+    pub fn slots(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// All connections, with their values and the milliseconds since their last match.
+    pub fn iter(&self, now_ms: u64) -> impl Iterator<Item = (FlowKey, &T, u64)> {
+        let at = self.clock.read(now_ms);
+        self.entries.iter().enumerate().filter_map(move |(place, entry)| {
+            let (value, idle_ms) = self.live(place, at)?;
+            Some((entry.key.key(), value, idle_ms))
+        })
+    }
+
+    #[inline]
+    fn home(&self, key: &Compact) -> Home {
+        let hash = key.hash(self.seed);
+        let count = self.words.len() as u64;
+        let first = ((hash >> 32) * count) >> 32;
+        let tag = (hash & ((1 << TAG_BITS) - 1)).max(1);
+        Home { buckets: [first as usize, self.other(first as usize, tag)], tag }
+    }
+
+    /// The other bucket of a word that is in `bucket`.
+    #[inline]
+    fn other(&self, bucket: usize, tag: u64) -> usize {
+        let count = self.words.len();
+        // Odd, and below the number of buckets, which is even.
+        let sum = ((tag.wrapping_mul(count as u64 / 2) >> TAG_BITS) * 2 + 1) as usize;
+        if sum >= bucket {
+            sum.wrapping_sub(bucket)
+        } else {
+            sum.wrapping_add(count).wrapping_sub(bucket)
+        }
+    }
+
+    /// Places with the key's tag.
+    fn candidates(&self, home: &Home) -> impl Iterator<Item = usize> {
+        let tag = home.tag;
+        let in_bucket = |bucket: usize| (bucket, self.words.get(bucket));
+        home.buckets.map(in_bucket).into_iter().flat_map(move |(bucket, words)| {
+            let matches = words.map_or(0, |words| matching(words, tag));
+            slots(matches).map(move |slot| place(bucket, slot))
+        })
+    }
+
+    /// Where a key is, ended or not.
+    #[inline]
+    fn locate(&self, key: &Compact, home: Home, probe: &mut impl Probe) -> Option<usize> {
+        for bucket in home.buckets {
+            let words = self.words.get(bucket)?;
+            probe.line();
+            for slot in slots(matching(words, home.tag)) {
+                probe.line();
+                let place = place(bucket, slot);
+                if self.entries.get(place).is_some_and(|entry| entry.key == *key) {
+                    return Some(place);
+                }
+            }
+        }
+        None
+    }
+
+    /// The value at a place and its idle time, if it has not ended.
+    fn live(&self, place: usize, at: u64) -> Option<(&T, u64)> {
+        let word = self.words.as_flattened().get(place).copied()?;
+        let entry = self.entries.get(place)?;
+        is_live(word, at).then_some((&entry.value, entry.idle_ms(word, at)))
+    }
+
+    /// The value at a place, matched now, if it has not ended.
+    #[inline]
+    fn matched(&mut self, place: usize, at: u64) -> Option<&mut T> {
+        let word = self.words.as_flattened_mut().get_mut(place)?;
+        let entry = self.entries.get_mut(place)?;
+        if !is_live(*word, at) {
+            return None;
+        }
+        *word = word_of(tag_of(*word), at.wrapping_add(u64::from(entry.ttl_ms)));
+        Some(&mut entry.value)
+    }
+
+    /// Empties a place; gives what was there.
+    fn clear(&mut self, place: usize, at: u64) -> Option<Gone<T>> {
+        let word = self.words.as_flattened_mut().get_mut(place)?;
+        let entry = self.entries.get(place)?;
+        let was = core::mem::take(word);
+        if was == 0 {
+            return None;
+        }
+        self.len = self.len.wrapping_sub(1);
+        Some(Gone { key: entry.key.key(), value: entry.value, idle_ms: entry.idle_ms(was, at) })
+    }
+
+    /// A vacant place of a bucket.
+    fn vacancy(&self, bucket: usize, at: u64, room: Room) -> Option<usize> {
+        let words = self.words.get(bucket)?;
+        let empty = match room {
+            Room::Any => slots(matching(words, 0)).next(),
+            Room::PastDeadline => None,
+        };
+        let slot = empty
+            .or_else(|| words.iter().position(|word| overdue_ms(*word, at) != 0 && *word != 0))?;
+        Some(place(bucket, slot))
+    }
+
+    /// An empty place for a newcomer, and the entry that had ended there.
+    fn make_room(
+        &mut self,
+        home: Home,
+        at: u64,
+        probe: &mut impl Probe,
+    ) -> Option<(usize, Option<Gone<T>>)> {
+        let room = if self.len < self.capacity { Room::Any } else { Room::PastDeadline };
+        let near = home.buckets.into_iter().find_map(|bucket| self.vacancy(bucket, at, room));
+        if let Some(place) = near {
+            return Some((place, self.clear(place, at)));
+        }
+        match room {
+            Room::Any => self.search(home, at, probe),
+            Room::PastDeadline => None,
+        }
+    }
+
+    /// Looks breadth first for a bucket with a vacant place, and moves the entries on the way there.
+    #[cold]
+    fn search(
+        &mut self,
+        home: Home,
+        at: u64,
+        probe: &mut impl Probe,
+    ) -> Option<(usize, Option<Gone<T>>)> {
+        let mut steps: heapless::Vec<Step, SEARCHED> = heapless::Vec::new();
+        for bucket in home.buckets {
+            let _ = steps.push(Step { bucket, from: None });
+        }
+        let mut next = 0_u8;
+        let (mut step, mut vacant) = loop {
+            let step = steps.get(usize::from(next))?;
+            probe.line();
+            if let Some(vacant) = self.vacancy(step.bucket, at, Room::Any) {
+                break (step, vacant);
+            }
+            let bucket = step.bucket;
+            for (slot, word) in self.words.get(bucket)?.iter().enumerate() {
+                let from = Some((next, place(bucket, slot)));
+                // No more than fit: that is the bound.
+                if steps.push(Step { bucket: self.other(bucket, tag_of(*word)), from }).is_err() {
+                    break;
+                }
+            }
+            next = next.wrapping_add(1);
+        };
+        let gone = self.clear(vacant, at);
+        // A way is two moves long at most, and its three buckets differ: the first two are full, the
+        // last one is not.
+        while let Some((before, moving)) = step.from {
+            self.relocate(moving, vacant);
+            vacant = moving;
+            step = steps.get(usize::from(before))?;
+        }
+        Some((vacant, gone))
+    }
+
+    /// Moves an entry to an empty place.
+    fn relocate(&mut self, from: usize, to: usize) {
+        let words = self.words.as_flattened_mut();
+        let word = words.get_mut(from).map(core::mem::take);
+        if let (Some(word), Some(vacant)) = (word, words.get_mut(to)) {
+            *vacant = word;
+        }
+        let entry = self.entries.get(from).copied();
+        if let (Some(entry), Some(vacant)) = (entry, self.entries.get_mut(to)) {
+            *vacant = entry;
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    /// Milliseconds since the last match of the entry with this word.
+    fn idle_ms(&self, word: u64, at: u64) -> u64 {
+        at.wrapping_sub(word).wrapping_add(u64::from(self.ttl_ms)) & TIME
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T: Copy + Zeroable + 'static> FlowTable<'static, T> {
+    /// A table in memory of its own. Nothing is allocated after this.
+    ///
+    /// # Errors
+    /// As [`FlowTable::octets`]; [`SetupError::OutOfMemory`].
+    pub fn new(capacity: u32, seed: [u64; 2]) -> Result<Self, SetupError> {
+        let octets = Self::octets(capacity)?;
+        #[allow(unsafe_code)]
+        // SAFETY: the slices carved from the region are private to the table, are not lent for longer than
+        // it is borrowed, and are dropped with it.
+        let (region, memory) = unsafe { crate::storage::OwnedRegion::new(octets)? };
+        Ok(Self { _region: Some(region), ..Self::new_in(memory, capacity, seed)? })
+    }
+}
+
+#[cfg(test)]
+mod tests;
