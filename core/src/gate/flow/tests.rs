@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 
+use super::word::LONGEST_STEP;
 use super::*;
 use crate::headers::Endpoints;
 
@@ -98,6 +99,7 @@ enum Op {
     Burst(Vec<u8>),
     Insert(u8, u32),
     Remove(u8),
+    RemoveOdd,
     SetTtl(u8, u32),
     Expire(u32),
     Forward(u64),
@@ -111,6 +113,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (any::<u8>(), prop_oneof![0..3_u32, 900..1100_u32, Just(u32::MAX)])
             .prop_map(|(key, ttl_ms)| Op::Insert(key, ttl_ms)),
         1 => any::<u8>().prop_map(Op::Remove),
+        1 => Just(Op::RemoveOdd),
         1 => (any::<u8>(), 0..2000_u32).prop_map(|(key, ttl_ms)| Op::SetTtl(key, ttl_ms)),
         1 => (0..300_u32).prop_map(Op::Expire),
         3 => prop_oneof![0..3_u64, 400..1200_u64, Just(1 << 32), Just(LONGEST_STEP / 1024)]
@@ -187,6 +190,25 @@ fn agrees(table: &mut FlowTable<'_, u32>, ops: &[Op], start_ms: u64) {
                 let at = twin.at(&key);
                 let expected = at.map(|at| twin.entries.remove(at).value);
                 assert_eq!(table.remove(&key, now_ms), expected);
+            }
+            Op::RemoveOdd => {
+                let (mut removed, mut expected) = (Vec::new(), Vec::new());
+                let which = |_: &FlowKey, value: &u32| {
+                    let odd = value % 2 == 1;
+                    removed.extend(odd.then_some(*value));
+                    odd
+                };
+                let count = table.remove_if(now_ms, which);
+                let entries = std::mem::take(&mut twin.entries);
+                let (gone, left) = entries
+                    .into_iter()
+                    .partition(|entry| entry.value % 2 == 1 && !twin.ended(entry));
+                twin.entries = left;
+                expected.extend(gone.iter().map(|entry: &TwinEntry| entry.value));
+                removed.sort_unstable();
+                expected.sort_unstable();
+                assert_eq!(count as usize, removed.len());
+                assert_eq!(removed, expected);
             }
             Op::SetTtl(number, ttl_ms) => {
                 let key = key_of(*number);
@@ -462,14 +484,14 @@ fn sharding_does_not_crowd_the_table() {
 fn sizes_are_checked() {
     type Table<'m> = FlowTable<'m, u32>;
     assert_eq!(Table::octets(0), Err(SetupError::ZeroCapacity { field: "flows" }));
-    let limit = SetupError::CapacityLimit { field: "flows", limit: 7 << 24 };
+    let limit = SetupError::CapacityLimit { field: "flows", limit: 7 * ((1 << 24) - 2) };
     assert_eq!(Table::octets(u32::MAX), Err(limit));
     let octets = Table::octets(100).unwrap();
     let mut memory = vec![MaybeUninit::new(0xaa); octets];
     let mut table = Table::new_in(&mut memory, 100, SEED).unwrap();
     assert!(table.is_empty());
     assert_eq!(table.find(&v4(1, 1), 0), None);
-    assert_eq!(table.slots(), 16 * 8);
+    assert_eq!(table.slots(), 18 * 8);
     let short = Table::new_in(&mut memory[..octets - 128], 100, SEED);
     assert_eq!(short.err(), Some(SetupError::MemoryTooSmall));
 }
