@@ -229,34 +229,36 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         self.live(place, self.clock.read(now_ms))
     }
 
-    /// Finds many keys; `found` gets each one's number and its value, which counts as matched now.
+    /// Finds many keys; `found` gets the number of each, itself and its value, which counts as matched now.
     ///
     /// What the keys need from memory is asked for ahead, so their waits overlap.
     pub fn find_burst(
         &mut self,
-        keys: &[FlowKey],
+        keys: impl IntoIterator<Item = FlowKey>,
         now_ms: u64,
-        mut found: impl FnMut(usize, Option<&mut T>),
+        mut found: impl FnMut(usize, &FlowKey, Option<&mut T>),
     ) {
         let at = self.clock.tick(now_ms);
-        let mut number = 0_usize;
-        for chunk in keys.chunks(AHEAD) {
-            let mut homes: heapless::Vec<(Compact, Home), AHEAD> = heapless::Vec::new();
-            for key in chunk.iter().map(Compact::of) {
-                let home = self.home(&key);
+        let mut keys = keys.into_iter().enumerate();
+        loop {
+            let mut homes: heapless::Vec<(usize, FlowKey, Home), AHEAD> = heapless::Vec::new();
+            for (number, key) in keys.by_ref().take(AHEAD) {
+                let home = self.home(&Compact::of(&key));
                 home.buckets.iter().filter_map(|&at| self.words.get(at)).for_each(prefetch::read);
-                // A chunk is no longer than the list.
-                let _ = homes.push((key, home));
+                // As many as there is room for.
+                let _ = homes.push((number, key, home));
             }
-            for (_, home) in &homes {
+            for (.., home) in &homes {
                 self.candidates(home)
                     .filter_map(|at| self.entries.get(at))
                     .for_each(prefetch::read);
             }
-            for (key, home) in &homes {
-                let place = self.locate(key, *home, &mut ());
-                found(number, place.and_then(|place| self.matched(place, at)));
-                number = number.wrapping_add(1);
+            for (number, key, home) in &homes {
+                let place = self.locate(&Compact::of(key), *home, &mut ());
+                found(*number, key, place.and_then(|place| self.matched(place, at)));
+            }
+            if homes.len() < AHEAD {
+                return;
             }
         }
     }

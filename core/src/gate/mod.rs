@@ -14,3 +14,5 @@
 //! Everything here is told the time and the packet's headers; it sends nothing and asks nobody.
 
 pub mod flow;
+pub mod health;
+pub mod session;

@@ -158,8 +158,8 @@ fn agrees(table: &mut FlowTable<'_, u32>, ops: &[Op], start_ms: u64) {
             Op::Burst(numbers) => {
                 let keys: Vec<FlowKey> = numbers.iter().copied().map(key_of).collect();
                 let mut found = Vec::new();
-                table.find_burst(&keys, now_ms, |number, value| {
-                    assert_eq!(number, found.len());
+                table.find_burst(keys.iter().copied(), now_ms, |number, key, value| {
+                    assert_eq!((number, *key), (found.len(), keys[number]));
                     found.push(value.copied());
                 });
                 let expected: Vec<_> = keys.iter().map(|key| twin.find(key)).collect();
