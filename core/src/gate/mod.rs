@@ -15,4 +15,5 @@
 
 pub mod flow;
 pub mod health;
+pub mod passthrough;
 pub mod session;
