@@ -214,6 +214,9 @@ pub struct PassFlow {
     pub idle_ms: u64,
 }
 
+/// Packets of a burst that are looked at together.
+const TOGETHER: usize = 32;
+
 /// What the table keeps of a flow: when it was made, and its origin as a word.
 type State = [u64; 2];
 
@@ -326,6 +329,65 @@ impl<'m> Passthrough<'m> {
         answer
     }
 
+    /// [`Passthrough::check`] for as many packets as `answers` has room for, one after the other; returns
+    /// how many. What they need from memory is asked for ahead, unless `lookupspi` is off under the
+    /// ALG, where a packet may end the flow of the next.
+    ///
+    /// # Bound
+    /// As [`Passthrough::check`] for each packet, and one operation more on the table.
+    pub fn check_burst(
+        &mut self,
+        rules: &PassRules<'_>,
+        packets: &[PassPacket],
+        now_ms: u64,
+        answers: &mut [PassAnswer],
+    ) -> usize {
+        let count = packets.len().min(answers.len());
+        let packets = packets.get(..count).unwrap_or_default();
+        let is_free = self.config.lookupspi == LookupSpi::On || !self.config.server.has_alg();
+        for (packets, answers) in packets.chunks(TOGETHER).zip(answers.chunks_mut(TOGETHER)) {
+            let mut origins = [None; TOGETHER];
+            if is_free {
+                self.find_burst(packets, now_ms, &mut origins);
+            }
+            for ((packet, answer), origin) in packets.iter().zip(answers).zip(origins) {
+                *answer = match origin {
+                    Some((key, origin)) => {
+                        let verdict = self.of_flow(&key, origin, now_ms);
+                        self.counts.count(verdict);
+                        PassAnswer { verdict, context: None, is_new: false, key: Some(key) }
+                    }
+                    None => self.check(rules, packet, now_ms),
+                };
+            }
+        }
+        count
+    }
+
+    /// The keys of those packets that their own key finds, and who admitted their flows.
+    fn find_burst(
+        &mut self,
+        packets: &[PassPacket],
+        now_ms: u64,
+        origins: &mut [Option<(FlowKey, Origin)>; TOGETHER],
+    ) {
+        let mut keys: heapless::Vec<FlowKey, TOGETHER> = heapless::Vec::new();
+        let mut places: heapless::Vec<u8, TOGETHER> = heapless::Vec::new();
+        for (place, packet) in packets.iter().enumerate() {
+            if let Ok(key) = packet.key(self.config.lookupspi) {
+                // There is room for a whole burst.
+                let _ = keys.push(key);
+                let _ = places.push(place as u8);
+            }
+        }
+        self.flows.find_burst(&keys, now_ms, |nth, state| {
+            let at = places.get(nth).and_then(|&place| origins.get_mut(usize::from(place)));
+            if let (Some(at), Some(key), Some(state)) = (at, keys.get(nth), state) {
+                *at = Some((*key, origin(state)));
+            }
+        });
+    }
+
     #[inline]
     fn judge(
         &mut self,
@@ -375,11 +437,17 @@ impl<'m> Passthrough<'m> {
             found = self.find(&flow, now_ms);
         }
         let origin = found?;
-        self.seen_by_alg(&flow, now_ms);
-        Some(match origin {
+        Some(self.of_flow(&flow, origin, now_ms))
+    }
+
+    /// What becomes of a packet of this flow.
+    #[inline]
+    fn of_flow(&mut self, flow: &FlowKey, origin: Origin, now_ms: u64) -> PassVerdict {
+        self.seen_by_alg(flow, now_ms);
+        match origin {
             Origin::Decided(_) => PassVerdict::AcceptFlow,
             Origin::Alg => PassVerdict::AcceptAlg,
-        })
+        }
     }
 
     /// What the ALG says of ESP and AH of an SPI that has no flow, if it knows the hosts.
@@ -441,7 +509,7 @@ impl<'m> Passthrough<'m> {
     /// told in the order AH, IKE, ESP. Configuration flow.
     ///
     /// # Bound
-    /// The whole table four times, and once for each 64 flows deleted.
+    /// The whole table eight times, and once more for each 32 flows deleted.
     pub fn delete_between(&mut self, endpoints: Endpoints, now_ms: u64) -> u32 {
         let kinds = TeardownKind::ALL.map(Some).into_iter().chain([None]);
         let mut deleted = 0_u32;
@@ -452,7 +520,13 @@ impl<'m> Passthrough<'m> {
                         key.endpoints == endpoints || key.endpoints == endpoints.reversed();
                     (is_ours && TeardownKind::of(&key, origin(state)) == kind).then_some(key)
                 });
-                let keys: heapless::Vec<FlowKey, 64> = of_pair.take(64).collect();
+                // `collect` would bring the code of a panic along.
+                let mut keys: heapless::Vec<FlowKey, TOGETHER> = heapless::Vec::new();
+                for key in of_pair {
+                    if keys.push(key).is_err() {
+                        break;
+                    }
+                }
                 let before = deleted;
                 for key in &keys {
                     if self.remove(key, now_ms) {

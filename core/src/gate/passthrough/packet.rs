@@ -221,6 +221,13 @@ pub enum PassVerdict {
     AcceptAlg,
 }
 
+impl Default for PassVerdict {
+    /// Nothing was asked yet: dropped.
+    fn default() -> Self {
+        Self::Drop(PassDrop::Decided(DecidedBy::Default))
+    }
+}
+
 impl PassVerdict {
     /// True if the packet is forwarded.
     pub const fn is_accept(self) -> bool {
@@ -252,7 +259,7 @@ impl fmt::Display for PassVerdict {
 
 /// What a firewall says of a packet.
 #[must_use]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct PassAnswer {
     /// What becomes of it.
     pub verdict: PassVerdict,

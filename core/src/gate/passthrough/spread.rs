@@ -1,20 +1,20 @@
-//! Which worker looks at a packet: tunnels spread over cores.
+//! Which worker looks at a packet: tunnels spread over cores, each with a table of its own.
 //!
 //! With `lookupspi` on a flow is one direction of one SA, so its SPI alone chooses the worker. The two
 //! directions of a tunnel have SPIs of their own and are, as a rule, on two workers; neither needs the
-//! other's flows, which is what the setting is for, and why each direction needs a rule (E2). What they
-//! do need in common is the ALG's `any:any` flows, which admit an SPI that has no flow yet: the
-//! worker of the host pair has them, so the first packet of an SPI is to be put to that one too.
+//! other's flows. That is what the setting is for, and why each direction needs a rule (E2).
 //!
 //! With it off both directions and all SPIs of a host pair are one flow (T30). Spread by SPI its packets
-//! would meet on no worker; so the pair chooses, whichever host sends.
+//! would not meet; so the pair chooses, whichever host sends. The same holds under the ALG, whose
+//! `any:any` flows must be known where an SPI comes for the first time: one tunnel, one worker. The
+//! lists of seed 004 look like that: worker 1 only with `lookupspi` and without the ALG.
 
 use core::hash::Hasher;
 use core::num::NonZeroU32;
 
 use siphasher::sip::SipHasher13;
 
-use super::{LookupSpi, PassPacket, Traffic, any_any};
+use super::{LookupSpi, PassConfig, PassPacket, Traffic, any_any};
 use crate::gate::flow::shard;
 use crate::headers::{Endpoints, Spi};
 
@@ -73,15 +73,17 @@ impl Spread {
         shard(self.seed, &any_any(endpoints, 0), workers)
     }
 
-    /// The worker that has the flow of a packet, if it has one: that of its SPI with `lookupspi` on,
-    /// else that of its hosts.
+    /// The worker that knows all that decides about a packet: that of its SPI for ESP and AH with
+    /// `lookupspi` and without the ALG, else that of its hosts. Workers that look at what this says
+    /// answer as one alone would, as long as they have room.
     ///
     /// # Bound
     /// As [`Spread::worker_of_pair`].
     #[inline]
-    pub fn worker(&self, packet: &PassPacket, lookupspi: LookupSpi, workers: NonZeroU32) -> u32 {
-        match (packet.traffic, lookupspi) {
-            (Traffic::Esp(spi) | Traffic::Ah(spi), LookupSpi::On) => self.worker_of(spi, workers),
+    pub fn worker(&self, packet: &PassPacket, config: &PassConfig, workers: NonZeroU32) -> u32 {
+        let by_spi = config.lookupspi == LookupSpi::On && !config.server.has_alg();
+        match packet.traffic {
+            Traffic::Esp(spi) | Traffic::Ah(spi) if by_spi => self.worker_of(spi, workers),
             _ => self.worker_of_pair(packet.endpoints, workers),
         }
     }
@@ -135,6 +137,7 @@ mod tests {
     #[test]
     fn t30_with_lookupspi_off_both_directions_and_all_spis_of_a_pair_share_a_worker() {
         let spread = Spread::new([5, 6]);
+        let with = |lookupspi| PassConfig { lookupspi, ..PassConfig::default() };
         let mut two = 0;
         for n in 0..512_u32 {
             let v4 = Endpoints::V4 { src: 0x0101_0101, dst: 0x0202_0000 + n };
@@ -143,9 +146,9 @@ mod tests {
                 let out = PassPacket { endpoints, traffic: Traffic::Esp(Spi(n * 7919 + 300)) };
                 let traffic = Traffic::Esp(Spi(!n));
                 let back = PassPacket { endpoints: endpoints.reversed(), traffic };
-                let off = |packet| spread.worker(packet, LookupSpi::Off, some(8));
+                let off = |packet| spread.worker(packet, &with(LookupSpi::Off), some(8));
                 assert_eq!(off(&out), off(&back));
-                let on = |packet| spread.worker(packet, LookupSpi::On, some(8));
+                let on = |packet| spread.worker(packet, &with(LookupSpi::On), some(8));
                 two += u32::from(on(&out) != on(&back));
             }
         }

@@ -95,3 +95,51 @@ fn no_rules_are_rules_too() {
     assert_eq!(case.check(ike(OUT)), dropped);
     assert!(PassRules::open(&case.words).unwrap().is_empty());
 }
+
+/// The first rule of each context in the order written, as [`PassRules::decide`] says.
+fn decide(rules: &[PassRule], default: RuleAction, packet: &PassPacket) -> Decision {
+    for context in Context::ALL {
+        let is_first = |rule: &&PassRule| rule.context == context && rule.covers(&packet.headers());
+        let Some(rule) = rules.iter().find(is_first) else { continue };
+        if rule.action != RuleAction::Accept || context == Context::VirtualServer {
+            return Decision { action: rule.action, by: DecidedBy::Rule(rule.id), context };
+        }
+    }
+    Decision { action: default, by: DecidedBy::Default, context: Context::VirtualServer }
+}
+
+#[test]
+fn thousands_of_rules_decide_as_a_list_does() {
+    let mut random = 7;
+    let mut rule = |id| {
+        let src = next(&mut random) % 64;
+        let dst = next(&mut random) % 64;
+        let (wide, action) = (next(&mut random) % 4, next(&mut random) as usize);
+        let protocol = [0, 17, 50, 51][next(&mut random) as usize % 4];
+        PassRule {
+            id: RuleId(id),
+            context: Context::ALL[id as usize % 3],
+            action: RuleAction::ALL[action % 4],
+            src: AddrRange::V4 { lo: src, hi: src + wide },
+            dst: AddrRange::V4 { lo: dst, hi: dst + wide },
+            protocol,
+            src_ports: PortRange::ANY,
+            dst_ports: if protocol == 17 { ports(500 * (id % 2) as u16) } else { PortRange::ANY },
+        }
+    };
+    let rules: Vec<_> = (0..3000).map(&mut rule).collect();
+    let words = compile_rules(&rules, RuleAction::Drop).unwrap();
+    let opened = PassRules::open(&words).unwrap();
+    assert_eq!((opened.len(), opened.default_action()), (3000, RuleAction::Drop));
+    let mut contexts = BTreeSet::new();
+    for n in 0..2000 {
+        let endpoints = Endpoints::V4 { src: next(&mut random) % 70, dst: next(&mut random) % 70 };
+        let packet = [ike(endpoints), udp(endpoints, 9, 0), esp(endpoints, n), ah(endpoints, n)];
+        for packet in packet {
+            let decision = opened.decide(&packet.headers());
+            assert_eq!(decision, decide(&rules, RuleAction::Drop, &packet));
+            contexts.insert((decision.context, decision.action));
+        }
+    }
+    assert!(contexts.len() > 8, "{contexts:?}");
+}

@@ -260,4 +260,39 @@ proptest! {
         twin.expire(case.now_ms);
         prop_assert_eq!(case.firewall.counts().teardowns, twin.teardowns);
     }
+    #[test]
+    fn bursts_and_workers_answer_as_one_packet_after_the_other_on_one_table(
+        setting in select(&SETTINGS),
+        rules in rules(),
+        steps in prop::collection::vec(
+            (select(&[0_u64, 1, 39, 41, 61, 500]), prop::collection::vec(packets(), 0..50)),
+            1..8,
+        ),
+    ) {
+        let (lookupspi, server) = setting;
+        let timeouts =
+            PassTimeouts { ike_ms: 100, nat_t_ms: 60, esp_ms: 40, ah_ms: 60, other_ms: 40 };
+        let config = PassConfig { lookupspi, server, timeouts };
+        let case = || Case::of(&rules, RuleAction::Reject, config, 1000);
+        let (mut one, mut burst) = (case(), case());
+        let mut workers = [case(), case(), case()];
+        let words = one.words.clone();
+        let rules = PassRules::open(&words).unwrap();
+        let spread = Spread::new([1, 2]);
+        let nothing = PassAnswer::default();
+        for (step_ms, packets) in steps {
+            one.now_ms += step_ms;
+            let mut answers = vec![nothing; packets.len() + 1];
+            let count = burst.firewall.check_burst(&rules, &packets, one.now_ms, &mut answers);
+            prop_assert_eq!((count, answers.pop()), (packets.len(), Some(nothing)));
+            for (packet, in_burst) in packets.iter().zip(answers) {
+                let alone = one.answer(*packet);
+                prop_assert_eq!(in_burst, alone);
+                let worker = spread.worker(packet, &config, 3.try_into().unwrap());
+                let worker = &mut workers[worker as usize].firewall;
+                prop_assert_eq!(worker.check(&rules, packet, one.now_ms), alone);
+            }
+            prop_assert_eq!(burst.firewall.counts(), one.firewall.counts());
+        }
+    }
 }
