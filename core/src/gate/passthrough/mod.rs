@@ -344,14 +344,23 @@ impl<'m> Passthrough<'m> {
     ) -> usize {
         let count = packets.len().min(answers.len());
         let packets = packets.get(..count).unwrap_or_default();
-        let is_free = self.config.lookupspi == LookupSpi::On || !self.config.server.has_alg();
+        let PassConfig { lookupspi, server, .. } = self.config;
+        let is_free = lookupspi == LookupSpi::On || !server.has_alg();
         for (packets, answers) in packets.chunks(TOGETHER).zip(answers.chunks_mut(TOGETHER)) {
-            let mut origins = [None; TOGETHER];
+            // Who admitted the flow of each packet that has a key, if its own key finds one.
+            let mut origins: heapless::Vec<Option<Origin>, TOGETHER> = heapless::Vec::new();
             if is_free {
-                self.find_burst(packets, now_ms, &mut origins);
+                let keys = packets.iter().filter_map(|packet| packet.key(lookupspi).ok());
+                self.flows.find_burst(keys, now_ms, |_, _, state| {
+                    // There is room for a whole burst.
+                    let _ = origins.push(state.map(|state| origin(state)));
+                });
             }
-            for ((packet, answer), origin) in packets.iter().zip(answers).zip(origins) {
-                *answer = match origin {
+            let mut origins = origins.into_iter();
+            for (packet, answer) in packets.iter().zip(answers) {
+                let key = packet.key(lookupspi).ok();
+                let found = key.and_then(|key| Some((key, origins.next()??)));
+                *answer = match found {
                     Some((key, origin)) => {
                         let verdict = self.of_flow(&key, origin, now_ms);
                         self.counts.count(verdict);
@@ -362,30 +371,6 @@ impl<'m> Passthrough<'m> {
             }
         }
         count
-    }
-
-    /// The keys of those packets that their own key finds, and who admitted their flows.
-    fn find_burst(
-        &mut self,
-        packets: &[PassPacket],
-        now_ms: u64,
-        origins: &mut [Option<(FlowKey, Origin)>; TOGETHER],
-    ) {
-        let mut keys: heapless::Vec<FlowKey, TOGETHER> = heapless::Vec::new();
-        let mut places: heapless::Vec<u8, TOGETHER> = heapless::Vec::new();
-        for (place, packet) in packets.iter().enumerate() {
-            if let Ok(key) = packet.key(self.config.lookupspi) {
-                // There is room for a whole burst.
-                let _ = keys.push(key);
-                let _ = places.push(place as u8);
-            }
-        }
-        self.flows.find_burst(&keys, now_ms, |nth, state| {
-            let at = places.get(nth).and_then(|&place| origins.get_mut(usize::from(place)));
-            if let (Some(at), Some(key), Some(state)) = (at, keys.get(nth), state) {
-                *at = Some((*key, origin(state)));
-            }
-        });
     }
 
     #[inline]
@@ -509,34 +494,21 @@ impl<'m> Passthrough<'m> {
     /// told in the order AH, IKE, ESP. Configuration flow.
     ///
     /// # Bound
-    /// The whole table eight times, and once more for each 32 flows deleted.
+    /// Four times the whole table.
     pub fn delete_between(&mut self, endpoints: Endpoints, now_ms: u64) -> u32 {
-        let kinds = TeardownKind::ALL.map(Some).into_iter().chain([None]);
+        let Self { flows, config, counts, teardowns, .. } = self;
+        let back = endpoints.reversed();
         let mut deleted = 0_u32;
-        for kind in kinds {
-            loop {
-                let of_pair = self.flows.iter(now_ms).filter_map(|(key, state, _)| {
-                    let is_ours =
-                        key.endpoints == endpoints || key.endpoints == endpoints.reversed();
-                    (is_ours && TeardownKind::of(&key, origin(state)) == kind).then_some(key)
-                });
-                // `collect` would bring the code of a panic along.
-                let mut keys: heapless::Vec<FlowKey, TOGETHER> = heapless::Vec::new();
-                for key in of_pair {
-                    if keys.push(key).is_err() {
-                        break;
-                    }
+        for kind in TeardownKind::ALL.map(Some).into_iter().chain([None]) {
+            let of_kind = flows.remove_if(now_ms, |key, state| {
+                let is_ours = key.endpoints == endpoints || key.endpoints == back;
+                let is_told = is_ours && TeardownKind::of(key, origin(state)) == kind;
+                if is_told {
+                    ended(config, counts, teardowns, key, state, now_ms);
                 }
-                let before = deleted;
-                for key in &keys {
-                    if self.remove(key, now_ms) {
-                        deleted = deleted.wrapping_add(1);
-                    }
-                }
-                if deleted == before {
-                    break;
-                }
-            }
+                is_told
+            });
+            deleted = deleted.saturating_add(of_kind);
         }
         deleted
     }
@@ -548,7 +520,9 @@ impl<'m> Passthrough<'m> {
     /// As [`FlowTable::expire`].
     pub fn expire(&mut self, now_ms: u64, budget: u32) -> u32 {
         let Self { flows, config, counts, teardowns, .. } = self;
-        flows.expire(now_ms, budget, |gone| ended(config, counts, teardowns, gone, now_ms))
+        flows.expire(now_ms, budget, |gone| {
+            ended(config, counts, teardowns, &gone.key, &gone.value, now_ms);
+        })
     }
 
     /// Slots of the table, all of which [`expire`](Self::expire) has to look at in its turn.
@@ -581,18 +555,10 @@ impl<'m> Passthrough<'m> {
             Inserted::New { gone, .. } => gone,
             Inserted::Existing(_) => None,
         };
-        if let Some(gone) = gone {
-            ended(&self.config, &mut self.counts, &mut self.teardowns, &gone, now_ms);
+        if let Some(Gone { key, value, .. }) = gone {
+            ended(&self.config, &mut self.counts, &mut self.teardowns, &key, &value, now_ms);
         }
         Ok(())
-    }
-
-    fn remove(&mut self, key: &FlowKey, now_ms: u64) -> bool {
-        let idle_ms = self.ask().peek(key, now_ms).map_or(0, |(_, idle_ms)| idle_ms);
-        let Some(value) = self.ask().remove(key, now_ms) else { return false };
-        let gone = Gone { key: *key, value, idle_ms };
-        ended(&self.config, &mut self.counts, &mut self.teardowns, &gone, now_ms);
-        true
     }
 }
 
@@ -612,18 +578,18 @@ fn ended(
     config: &PassConfig,
     counts: &mut PassCounts,
     teardowns: &mut Teardowns,
-    gone: &Gone<State>,
+    key: &FlowKey,
+    state: &State,
     now_ms: u64,
 ) {
-    let &Gone { key, value, idle_ms } = gone;
-    let Some(kind) = TeardownKind::of(&key, origin(&value)) else { return };
+    let Some(kind) = TeardownKind::of(key, origin(state)) else { return };
     if !config.server.has_alg() {
         return;
     }
     if let Some(cell) = counts.teardowns.get_mut(kind as usize) {
         *cell = cell.wrapping_add(1);
     }
-    let [made_ms, _] = value;
+    let &[made_ms, _] = state;
     let age_ms = now_ms.saturating_sub(made_ms);
     teardowns.tell(Teardown {
         kind,
@@ -631,7 +597,6 @@ fn ended(
         src_port: key.src_port,
         time_ms: now_ms,
         age_ms,
-        idle_ms,
         suppressed: 0,
     });
 }

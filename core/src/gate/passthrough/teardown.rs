@@ -64,8 +64,6 @@ pub struct Teardown {
     pub time_ms: u64,
     /// Milliseconds since it was made.
     pub age_ms: u64,
-    /// Milliseconds since its last packet.
-    pub idle_ms: u64,
     /// Events that found no room since the last one that did.
     pub suppressed: u32,
 }
