@@ -356,7 +356,8 @@ impl<'m> Passthrough<'m> {
                     let _ = origins.push(state.map(|state| origin(state)));
                 });
             }
-            let mut origins = origins.into_iter();
+            // By reference: the list's own iterator brings the code of a panic along.
+            let mut origins = origins.iter().copied();
             for (packet, answer) in packets.iter().zip(answers) {
                 let key = packet.key(lookupspi).ok();
                 let found = key.and_then(|key| Some((key, origins.next()??)));
