@@ -1,8 +1,23 @@
 //! Auditable events (RFC 4301 section 5.2): few, and never instead of counting.
 //!
-//! Each worker has a bounded queue and a token bucket for each kind of event, on the caller's
-//! clock. What does not fit the budget or the queue is suppressed and counted, and the next event
-//! of its kind says how many were (seed 001; T31).
+//! ```text
+//! drop ─▶ bucket of reason and source prefix ─▶ bucket of the kind ─▶ queue, a share a kind ─▶ host
+//!           a quarter of the kind's budget        the budget
+//! ```
+//! What does not fit a budget or the queue is suppressed and counted, and the next event of its kind
+//! says how many were (seed 001; T31). All of it is on the caller's clock and in fixed memory, in
+//! each worker.
+//!
+//! What a flood can hide:
+//! - of one reason from one prefix: nothing of another reason or prefix, up to three such at once.
+//! - of SPIs never seen, from any number of sources: no drop on an SPI that is known, as after a rekey
+//!   (B4), and nothing of another kind. Whoever floods has to guess 32 bits to be of a known one.
+//!   Of SPIs never seen themselves, a source that comes back while the table remembers it goes
+//!   before those that come once. One that sends less than one packet in 60 of the flood can be
+//!   hidden by it; no table of this size can tell it from the flood (Misra and Gries 1982).
+
+mod forti_line;
+mod sources;
 
 use heapless::Deque;
 
@@ -10,12 +25,13 @@ use crate::control::{ChildId, TunnelId};
 use crate::headers::{InnerHeaders, OuterHeaders};
 use crate::sad::{LimitKind, SaId};
 use crate::selector::Selector;
-use crate::verdict::{Reason, Refusal};
+use crate::verdict::{Reason, Refusal, SpiClass};
+use sources::{Source, Sources};
 
-/// Kinds of events that have a budget and a share of the queue of their own.
-const KINDS: usize = 5;
+pub use forti_line::{Clock, FortiLine};
 
-/// Events that a worker keeps until they are drained, a fifth of each kind.
+/// Events that a worker keeps until they are drained: 4 of each kind, for unknown SPIs 2 of those never
+/// seen and 2 of the others. One source has half of a share.
 pub const QUEUE_EVENTS: usize = 20;
 
 /// What an event tells.
@@ -49,8 +65,13 @@ pub struct Event {
     pub arrived: Option<(TunnelId, ChildId)>,
     /// The caller's number for the interface it came in on.
     pub interface: u32,
-    /// Events of the same kind that were suppressed since the last one that was not.
+    /// Events of the same kind that were suppressed since the last one that was not, of whatever
+    /// source. These numbers add up: with the events, they are all there would have been.
     pub suppressed: u32,
+    /// Those of the same reason and source prefix (/24 of IPv4, /48 of IPv6) that were suppressed since
+    /// its last event, as far as the worker remembers the source. They are in the numbers of the kind,
+    /// of this event or an earlier one: not to be added to those.
+    pub suppressed_of_source: u32,
 }
 
 impl Event {
@@ -64,12 +85,13 @@ impl Event {
 }
 
 /// How many events may be made. Each kind of drop has a budget of its own, so that a flood of
-/// unknown SPIs does not hide a wrong SA.
+/// unknown SPIs does not hide a wrong SA; a reason and a source prefix have a quarter of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EventBudget {
     /// Events a second of each kind; 0 = none.
     pub per_second: u32,
-    /// How many of them may come at once, at least 1.
+    /// How many of them may come at once, at least 1. With 4 or more, a quarter is kept for sources that
+    /// were seen before.
     pub burst: u32,
 }
 
@@ -80,23 +102,52 @@ impl Default for EventBudget {
     }
 }
 
+/// The part of a budget that one source has, and that those seen before have for themselves.
+const SOURCE_PART: u32 = 4;
+
 /// The kinds of events that have a budget of their own.
 #[derive(Clone, Copy)]
 enum Kind {
-    UnknownSpi = 0,
-    Selectors = 1,
-    Malformed = 2,
-    Opening = 3,
-    Lifetime = 4,
+    /// An SPI that nothing is known of: anybody can send it.
+    NeverSeen = 0,
+    /// An SPI that is larval, was deleted, or is known elsewhere.
+    KnownSpi = 1,
+    Selectors = 2,
+    Malformed = 3,
+    Opening = 4,
+    Lifetime = 5,
 }
 
+impl Kind {
+    const COUNT: usize = 6;
+
+    /// Events in the queue.
+    const fn share(self) -> u32 {
+        match self {
+            Self::NeverSeen | Self::KnownSpi => 2,
+            Self::Selectors | Self::Malformed | Self::Opening | Self::Lifetime => 4,
+        }
+    }
+}
+
+const _: () = {
+    use Kind::{KnownSpi, Lifetime, Malformed, NeverSeen, Opening, Selectors};
+    let all = [NeverSeen, KnownSpi, Selectors, Malformed, Opening, Lifetime];
+    let [a, b, c, d, e, f] = all;
+    let sum = a.share() + b.share() + c.share() + d.share() + e.share() + f.share();
+    assert!(sum as usize == QUEUE_EVENTS && all.len() == Kind::COUNT, "shares are the queue");
+};
+
 fn kind_of(cause: &Cause) -> Kind {
-    let reason = match cause {
+    let refusal = match cause {
         Cause::SoftLifetime(_) => return Kind::Lifetime,
-        Cause::Drop(refusal) => refusal.reason,
+        Cause::Drop(refusal) => refusal,
     };
-    match reason {
-        Reason::UnknownSpi => Kind::UnknownSpi,
+    match refusal.reason {
+        Reason::UnknownSpi => match refusal.spi_class {
+            None | Some(SpiClass::NeverSeen) => Kind::NeverSeen,
+            Some(_) => Kind::KnownSpi,
+        },
         Reason::WrongSa | Reason::NoSelector | Reason::FragmentNoPorts => Kind::Selectors,
         Reason::Malformed(_) | Reason::OuterFragment | Reason::WrongEncap => Kind::Malformed,
         Reason::AuthFailed
@@ -108,40 +159,92 @@ fn kind_of(cause: &Cause) -> Kind {
     }
 }
 
+/// What a bucket gives: one event each interval, and some at once.
+#[derive(Clone, Copy)]
+struct Pace {
+    interval_us: u64,
+    /// Time for which events may come at once, beyond the first one.
+    ahead_us: u64,
+}
+
+impl Pace {
+    /// One part of a budget; `None` if it allows no event.
+    fn of(budget: &EventBudget, part: u32) -> Option<Self> {
+        let interval_us = 1_000_000_u64.checked_div(u64::from(budget.per_second))?.max(1);
+        let interval_us = interval_us.saturating_mul(u64::from(part));
+        let burst = budget.burst.checked_div(part)?.max(1);
+        Some(Self { interval_us, ahead_us: interval_us.saturating_mul(u64::from(burst) - 1) })
+    }
+
+    /// How much of the bucket is kept for sources seen before.
+    fn reserve_us(&self, budget: &EventBudget) -> u64 {
+        let kept = budget.burst.checked_div(SOURCE_PART).unwrap_or(0);
+        self.interval_us.saturating_mul(u64::from(kept))
+    }
+}
+
 /// A token bucket in the form of a virtual clock (GCRA): the time at which the next event would
 /// be on schedule, in microseconds. No state but that, so it cannot drift.
 #[derive(Clone, Copy, Default)]
+struct Due(u64);
+
+impl Due {
+    /// True if an event may be made now, and another `reserve_us` would not be in the way of it.
+    fn is_now(self, pace: &Pace, reserve_us: u64, now_us: u64) -> bool {
+        let until = now_us.saturating_add(pace.ahead_us.saturating_sub(reserve_us));
+        // A clock that jumped back far must not silence the events for as long.
+        self.0 <= until || self.debt_us(pace, now_us) == 0
+    }
+
+    fn take(&mut self, pace: &Pace, now_us: u64) {
+        let debt = self.debt_us(pace, now_us);
+        self.0 = now_us.saturating_add(debt).saturating_add(pace.interval_us);
+    }
+
+    /// How far the bucket is ahead of the clock; 0 if so far that the clock must have jumped back.
+    fn debt_us(self, pace: &Pace, now_us: u64) -> u64 {
+        let most = pace.ahead_us.saturating_add(pace.interval_us);
+        Some(self.0.saturating_sub(now_us)).filter(|debt| *debt <= most).unwrap_or(0)
+    }
+}
+
+/// What one kind of events has.
+#[derive(Clone, Copy, Default)]
 struct Bucket {
-    due_us: u64,
+    due: Due,
     suppressed: u32,
-    /// Events of this kind in the queue: each kind has its share of it.
-    queued: usize,
+    /// Events of this kind that were queued and that were taken out, modulo 2^32: those in the queue
+    /// are the difference, and come out in this order.
+    queued: u32,
+    drained: u32,
 }
 
 impl Bucket {
-    fn take(&mut self, budget: &EventBudget, now_ms: u64) -> bool {
-        let Some(interval_us) = 1_000_000_u64.checked_div(u64::from(budget.per_second)) else {
-            return false;
-        };
-        let interval_us = interval_us.max(1);
-        let now_us = now_ms.saturating_mul(1000);
-        let ahead = interval_us.saturating_mul(u64::from(budget.burst.max(1)).saturating_sub(1));
-        // A clock that jumped back far must not silence the events for as long.
-        let latest = now_us.saturating_add(ahead).saturating_add(interval_us);
-        self.due_us = self.due_us.min(latest);
-        if self.due_us > now_us.saturating_add(ahead) {
-            return false;
-        }
-        self.due_us = self.due_us.max(now_us).saturating_add(interval_us);
-        true
+    fn waiting(&self) -> u32 {
+        self.queued.wrapping_sub(self.drained)
     }
+
+    /// Room in the queue for an event of a source whose last event was the `told`th of the kind.
+    fn has_room(&self, share: u32, told: Option<u32>) -> bool {
+        let waiting = self.waiting();
+        let waits = told.is_some_and(|told| told.wrapping_sub(self.drained) < waiting);
+        waiting < if waits { share / 2 } else { share }
+    }
+}
+
+/// Leave to queue one event, and what it has to tell.
+pub(crate) struct Leave {
+    kind: Kind,
+    suppressed: u32,
+    suppressed_of_source: u32,
 }
 
 /// One worker's events.
 pub(crate) struct Events {
     queue: Deque<Event, QUEUE_EVENTS>,
     budget: EventBudget,
-    buckets: [Bucket; KINDS],
+    buckets: [Bucket; Kind::COUNT],
+    sources: Sources,
 }
 
 impl Events {
@@ -149,7 +252,8 @@ impl Events {
         Self {
             queue: Deque::new(),
             budget: EventBudget::default(),
-            buckets: [Bucket::default(); KINDS],
+            buckets: [Bucket::default(); Kind::COUNT],
+            sources: Sources::new(),
         }
     }
 
@@ -157,31 +261,76 @@ impl Events {
         self.budget = budget;
     }
 
-    /// Asks for leave to make an event; false: it is suppressed.
-    pub(crate) fn admit(&mut self, cause: &Cause, now_ms: u64) -> bool {
-        let Some(bucket) = self.buckets.get_mut(kind_of(cause) as usize) else { return false };
-        if bucket.queued >= QUEUE_EVENTS / KINDS || !bucket.take(&self.budget, now_ms) {
-            bucket.suppressed = bucket.suppressed.saturating_add(1);
-            return false;
+    /// Asks for leave to make an event; `None`: it is suppressed. `hash` is keyed with what peers do
+    /// not know.
+    ///
+    /// # Bound
+    /// One hash, and the buckets of one set of [`sources`].
+    pub(crate) fn admit(
+        &mut self,
+        cause: &Cause,
+        outer: Option<&OuterHeaders>,
+        now_ms: u64,
+        hash: impl FnOnce(u64) -> u64,
+    ) -> Option<Leave> {
+        let kind = kind_of(cause);
+        let bucket = self.buckets.get_mut(kind as usize)?;
+        let now_us = now_ms.saturating_mul(1000);
+        let paces = Pace::of(&self.budget, 1).zip(Pace::of(&self.budget, SOURCE_PART));
+        // Soft limits come from SAs, not from packets that anybody can send.
+        let mut source = match (cause, &paces) {
+            (Cause::Drop(refusal), Some((_, pace))) => {
+                let hash = hash(sources::number(refusal, outer));
+                self.sources.find(hash, pace, now_us)
+            }
+            _ => None,
+        };
+        let leave = paces.is_some_and(|(pace, source_pace)| match &source {
+            None => bucket.has_room(kind.share(), None) && bucket.due.is_now(&pace, 0, now_us),
+            Some(Source { bucket: own, seen }) => {
+                let reserve = if *seen { 0 } else { pace.reserve_us(&self.budget) };
+                bucket.has_room(kind.share(), own.told())
+                    && own.due.is_now(&source_pace, 0, now_us)
+                    && bucket.due.is_now(&pace, reserve, now_us)
+            }
+        });
+        match (paces, leave) {
+            (Some((pace, source_pace)), true) => {
+                bucket.due.take(&pace, now_us);
+                let own = source.as_mut().map(|source| {
+                    source.bucket.due.take(&source_pace, now_us);
+                    source.bucket.tell(bucket.queued)
+                });
+                let suppressed = core::mem::take(&mut bucket.suppressed);
+                Some(Leave { kind, suppressed, suppressed_of_source: own.unwrap_or(0) })
+            }
+            _ => {
+                bucket.suppressed = bucket.suppressed.saturating_add(1);
+                if let Some(source) = source {
+                    source.bucket.suppress();
+                }
+                None
+            }
         }
-        true
     }
 
-    /// Queues an event that was admitted.
-    pub(crate) fn push(&mut self, mut event: Event) {
-        if let Some(bucket) = self.buckets.get_mut(kind_of(&event.cause) as usize) {
-            event.suppressed = core::mem::take(&mut bucket.suppressed);
-            bucket.queued += 1;
+    /// Queues an event that was admitted, and nothing was since.
+    pub(crate) fn push(&mut self, leave: Leave, event: Event) {
+        let Leave { kind, suppressed, suppressed_of_source } = leave;
+        if let Some(bucket) = self.buckets.get_mut(kind as usize) {
+            bucket.queued = bucket.queued.wrapping_add(1);
         }
-        // `admit` saw room, and nothing was queued since.
-        let _ = self.queue.push_back(event);
+        let _ = self.queue.push_back(Event { suppressed, suppressed_of_source, ..event });
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
         if let Some(bucket) = self.buckets.get_mut(kind_of(&event.cause) as usize) {
-            bucket.queued = bucket.queued.saturating_sub(1);
+            bucket.drained = bucket.drained.wrapping_add(1);
         }
         Some(event)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use core::marker::PhantomData;
 
 use crate::control::{ChildId, TunnelId};
 use crate::counters::{SaCells, WorkerCells};
-use crate::event::{Cause, Event, EventBudget, Events};
+use crate::event::{Cause, Event, EventBudget, Events, Leave};
 use crate::gateway::Tables;
 use crate::headers::{Fragment, InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
 use crate::matcher::Question;
@@ -544,12 +544,10 @@ impl<'g> Worker<'g> {
     #[cold]
     fn tell_soft(&mut self, sa: SaId, outer: &OuterHeaders, kind: LimitKind, ingress: Ingress) {
         let cause = Cause::SoftLifetime(kind);
-        if !self.events.admit(&cause, ingress.now_ms) {
-            return;
-        }
+        let Some(leave) = self.leave(&cause, Some(outer), ingress) else { return };
         let arrived = self.fields(sa).map(|fields| self.arrived(&fields));
         let event = self.event(cause, ingress);
-        self.events.push(Event { outer: Some(*outer), sa: Some(sa), arrived, ..event });
+        self.events.push(leave, Event { outer: Some(*outer), sa: Some(sa), arrived, ..event });
         if let Some(state) = self.sad.segments.sa(sa.index()) {
             state.told();
         }
@@ -674,8 +672,7 @@ impl<'g> Worker<'g> {
         }
         self.count_shadow(id, shadow);
         let nearest = self.nearest;
-        self.audit(ingress, refusal, |event| Event {
-            outer: Some(*outer),
+        self.audit(ingress, refusal, Some(outer), |event| Event {
             inner: inner.copied(),
             sa: Some(id),
             nearest: if refusal.field.is_some() { nearest } else { None },
@@ -731,7 +728,7 @@ impl<'g> Worker<'g> {
     fn refuse_spi(&mut self, outer: &OuterHeaders, class: SpiClass, ingress: Ingress) -> Refusal {
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, refusal, |event| Event { outer: Some(*outer), ..event });
+        self.audit(ingress, refusal, Some(outer), |event| event);
         refusal
     }
 
@@ -739,7 +736,7 @@ impl<'g> Worker<'g> {
     fn refuse_unread(&mut self, reason: Reason, ingress: Ingress) -> Arrival {
         let refusal = Refusal::new(reason);
         self.count_unread(reason);
-        self.audit(ingress, refusal, |event| event);
+        self.audit(ingress, refusal, None, |event| event);
         Arrival::Drop(refusal)
     }
 
@@ -749,7 +746,7 @@ impl<'g> Worker<'g> {
         let class = self.sad.class_of(outer, ingress.now_ms);
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, refusal, |event| Event { outer: Some(*outer), sa: Some(id), ..event });
+        self.audit(ingress, refusal, Some(outer), |event| Event { sa: Some(id), ..event });
         Verdict {
             decision: Decision::Drop(refusal),
             arrived: None,
@@ -765,17 +762,33 @@ impl<'g> Worker<'g> {
     }
 
     /// RFC 4301 section 5.2: the drop is an auditable event. Counting never depends on it.
-    fn audit(&mut self, ingress: Ingress, refusal: Refusal, fill: impl FnOnce(Event) -> Event) {
+    fn audit(
+        &mut self,
+        ingress: Ingress,
+        refusal: Refusal,
+        outer: Option<&OuterHeaders>,
+        fill: impl FnOnce(Event) -> Event,
+    ) {
         if refusal.reason == Reason::Dummy {
             return;
         }
         let cause = Cause::Drop(refusal);
-        if !self.events.admit(&cause, ingress.now_ms) {
+        let Some(leave) = self.leave(&cause, outer, ingress) else {
             self.cells.events_suppressed.add_owned(1);
             return;
-        }
-        let event = self.event(cause, ingress);
-        self.events.push(fill(event));
+        };
+        let event = Event { outer: outer.copied(), ..self.event(cause, ingress) };
+        self.events.push(leave, fill(event));
+    }
+
+    fn leave(
+        &mut self,
+        cause: &Cause,
+        outer: Option<&OuterHeaders>,
+        ingress: Ingress,
+    ) -> Option<Leave> {
+        let sad = self.sad;
+        self.events.admit(cause, outer, ingress.now_ms, |number| sad.hash_number(number))
     }
 
     fn event(&self, cause: Cause, ingress: Ingress) -> Event {
@@ -789,6 +802,7 @@ impl<'g> Worker<'g> {
             arrived: None,
             interface: ingress.interface,
             suppressed: 0,
+            suppressed_of_source: 0,
         }
     }
 }

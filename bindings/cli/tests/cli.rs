@@ -76,6 +76,11 @@ fn the_trace_speaks_as_the_documents_do() {
     let lines: Vec<_> = out.lines().collect();
     let at = lines.iter().position(|line| line.contains(mismatch)).unwrap();
     assert!(lines[at + 1].ends_with("func=ipsec_input4 msg=\"anti-spoof check failed, drop\""));
+    // Seed 001.
+    let unknown = lines.iter().find(|line| line.contains("unknown SPI")).unwrap();
+    for part in [" logid=\"0101037131\" type=\"event\" subtype=\"vpn\"", " status=\"esp_error\" "] {
+        assert!(unknown.starts_with("packet=") && unknown.contains(part), "{unknown}");
+    }
 }
 
 #[test]

@@ -253,6 +253,11 @@ impl HashKeys {
         self.long(parts).1
     }
 
+    /// 64 bits of a number that is no key of the table.
+    pub(super) fn number(&self, number: u64) -> u64 {
+        self.mix(self.long.sum_of(number)).whole()
+    }
+
     #[inline(always)]
     fn mix(&self, sum: u64) -> Hash {
         Hash((sum ^ sum >> 32).wrapping_mul(self.mix))
@@ -269,6 +274,13 @@ impl Multilinear {
             add: core::array::from_fn(|_| next()),
             words: core::array::from_fn(|_| next() | 1),
         }
+    }
+
+    /// The sum for both halves of a number. No key of the table is of kind 0 and has one.
+    fn sum_of(&self, number: u64) -> u64 {
+        let ([add, ..], [high, low, ..]) = (self.add, self.words);
+        let high = high.wrapping_mul(number >> 32);
+        add.wrapping_add(high).wrapping_add(low.wrapping_mul(number & 0xffff_ffff))
     }
 
     #[inline(always)]

@@ -325,6 +325,11 @@ impl<'m> Sad<'m> {
         }
     }
 
+    /// A number hashed with what peers do not know.
+    pub(crate) fn hash_number(&self, number: u64) -> u64 {
+        self.keys.number(number)
+    }
+
     /// What is known of the SPI of a packet whose SA was deleted while it was decrypted.
     #[cold]
     pub(crate) fn class_of(&self, outer: &OuterHeaders, now_ms: u64) -> SpiClass {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use espial::event::{Clock, FortiLine};
 use espial::verdict::{Field, Malformed, Mode, Reason, SpiClass};
 use espial::{Ipsec, Selector, Spi};
 
@@ -484,13 +485,17 @@ pub fn write_trace(row: &Row<'_>, out: &mut dyn Write) -> io::Result<()> {
         }
         (Reason::UnknownSpi, _) => {
             let (Some(outer), Some(spi)) = (row.outer, row.spi()) else { return Ok(()) };
-            let name = if row.class == Class::Ah { "AH" } else { "ESP" };
+            if let Some(line) = FortiLine::of(&outer) {
+                let unix_ns = u64::try_from(row.time).ok().and_then(|us| us.checked_mul(1000));
+                let clock = unix_ns.map(|unix_ns| Clock { unix_ns, offset_minutes: 0 });
+                return writeln!(out, "packet={} {}", row.packet, FortiLine { clock, ..line });
+            }
             writeln!(
                 out,
-                "{prefix} remip={} locip={} status=\"esp_error\" error_num=\"Received {name} packet \
-                 with unknown SPI.\" spi=\"{:08x}\" seq=\"{:08x}\"",
+                "{prefix} remip={} locip={} msg=\"{}, drop\" spi=\"{:08x}\" seq=\"{:08x}\"",
                 outer.endpoints.src(),
                 outer.endpoints.dst(),
+                reason.name(),
                 spi.0,
                 outer.sequence,
             )
