@@ -11,7 +11,7 @@ use espial::{Ipsec, Selector, Spi};
 
 use super::judge::Judge;
 use super::measure::Speed;
-use super::row::{Class, Row, Word};
+use super::row::{Row, Word};
 use crate::config::GatewayConfig;
 
 /// Causes of drops that get a sentence each; the rest are counted.

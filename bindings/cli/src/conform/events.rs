@@ -12,6 +12,9 @@ use super::packet;
 /// Packets that a case may send.
 const MAX_PACKETS: u64 = 1 << 24;
 
+/// Source prefixes that the flood comes from: each has a quarter of the budget, so five use all of it.
+const SOURCES: u64 = 5;
+
 /// What a flood of unknown SPIs came to.
 #[derive(Default)]
 struct Flood {
@@ -63,7 +66,8 @@ fn flood(packets: u64, within_ms: u64, per_second: u32, pace: Pace) -> Result<Fl
         };
         let low = number as u32;
         let spi = low.wrapping_mul(0x9e37_79b1) | 0x100;
-        let octets = packet::esp_in_ip(Endpoints::V4 { src: src ^ (low & 0xff), dst }, spi, low);
+        let source = src ^ ((number % SOURCES) as u32) << 8;
+        let octets = packet::esp_in_ip(Endpoints::V4 { src: source, dst }, spi, low);
         let arrival = worker.arrive(&octets, Ingress { now_ms, interface: 0 });
         if matches!(arrival, Arrival::Drop(refusal) if refusal.reason == Reason::UnknownSpi) {
             flood.dropped += 1;
