@@ -120,6 +120,8 @@ pub mod matcher;
 pub mod names;
 #[cfg(not(loom))]
 pub mod notify;
+#[cfg(not(loom))]
+pub mod preset;
 pub mod publish;
 #[cfg(loom)]
 #[path = "sad/replay.rs"]

@@ -20,6 +20,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use espial::headers::{Encap, Ipsec, Spi};
+use espial::preset::FortiOs;
 use espial::sad::SaMode;
 use espial::sad::replay::MAX_WINDOW;
 use espial::selector::TrafficSelector;
@@ -135,6 +136,8 @@ impl fmt::Debug for Key {
 pub struct GatewayConfig {
     /// The gateway's own addresses; ESP and AH to others pass. Empty: every address is its own.
     pub addresses: Vec<IpAddr>,
+    /// The FortiOS version whose mode the tunnels have that name none.
+    pub fortios: Option<FortiOs>,
     /// Tunnels in file order.
     pub tunnels: Vec<TunnelConfig>,
 }
@@ -144,8 +147,10 @@ pub struct GatewayConfig {
 pub struct TunnelConfig {
     /// Name, unique in the file.
     pub name: String,
-    /// The mode that decides.
+    /// The mode that decides: its own, or that of the gateway's FortiOS version, or strict-sa.
     pub mode: Mode,
+    /// Line of `mode`, if the tunnel has one of its own.
+    pub mode_line: Option<usize>,
     /// Modes that are counted and shown, not enforced.
     pub shadow: Vec<Mode>,
     /// Child SAs in file order.
@@ -213,7 +218,8 @@ impl SaConfig {
             && self.deleted.is_none_or(|deleted| time < deleted)
     }
 
-    fn overlaps(&self, other: &Self) -> bool {
+    /// True if both exist at some time.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let starts_before_end = |a: &Self, b: &Self| {
             a.installed.is_none_or(|start| b.deleted.is_none_or(|end| start < end))
         };
@@ -282,17 +288,18 @@ fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'stat
 
 fn gateway(reader: &mut Reader, root: Section<'_>) -> GatewayConfig {
     reader.only(&root, &["gateway", "tunnel"]);
-    let mut addresses = Vec::new();
+    let (mut addresses, mut fortios) = (Vec::new(), None);
     if let Some(section) = reader.table(&root, "gateway") {
-        reader.only(&section, &["addresses"]);
+        reader.only(&section, &["addresses", "fortios"]);
         for item in reader.array(&section, "addresses") {
             addresses.extend(reader.address(item));
         }
+        fortios = section.get("fortios").and_then(|item| reader.fortios(item));
     }
     let mut tunnels: Vec<TunnelConfig> = Vec::new();
     let sections = reader.tables(&root, "tunnel");
     for section in sections {
-        let Some(tunnel) = tunnel(reader, &section) else { continue };
+        let Some(tunnel) = tunnel(reader, &section, fortios) else { continue };
         if let Some(first) = tunnels.iter().find(|first| first.name == tunnel.name) {
             let text =
                 format!("\"{}\" is the name of the tunnel at line {}", first.name, first.line);
@@ -300,19 +307,42 @@ fn gateway(reader: &mut Reader, root: Section<'_>) -> GatewayConfig {
         }
         tunnels.push(tunnel);
     }
-    let config = GatewayConfig { addresses, tunnels };
+    let config = GatewayConfig { addresses, fortios, tunnels };
     check_overlaps(reader, &config);
     config
 }
 
-fn tunnel(reader: &mut Reader, section: &Section<'_>) -> Option<TunnelConfig> {
+/// The mode of a tunnel that names none.
+fn default_mode(
+    reader: &mut Reader,
+    section: &Section<'_>,
+    fortios: Option<FortiOs>,
+) -> Option<Mode> {
+    let Some(version) = fortios else { return Some(Mode::StrictSa) };
+    let known = version.mode().map(|known| known.value);
+    if known.is_none() {
+        let names = Mode::ALL.map(|mode| format!("\"{}\"", mode.name())).join(", ");
+        let text = format!(
+            "is missing, and what FortiOS {version} does is not documented: write mode = one of {names}"
+        );
+        reader.fault(section.line, "mode", text);
+    }
+    known
+}
+
+fn tunnel(
+    reader: &mut Reader,
+    section: &Section<'_>,
+    fortios: Option<FortiOs>,
+) -> Option<TunnelConfig> {
     reader.only(section, &["name", "mode", "shadow", "child"]);
     let name = reader.name(section);
     let names = Mode::ALL.map(|mode| (mode.name(), mode));
     let mode = match section.get("mode") {
         Some(item) => reader.choice(item, &names),
-        None => Some(Mode::StrictSa),
+        None => default_mode(reader, section, fortios),
     };
+    let mode_line = section.get("mode").map(|item| item.line);
     let mut shadow = Vec::new();
     for item in reader.array(section, "shadow") {
         if let Some(mode) = reader.choice(item, &names) {
@@ -335,7 +365,7 @@ fn tunnel(reader: &mut Reader, section: &Section<'_>) -> Option<TunnelConfig> {
         }
         children.push(child);
     }
-    Some(TunnelConfig { name: name?, mode: mode?, shadow, children, line: section.line })
+    Some(TunnelConfig { name: name?, mode: mode?, mode_line, shadow, children, line: section.line })
 }
 
 fn child(reader: &mut Reader, section: &Section<'_>) -> Option<ChildConfig> {

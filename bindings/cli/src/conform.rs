@@ -18,6 +18,7 @@ mod classify;
 mod events;
 mod lists;
 mod packet;
+mod preset;
 mod replay;
 mod sa_check;
 mod sad;
@@ -124,7 +125,7 @@ const KINDS: [(&str, Kind); 23] = [
     ("local_in", Kind::Later),
     ("passthrough", Kind::Later),
     ("tcp_pin", Kind::Later),
-    ("version_preset", Kind::Later),
+    ("version_preset", Kind::Runs(preset::run)),
 ];
 
 /// What became of one line.

@@ -9,4 +9,5 @@ pub mod conform;
 pub mod demo;
 pub mod lookup;
 pub mod open;
+pub mod preset;
 mod table;

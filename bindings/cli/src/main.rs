@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use espial::matcher::Backend;
+use espial::preset::FortiOs;
 use espial_cli::check::{self, CheckError, Form};
 use espial_cli::config::GatewayConfig;
 use espial_cli::lookup::measure::{BURST_MAX, Effort};
 use espial_cli::lookup::scene::SpiKind;
-use espial_cli::{analyze, classify, conform, demo, lookup};
+use espial_cli::{analyze, classify, conform, demo, lookup, preset};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
@@ -26,6 +27,7 @@ Examples:
   espial check --config gateway.toml capture.pcap
   espial check --config gateway.toml capture.pcapng --json | jq 'select(.verdict == \"drop\")'
   espial analyze --config gateway.toml
+  espial preset 7.4.2
   espial conform cases/*.jsonl
   espial lookup --sas 65536
   espial classify --rules acl1_1k.rules --trace acl1_1k.trace
@@ -76,6 +78,23 @@ Exit status: 0 nothing was found, 1 something was, or the work ended before all 
         #[arg(long, value_name = "GATEWAY.toml")]
         config: PathBuf,
         /// One JSON object a finding and a supernet, then a summary
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what the documents say that a FortiOS version does
+    #[command(after_help = "\
+What they do not say is not guessed: then each tunnel needs a mode of its own. GATEWAY.toml takes the
+version as fortios = \"7.4.2\" under [gateway], for tunnels that have no mode.
+
+Examples:
+  espial preset 7.4.2
+  espial preset 7.6.7 --json | jq -r .mode
+
+Exit status: 0 the mode is known, 1 it is not, 2 no version.")]
+    Preset {
+        /// Three numbers, such as 7.4.2
+        version: FortiOs,
+        /// One JSON object; what is not known is left out
         #[arg(long)]
         json: bool,
     },
@@ -222,6 +241,10 @@ fn main() -> ExitCode {
                 Some(gateway) => analyze::run(&gateway, format, &mut out),
                 None => Ok(2),
             }
+        }
+        Some(Command::Preset { version, json }) => {
+            let format = if json { lookup::Format::Json } else { lookup::Format::Text };
+            preset::run(version, format, &mut out).map_err(CheckError::Output)
         }
         Some(Command::Conform { files, json }) => {
             let format = if json { conform::Format::Json } else { conform::Format::Text };

@@ -76,11 +76,48 @@ fn the_trace_speaks_as_the_documents_do() {
     let lines: Vec<_> = out.lines().collect();
     let at = lines.iter().position(|line| line.contains(mismatch)).unwrap();
     assert!(lines[at + 1].ends_with("func=ipsec_input4 msg=\"anti-spoof check failed, drop\""));
-    // Seed 001.
-    let unknown = lines.iter().find(|line| line.contains("unknown SPI")).unwrap();
-    for part in [" logid=\"0101037131\" type=\"event\" subtype=\"vpn\"", " status=\"esp_error\" "] {
-        assert!(unknown.starts_with("packet=") && unknown.contains(part), "{unknown}");
+}
+
+#[test]
+fn b2_the_trace_logs_an_unknown_spi_as_the_document_does() {
+    let text = fs::read_to_string(toml()).unwrap();
+    let spi = "cb3ed5c1";
+    let stranger = scratch("stranger.toml", text.replacen(spi, "00bad123", 1));
+    let (out, _) = texts(&check(&stranger, &pcap(), &["--trace"]));
+    let unknown = out.lines().find(|line| line.contains("unknown SPI")).unwrap();
+    for part in [
+        " logid=\"0101037131\" type=\"event\" subtype=\"vpn\" level=\"error\" eventtime=",
+        " status=\"esp_error\" error_num=\"Received ESP packet with unknown SPI.\" ",
+        &format!(" spi=\"{spi}\" seq=\"0000"),
+    ] {
+        assert!(unknown.starts_with("packet=") && unknown.contains(part), "{part}: {unknown}");
     }
+}
+
+#[test]
+fn a2_a_preset_is_told_or_refused() {
+    let output = espial(&["preset", "7.4.2", "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let line = "{\"fortios\":\"7.4.2\",\"mode\":\"strict-sa\",\"mode_basis\":\"stated\",\
+                \"tcp_reply\":\"unpinned\",\"tcp_reply_basis\":\"inferred\"}\n";
+    assert_eq!(texts(&output).0, line);
+    let output = espial(&["preset", "8.0.0", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = "{\"fortios\":\"8.0.0\",\"tcp_reply\":\"pinned\",\"tcp_reply_basis\":\"stated\"}\n";
+    assert_eq!(texts(&output).0, line);
+    for (version, status, part) in [
+        ("7.6.7", 0, "any-source is weaker than any-selector"),
+        ("7.6.3", 0, "mode = \"strict-sa\"    inferred"),
+        ("8.0.0", 1, "mode is not documented: give each tunnel mode = one of \"strict-sa\""),
+        ("7.2.1", 0, "answers to IKE over TCP: not documented"),
+    ] {
+        let output = espial(&["preset", version]);
+        assert_eq!(output.status.code(), Some(status), "{version}");
+        assert!(texts(&output).0.contains(part), "{version}: {}", texts(&output).0);
+    }
+    let output = espial(&["preset", "7.4"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(texts(&output).1.contains("three numbers, such as 7.4.2"));
 }
 
 #[test]

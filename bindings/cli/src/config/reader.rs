@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use espial::headers::Spi;
+use espial::preset::FortiOs;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
@@ -215,6 +216,11 @@ impl Reader {
     pub(super) fn address(&mut self, item: Item<'_>) -> Option<IpAddr> {
         let value = item.text().and_then(|text| text.parse().ok());
         value.or_else(|| self.wrong(item, "must be one IPv4 or IPv6 address in quotes"))
+    }
+
+    pub(super) fn fortios(&mut self, item: Item<'_>) -> Option<FortiOs> {
+        let value = item.text().and_then(|text| text.parse().ok());
+        value.or_else(|| self.wrong(item, "must be three numbers in quotes, such as \"7.4.2\""))
     }
 
     pub(super) fn spi(&mut self, item: Item<'_>) -> Option<Spi> {

@@ -81,6 +81,34 @@ fn every_key() {
 }
 
 #[test]
+fn a2_a_fortios_version_gives_the_mode_of_tunnels_that_have_none() {
+    let with = |version: &str, mode: &str| {
+        parse(&format!("[gateway]\nfortios = {version}\n[[tunnel]]\nname = \"t\"\n{mode}\n"))
+    };
+    for (version, mode) in
+        [("7.4.1", Mode::AnySelector), ("7.4.2", Mode::StrictSa), ("v7.6.7", Mode::AnySource)]
+    {
+        let config = with(&format!("'{version}'"), "").unwrap();
+        assert_eq!((config.tunnels[0].mode, config.tunnels[0].mode_line), (mode, None));
+    }
+    // Its own mode wins, and then nothing has to be known of the version.
+    for version in ["'7.4.1'", "'8.0.0'"] {
+        let config = with(version, "mode = \"ordered-spd\"").unwrap();
+        assert_eq!(config.tunnels[0].mode, Mode::OrderedSpd);
+        assert_eq!(config.tunnels[0].mode_line, Some(5));
+    }
+    assert_eq!(
+        with("'8.0.0'", "").unwrap_err(),
+        "g.toml:3: mode: is missing, and what FortiOS 8.0.0 does is not documented: write mode = one \
+         of \"strict-sa\", \"any-selector\", \"any-source\", \"ordered-spd\""
+    );
+    for version in ["7.4", "'7.4'", "'seven'"] {
+        let fault = "g.toml:2: fortios: must be three numbers in quotes, such as \"7.4.2\"";
+        assert_eq!(with(version, "").unwrap_err(), fault);
+    }
+}
+
+#[test]
 fn unknown_and_missing_keys_name_their_line() {
     for (text, fault) in [
         ("[gatway]\n", "g.toml:1: gatway: unknown key: here stand gateway, tunnel"),
