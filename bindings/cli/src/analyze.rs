@@ -3,7 +3,7 @@
 //! Owns the forms of the report. Decides nothing: every finding is the core's
 //! ([`espial::analysis`]).
 
-mod row;
+pub(crate) mod row;
 
 use std::io::{self, Write};
 

@@ -7,6 +7,7 @@ pub mod classify;
 pub mod config;
 pub mod conform;
 pub mod demo;
+pub mod lint;
 pub mod lookup;
 pub mod open;
 pub mod preset;

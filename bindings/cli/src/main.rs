@@ -10,9 +10,10 @@ use espial::matcher::Backend;
 use espial::preset::FortiOs;
 use espial_cli::check::{self, CheckError, Form};
 use espial_cli::config::GatewayConfig;
+use espial_cli::lint::Code;
 use espial_cli::lookup::measure::{BURST_MAX, Effort};
 use espial_cli::lookup::scene::SpiKind;
-use espial_cli::{analyze, classify, conform, demo, lookup, preset};
+use espial_cli::{analyze, classify, conform, demo, lint, lookup, preset};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
@@ -27,6 +28,7 @@ Examples:
   espial check --config gateway.toml capture.pcap
   espial check --config gateway.toml capture.pcapng --json | jq 'select(.verdict == \"drop\")'
   espial analyze --config gateway.toml
+  espial lint gateway.toml
   espial preset 7.4.2
   espial conform cases/*.jsonl
   espial lookup --sas 65536
@@ -78,6 +80,28 @@ Exit status: 0 nothing was found, 1 something was, or the work ended before all 
         #[arg(long, value_name = "GATEWAY.toml")]
         config: PathBuf,
         /// One JSON object a finding and a supernet, then a summary
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a configuration: what cannot work, what is weak, what is needless
+    #[command(after_help = "\
+Errors cannot work, warnings may drop or accept what they should not, notes are worth knowing. Child
+SAs are taken to exist all at once, SAs as long as the file says.
+
+Examples:
+  espial lint gateway.toml
+  espial lint gateway.toml --allow any_source --allow supernet
+  espial lint gateway.toml --json | jq 'select(.severity == \"error\")'
+
+Exit status: 0 no errors and no warnings, 1 some, 2 the configuration is unusable.")]
+    Lint {
+        /// The inbound side of the gateway
+        #[arg(value_name = "GATEWAY.toml")]
+        config: PathBuf,
+        /// Findings that are meant to be so, by code
+        #[arg(long, value_name = "CODE")]
+        allow: Vec<Code>,
+        /// One JSON object a finding, then a summary
         #[arg(long)]
         json: bool,
     },
@@ -239,6 +263,14 @@ fn main() -> ExitCode {
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             match read(&config) {
                 Some(gateway) => analyze::run(&gateway, format, &mut out),
+                None => Ok(2),
+            }
+        }
+        Some(Command::Lint { config, allow, json }) => {
+            let format = if json { lookup::Format::Json } else { lookup::Format::Text };
+            let file = config.display().to_string();
+            match read(&config) {
+                Some(gateway) => lint::run(&gateway, &file, &allow, format, &mut out),
                 None => Ok(2),
             }
         }

@@ -33,7 +33,7 @@ impl<'c> At<'c> {
 }
 
 /// A selector; what is ANY is left out.
-struct Fields(Selector);
+pub(crate) struct Fields(pub(crate) Selector);
 
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
