@@ -4,7 +4,7 @@
 //! GATEWAY.toml ─▶ Scene ─ each of RULES ─▶ findings ─ less those allowed ─▶ table, or JSON Lines
 //! ```
 //! Owns the findings and their form; what selectors cover is the core's ([`espial::analysis`]). A new
-//! rule is a function in [`RULES`] and a [`Code`] for what it finds.
+//! rule is a function in `RULES` and a [`Code`] for what it finds.
 
 mod sas;
 mod selectors;
