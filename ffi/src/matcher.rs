@@ -128,10 +128,7 @@ pub unsafe extern "C" fn espial_matcher_init(
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live matcher, or one of espial_matcher_new().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn espial_matcher_release(matcher: *mut espial_matcher) -> i32 {
-    call!(|c| {
-        c.release_matcher(matcher, false)?;
-        Ok(())
-    })
+    call!(|c| { c.release(matcher) })
 }
 
 /// espial_matcher_compile() and espial_matcher_init() in one, in memory of its own. Shared library only.
@@ -163,7 +160,7 @@ pub unsafe extern "C" fn espial_matcher_free(matcher: *mut espial_matcher) -> i3
     if matcher.is_null() {
         return ESPIAL_OK;
     }
-    call!(|c| { c.free_matcher(matcher) })
+    call!(|c| { c.free(matcher) })
 }
 
 /// The words of a matcher: *count of 8 octets each at *words, for a file, for flash, for another process.

@@ -58,7 +58,7 @@ pub unsafe extern "C" fn espial_gateway_init(
     call!(|c| {
         let capacity = convert::capacity(&c.read_versioned(capacity)?);
         let gateway = c.out(gateway)?;
-        gateway.set(c.init_gateway(mem, len, &capacity, [seed0, seed1], false)?);
+        gateway.set(c.init_gateway(mem, len, &capacity, [seed0, seed1], 0)?);
         Ok(())
     })
 }
@@ -71,10 +71,7 @@ pub unsafe extern "C" fn espial_gateway_init(
 /// espial_gateway_new(); ESPIAL_EATTACHED: it still has workers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn espial_gateway_release(gateway: *mut espial_gateway) -> i32 {
-    call!(|c| {
-        c.release_gateway(gateway, false)?;
-        Ok(())
-    })
+    call!(|c| { c.release(gateway) })
 }
 
 /// Makes an empty gateway in memory of its own. The shared library has this; the static one, which
@@ -108,7 +105,7 @@ pub unsafe extern "C" fn espial_gateway_free(gateway: *mut espial_gateway) -> i3
     if gateway.is_null() {
         return ESPIAL_OK;
     }
-    call!(|c| { c.free_gateway(gateway) })
+    call!(|c| { c.free(gateway) })
 }
 
 /// Octets of memory that a gateway needs to grow to a capacity: to be aligned like that of the gateway.
@@ -236,7 +233,7 @@ pub unsafe extern "C" fn espial_worker_init(
 ) -> i32 {
     call!(|c| {
         let worker = c.out(worker)?;
-        worker.set(c.init_worker(mem, len, gateway, index, false)?);
+        worker.set(c.init_worker(mem, len, gateway, index, 0)?);
         Ok(())
     })
 }
@@ -248,7 +245,7 @@ pub unsafe extern "C" fn espial_worker_init(
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live worker, or one of espial_worker_new().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn espial_worker_release(worker: *mut espial_worker) -> i32 {
-    call!(|c| { c.release_worker(worker, false) })
+    call!(|c| { c.release(worker) })
 }
 
 /// Makes worker index of a gateway in memory of its own. Shared library only.
@@ -279,5 +276,5 @@ pub unsafe extern "C" fn espial_worker_free(worker: *mut espial_worker) -> i32 {
     if worker.is_null() {
         return ESPIAL_OK;
     }
-    call!(|c| { c.free_worker(worker) })
+    call!(|c| { c.free(worker) })
 }

@@ -74,10 +74,7 @@ pub unsafe extern "C" fn espial_spd_init(
 /// ESPIAL_EATTACHED: it has workers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn espial_spd_release(spd: *mut espial_spd) -> i32 {
-    call!(|c| {
-        c.release_spd(spd, false)?;
-        Ok(())
-    })
+    call!(|c| { c.release(spd) })
 }
 
 /// Compiles policy_count policies of one direction (ESPIAL_DIRECTION_*), put in order as ESPIAL_ORDER_* says,
@@ -126,7 +123,7 @@ pub unsafe extern "C" fn espial_spd_free(spd: *mut espial_spd) -> i32 {
     if spd.is_null() {
         return ESPIAL_OK;
     }
-    call!(|c| { c.free_spd(spd) })
+    call!(|c| { c.free(spd) })
 }
 
 /// The words of an SPD: *count of 8 octets each at *words, for a file, for flash, for another process. They
@@ -277,10 +274,7 @@ pub unsafe extern "C" fn espial_spd_worker_init(
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: no live one, or one of espial_spd_worker_new().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn espial_spd_worker_release(worker: *mut espial_spd_worker) -> i32 {
-    call!(|c| {
-        c.release_spd_worker(worker, false)?;
-        Ok(())
-    })
+    call!(|c| { c.release(worker) })
 }
 
 /// espial_spd_worker_init() in memory of its own. Shared library only.
@@ -310,7 +304,7 @@ pub unsafe extern "C" fn espial_spd_worker_free(worker: *mut espial_spd_worker) 
     if worker.is_null() {
         return ESPIAL_OK;
     }
-    call!(|c| { c.free_spd_worker(worker) })
+    call!(|c| { c.free(worker) })
 }
 
 /// espial_spd_first(), counted for the policy or as unmatched: a load and a store, no lock.

@@ -5,9 +5,12 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 15] = [
     "types.rs",
-    "handle.rs",
+    "handle/gateway.rs",
+    "handle/worker.rs",
+    "handle/matcher.rs",
+    "handle/spd.rs",
     "text.rs",
     "setup.rs",
     "config.rs",
