@@ -103,6 +103,14 @@ fn shared_library() {
     run(&mut Command::new(shared("tests/configuration.c")));
 }
 
+/// A handle of each kind given to the calls of each other kind, where a page follows that may not be read.
+/// An SPD worker given to espial_worker_idle() once crashed: each kind had its magic number elsewhere.
+#[test]
+fn handles_of_a_wrong_kind_are_refused_by_their_first_octets() {
+    let output = says(&mut Command::new(shared("tests/kinds.c")));
+    assert!(output.ends_with("claims hold\n"), "{output}");
+}
+
 /// Compiles a C program of this repository against the installed shared library.
 fn shared(source: &str) -> PathBuf {
     let source = ffi(source);

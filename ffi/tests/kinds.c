@@ -1,0 +1,141 @@
+/*
+ * Each of the five kinds of handle, given to the calls of each other kind: refused, and nothing outside of its
+ * memory is read. Each lies right in front of a page that may not be touched. With the shared library.
+ */
+#define _DEFAULT_SOURCE 1 /* MAP_ANONYMOUS */
+#include "claims.h"
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
+#endif
+
+enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, KINDS };
+
+/* size octets that end where memory does; the handles' sizes are multiples of their alignment. */
+static void *at_the_edge(size_t size) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (size + page - 1) / page * page;
+    uint8_t *at = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CLAIM(at != MAP_FAILED && size % 64 == 0);
+    CLAIM(mprotect(at + whole, page, PROT_NONE) == 0);
+    return at + whole - size;
+}
+
+/* Calls that take a handle of this kind, with arguments that are right but for it. */
+static void refused_as(int kind, void *handle) {
+    static _Alignas(64) uint8_t memory[1 << 14];
+    espial_capacity capacity = {sizeof capacity, .tunnels = 1, .children = 1, .selectors = 1, .sas = 1, .workers = 1};
+    const uint64_t *words = NULL;
+    uint64_t covered = 77, unmatched = 77;
+    uint32_t index = 77;
+    size_t count = 77;
+    espial_inner packet = {.family = ESPIAL_FAMILY_V4};
+    espial_spd_answer answer = {.id = 77};
+    espial_counts counts = {sizeof counts, .packets = 77};
+    espial_tunnel tunnel = {77, 77};
+    espial_worker *worker = NULL;
+    espial_spd_worker *spd_worker = NULL;
+    espial_event event = {sizeof event, .reason = 77};
+    espial_sa sa = {77, 77};
+
+    switch (kind) {
+    case GATEWAY:
+        GIVES(ESPIAL_EHANDLE, espial_tunnel_add(handle, ESPIAL_MODE_STRICT_SA, 0, &tunnel));
+        GIVES(ESPIAL_EHANDLE, espial_gateway_publish(handle));
+        GIVES(ESPIAL_EHANDLE, espial_gateway_counts(handle, &counts));
+        GIVES(ESPIAL_EHANDLE, espial_gateway_growth_size(handle, &capacity, &count));
+        GIVES(ESPIAL_EHANDLE, espial_gateway_grow_alloc(handle, &capacity));
+        GIVES(ESPIAL_EHANDLE, espial_worker_init(memory, sizeof memory, handle, 0, &worker));
+        GIVES(ESPIAL_EHANDLE, espial_worker_new(handle, 0, &worker));
+        GIVES(ESPIAL_EHANDLE, espial_gateway_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_gateway_free(handle));
+        break;
+    case WORKER:
+        GIVES(ESPIAL_EHANDLE, espial_worker_find_spi(handle, ESPIAL_IPSEC_ESP, 256, &sa));
+        GIVES(ESPIAL_EHANDLE, espial_worker_events(handle, &event, 1, &count));
+        GIVES(ESPIAL_EHANDLE, espial_worker_set_event_budget(handle, 1, 1));
+        GIVES(ESPIAL_EHANDLE, espial_worker_quiescent(handle));
+        GIVES(ESPIAL_EHANDLE, espial_worker_idle(handle));
+        GIVES(ESPIAL_EHANDLE, espial_worker_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_worker_free(handle));
+        break;
+    case MATCHER:
+        GIVES(ESPIAL_EHANDLE, espial_matcher_words(handle, &words, &count));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_first(handle, &packet, &index));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_any_burst(handle, &packet, 1, &covered));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_matcher_free(handle));
+        break;
+    case SPD:
+        GIVES(ESPIAL_EHANDLE, espial_spd_words(handle, &words, &count));
+        GIVES(ESPIAL_EHANDLE, espial_spd_direction(handle, &index));
+        GIVES(ESPIAL_EHANDLE, espial_spd_first(handle, &packet, &answer));
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_size(handle, &count));
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_init(memory, sizeof memory, handle, &spd_worker));
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_new(handle, &spd_worker));
+        GIVES(ESPIAL_EHANDLE, espial_spd_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_spd_free(handle));
+        break;
+    default:
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_check(handle, &packet, &answer));
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_check_burst(handle, &packet, 1, &answer));
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_counts(handle, &covered, 1, &count, &unmatched));
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_spd_worker_free(handle));
+    }
+    CLAIM(words == NULL && worker == NULL && spd_worker == NULL && tunnel.index == 77 && sa.slot == 77);
+    CLAIM(covered == 77 && unmatched == 77 && index == 77 && count == 77 && answer.id == 77 && counts.packets == 77);
+    CLAIM(event.size == sizeof event && event.reason == 77);
+}
+
+int main(void) {
+    static uint64_t words[64];
+    espial_capacity capacity = {sizeof capacity, .tunnels = 1, .children = 1, .selectors = 1, .sas = 1, .workers = 1};
+    espial_spd *compiled;
+    espial_gateway *gateway;
+    espial_worker *worker;
+    espial_matcher *matcher;
+    espial_spd *spd;
+    espial_spd_worker *spd_worker;
+    const uint64_t *spd_words;
+    void *handles[KINDS];
+    size_t size, count, worker_size;
+
+    /* Empty lists, so that the handles are as small as they can be. */
+    GIVES(ESPIAL_OK, espial_gateway_size(&capacity, &size));
+    GIVES(ESPIAL_OK, espial_gateway_init(at_the_edge(size), size, &capacity, 1, 2, &gateway));
+    size = espial_worker_size();
+    GIVES(ESPIAL_OK, espial_worker_init(at_the_edge(size), size, gateway, 0, &worker));
+    GIVES(ESPIAL_OK, espial_matcher_compile(NULL, 0, words, sizeof words / sizeof *words, &count));
+    size = espial_matcher_size();
+    GIVES(ESPIAL_OK, espial_matcher_init(at_the_edge(size), size, words, count, &matcher));
+    GIVES(ESPIAL_OK, espial_spd_new(ESPIAL_DIRECTION_INBOUND, ESPIAL_ORDER_PLACED, NULL, 0, NULL, 0, &compiled));
+    GIVES(ESPIAL_OK, espial_spd_words(compiled, &spd_words, &count));
+    size = espial_spd_size();
+    GIVES(ESPIAL_OK, espial_spd_init(at_the_edge(size), size, spd_words, count, &spd));
+    GIVES(ESPIAL_OK, espial_spd_worker_size(spd, &worker_size));
+    GIVES(ESPIAL_OK, espial_spd_worker_init(at_the_edge(worker_size), worker_size, spd, &spd_worker));
+
+    handles[GATEWAY] = gateway;
+    handles[WORKER] = worker;
+    handles[MATCHER] = matcher;
+    handles[SPD] = spd;
+    handles[SPD_WORKER] = spd_worker;
+    for (int given = 0; given < KINDS; given++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            if (kind != given) {
+                refused_as(kind, handles[given]);
+            }
+        }
+    }
+
+    /* All of them are what they were. */
+    GIVES(ESPIAL_OK, espial_spd_worker_release(spd_worker));
+    GIVES(ESPIAL_OK, espial_spd_release(spd));
+    GIVES(ESPIAL_OK, espial_spd_free(compiled));
+    GIVES(ESPIAL_OK, espial_matcher_release(matcher));
+    GIVES(ESPIAL_OK, espial_worker_release(worker));
+    GIVES(ESPIAL_OK, espial_gateway_release(gateway));
+    return all_hold();
+}
