@@ -344,10 +344,9 @@ pub unsafe extern "C" fn espial_spd_worker_check_burst(
         let worker = c.spd_worker(worker)?;
         let packets = packets_of(&c, packets, count)?;
         let mut answers = c.outs(answers, count)?;
-        // All of them before the first is counted.
-        for packet in packets {
-            convert::inner(packet)?;
-        }
+        // All of them before the first is counted. A second pass, since room for all of them as the core has
+        // them would be 2 kB more of stack.
+        packets.iter().try_for_each(convert::test_inner)?;
         let mut found = [Answer::default(); ESPIAL_BURST_MAX];
         burst(packets, &mut found, |packets, found| worker.check_burst(packets, found))?;
         for answer in found.into_iter().take(count) {
