@@ -17,7 +17,7 @@ use espial::selector::TrafficSelector;
 
 use crate::convert;
 use crate::handle::Caller;
-use crate::spd::part;
+use crate::policies::part;
 use crate::status::Status;
 use crate::types::*;
 
@@ -43,9 +43,7 @@ pub unsafe extern "C" fn espial_analysis_boxes_alloc(
         let mut boxes = c.outs(boxes, room)?;
         let count = c.out(count)?;
         let analysis = analysis(&c, children, child_count, ts, ts_count)?;
-        for located in analysis.boxes() {
-            boxes.push(&box_codes(located));
-        }
+        boxes.fill(analysis.boxes().iter().map(box_codes));
         count.set(analysis.boxes().len());
         Ok(())
     })
@@ -77,9 +75,7 @@ pub unsafe extern "C" fn espial_analysis_overlaps_alloc(
         let (count, complete) = (c.out(count)?, c.out(complete)?);
         let analysis = analysis(&c, children, child_count, ts, ts_count)?;
         let found = analysis.overlaps(&Limits { overlaps: room, ..limits(steps, 0) });
-        for overlap in &found.pairs {
-            overlaps.push(&overlap_codes(&analysis, overlap));
-        }
+        overlaps.fill(found.pairs.iter().map(|overlap| overlap_codes(&analysis, overlap)));
         count.set(usize::try_from(found.total).unwrap_or(usize::MAX));
         complete.set(found.complete.into());
         Ok(())
@@ -175,9 +171,7 @@ pub unsafe extern "C" fn espial_supernets_alloc(
         let mut nets = c.outs(supernets, room)?;
         let count = c.out(count)?;
         let found = self::supernets(&sides(&c, ts, ts_count)?);
-        for net in &found {
-            nets.push(&supernet_codes(net));
-        }
+        nets.fill(found.iter().map(supernet_codes));
         count.set(found.len());
         Ok(())
     })

@@ -28,6 +28,8 @@ mod convert;
 mod hostile;
 mod matcher;
 mod packet;
+#[cfg(any(feature = "alloc", test))]
+mod policies;
 mod setup;
 mod spd;
 mod status;

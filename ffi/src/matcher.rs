@@ -20,9 +20,9 @@ use crate::status::Status;
 use crate::types::*;
 
 /// Packets that are handed to the core at once: those that it looks at together.
-pub(crate) const PIECE: usize = 32;
+const PIECE: usize = 32;
 
-pub(crate) const NO_HEADERS: InnerHeaders = InnerHeaders {
+const NO_HEADERS: InnerHeaders = InnerHeaders {
     endpoints: Endpoints::V4 { src: 0, dst: 0 },
     protocol: 0,
     next_layer: NextLayer::Opaque,
@@ -248,13 +248,8 @@ pub unsafe extern "C" fn espial_matcher_first_burst(
         let packets = packets_of(&c, packets, count)?;
         let mut indexes = c.outs(indexes, count)?;
         let mut found = [None; ESPIAL_BURST_MAX];
-        let mut room = [NO_HEADERS; PIECE];
-        for (piece, found) in packets.chunks(PIECE).zip(found.chunks_mut(PIECE)) {
-            matcher.matcher.first_burst(headers(piece, &mut room)?, found);
-        }
-        for index in found.into_iter().take(count) {
-            indexes.push(&number(index));
-        }
+        burst(packets, &mut found, |packets, found| matcher.matcher.first_burst(packets, found))?;
+        indexes.fill(found.into_iter().map(number));
         Ok(())
     })
 }
@@ -276,10 +271,7 @@ pub unsafe extern "C" fn espial_matcher_any_burst(
         let packets = packets_of(&c, packets, count)?;
         let covered = c.out(covered)?;
         let mut found = [false; ESPIAL_BURST_MAX];
-        let mut room = [NO_HEADERS; PIECE];
-        for (piece, found) in packets.chunks(PIECE).zip(found.chunks_mut(PIECE)) {
-            matcher.matcher.any_burst(headers(piece, &mut room)?, found);
-        }
+        burst(packets, &mut found, |packets, found| matcher.matcher.any_burst(packets, found))?;
         covered.set(found.iter().rev().fold(0, |bits, one| bits << 1 | u64::from(*one)));
         Ok(())
     })
@@ -314,16 +306,21 @@ pub(crate) fn packets_of<'c>(
     caller.slice(at, count)
 }
 
-/// At most [`PIECE`] packets as the core has them.
+/// Puts packets to `ask`, piece by piece, and its answers into `found`.
 #[inline]
-pub(crate) fn headers<'r>(
-    piece: &[espial_inner],
-    room: &'r mut [InnerHeaders; PIECE],
-) -> Result<&'r [InnerHeaders], Status> {
-    for (slot, packet) in room.iter_mut().zip(piece) {
-        *slot = convert::inner(packet)?;
+pub(crate) fn burst<A>(
+    packets: &[espial_inner],
+    found: &mut [A; ESPIAL_BURST_MAX],
+    mut ask: impl FnMut(&[InnerHeaders], &mut [A]) -> usize,
+) -> Result<(), Status> {
+    let mut room = [NO_HEADERS; PIECE];
+    for (piece, found) in packets.chunks(PIECE).zip(found.chunks_mut(PIECE)) {
+        for (slot, packet) in room.iter_mut().zip(piece) {
+            *slot = convert::inner(packet)?;
+        }
+        ask(room.get(..piece.len()).unwrap_or_default(), found);
     }
-    Ok(room.get(..piece.len()).unwrap_or_default())
+    Ok(())
 }
 
 fn number(index: Option<u32>) -> u32 {

@@ -9,22 +9,15 @@
     reason = "the contract is ABI.md's; the comments here are C's"
 )]
 
-#[cfg(any(feature = "alloc", test))]
-extern crate alloc;
-
-#[cfg(any(feature = "alloc", test))]
-use alloc::vec::Vec;
 use core::ffi::c_void;
 
-use espial::headers::InnerHeaders;
 use espial::spd::Answer;
-#[cfg(any(feature = "alloc", test))]
-use espial::spd::{Direction, Order, Policy, PolicyId, PolicyList};
 
 use crate::convert;
 use crate::handle::{ALIGNMENT, SPD_OCTETS, espial_spd, espial_spd_worker};
-use crate::matcher::{NO_HEADERS, PIECE, headers, packets_of};
-use crate::status::Status;
+use crate::matcher::{burst, packets_of};
+#[cfg(any(feature = "alloc", test))]
+use crate::policies::Policies;
 use crate::types::*;
 
 /// Octets of memory that an SPD needs beside its words.
@@ -105,10 +98,9 @@ pub unsafe extern "C" fn espial_spd_new(
 ) -> i32 {
     call!(|c| {
         let spd = c.out(spd)?;
-        let (direction, order) = (convert::direction(direction)?, convert::order(order)?);
-        let policies = c.slice(policies, policy_count)?;
-        let selectors = c.slice(selectors, selector_count)?;
-        spd.set(c.new_spd(&list(direction, order, policies, selectors)?.compile()?)?);
+        let given =
+            Policies::of(&c, direction, order, policies, policy_count, selectors, selector_count)?;
+        spd.set(c.new_spd(&given.list()?.compile()?)?);
         Ok(())
     })
 }
@@ -175,9 +167,7 @@ pub unsafe extern "C" fn espial_spd_policies(
         let spd = c.spd(spd)?;
         let count = c.out(count)?;
         let mut policies = c.outs(policies, room)?;
-        for entry in spd.spd.policies().take(room) {
-            policies.push(&convert::entry_codes(entry));
-        }
+        policies.fill(spd.spd.policies().map(convert::entry_codes));
         count.set(spd.spd.len() as usize);
         Ok(())
     })
@@ -224,9 +214,7 @@ pub unsafe extern "C" fn espial_spd_first_burst(
         let mut answers = c.outs(answers, count)?;
         let mut found = [Answer::default(); ESPIAL_BURST_MAX];
         burst(packets, &mut found, |packets, found| spd.spd.first_burst(packets, found))?;
-        for answer in found.into_iter().take(count) {
-            answers.push(&convert::answer_codes(answer));
-        }
+        answers.fill(found.into_iter().map(convert::answer_codes));
         Ok(())
     })
 }
@@ -349,9 +337,7 @@ pub unsafe extern "C" fn espial_spd_worker_check_burst(
         packets.iter().try_for_each(convert::test_inner)?;
         let mut found = [Answer::default(); ESPIAL_BURST_MAX];
         burst(packets, &mut found, |packets, found| worker.check_burst(packets, found))?;
-        for answer in found.into_iter().take(count) {
-            answers.push(&convert::answer_codes(answer));
-        }
+        answers.fill(found.into_iter().map(convert::answer_codes));
         Ok(())
     })
 }
@@ -410,63 +396,14 @@ pub unsafe extern "C" fn espial_spd_decorrelate_alloc(
     selectors_in: *mut usize,
 ) -> i32 {
     call!(|c| {
-        let (direction, order) = (convert::direction(direction)?, convert::order(order)?);
-        let policies = c.slice(policies, policy_count)?;
-        let selectors = c.slice(selectors, selector_count)?;
+        let given =
+            Policies::of(&c, direction, order, policies, policy_count, selectors, selector_count)?;
         let mut entries = c.outs(entries, room)?;
         let (count, selectors_in) = (c.out(count)?, c.out(selectors_in)?);
-        let disjoint = list(direction, order, policies, selectors)?.decorrelate(limit)?;
-        for entry in disjoint.entries() {
-            entries.push(&convert::disjoint_codes(entry));
-        }
+        let disjoint = given.list()?.decorrelate(limit)?;
+        entries.fill(disjoint.entries().iter().map(convert::disjoint_codes));
         count.set(disjoint.entries().len());
         selectors_in.set(disjoint.selectors_in());
         Ok(())
     })
-}
-
-/// Puts packets to `ask`, piece by piece, and its answers into `found`.
-#[inline]
-fn burst(
-    packets: &[espial_inner],
-    found: &mut [Answer; ESPIAL_BURST_MAX],
-    mut ask: impl FnMut(&[InnerHeaders], &mut [Answer]) -> usize,
-) -> Result<(), Status> {
-    let mut room = [NO_HEADERS; PIECE];
-    for (piece, found) in packets.chunks(PIECE).zip(found.chunks_mut(PIECE)) {
-        ask(headers(piece, &mut room)?, found);
-    }
-    Ok(())
-}
-
-/// The caller's policies as the core has them.
-#[cfg(any(feature = "alloc", test))]
-fn list(
-    direction: Direction,
-    order: Order,
-    policies: &[espial_policy],
-    selectors: &[espial_selector],
-) -> Result<PolicyList, Status> {
-    let policy = |policy: &espial_policy| {
-        if policy.reserved != [0; 3] {
-            return Err(Status(ESPIAL_EVALUE));
-        }
-        let own = part(selectors, policy.first, policy.count)?;
-        let own = own.iter().map(|one| convert::policy_selector(direction, one));
-        Ok(Policy {
-            id: PolicyId(policy.id),
-            action: convert::action(policy.action)?,
-            priority: policy.priority,
-            selectors: own.collect::<Result<_, _>>()?,
-        })
-    };
-    let policies: Vec<_> = policies.iter().map(policy).collect::<Result<_, Status>>()?;
-    Ok(PolicyList::from_policies(direction, order, policies)?)
-}
-
-/// `count` elements from `first` on.
-#[cfg(any(feature = "alloc", test))]
-pub(crate) fn part<T>(all: &[T], first: u32, count: u32) -> Result<&[T], Status> {
-    let rest = all.get(first as usize..).and_then(|rest| rest.get(..count as usize));
-    rest.ok_or(Status(ESPIAL_ERANGE))
 }

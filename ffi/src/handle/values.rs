@@ -189,6 +189,11 @@ impl<T: Plain> Outs<'_, T> {
         self.left
     }
 
+    /// Writes the next elements, as many as there is room for.
+    pub fn fill(&mut self, values: impl Iterator<Item = T>) {
+        values.take(self.left).for_each(|value| self.push(&value));
+    }
+
     /// Writes the next element, if there is room.
     pub fn push(&mut self, value: &T) {
         let Some(left) = self.left.checked_sub(1) else { return };
