@@ -26,7 +26,7 @@ pub unsafe trait Versioned: Plain {
 
 macro_rules! plain {
     ($($name:ty),* $(,)?) => {$(
-        // SAFETY: integers, or `repr(C)` structs of integers and raw pointers (types.rs, I1).
+        // SAFETY: integers, or `repr(C)` structs of integers and raw pointers (types, I1).
         unsafe impl Plain for $name {}
     )*};
 }
@@ -40,7 +40,7 @@ plain!(espial_child_ts, espial_box, espial_overlap, espial_hidden, espial_supern
 macro_rules! versioned {
     ($($name:ty: [$($size:literal),*]),* $(,)?) => {$(
         plain!($name);
-        // SAFETY: the first field is `size: u32` (types.rs, I2).
+        // SAFETY: the first field is `size: u32` (types, I2).
         unsafe impl Versioned for $name {
             const SIZES: &[usize] = &[$($size),*];
         }

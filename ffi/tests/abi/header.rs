@@ -5,8 +5,11 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 15] = [
-    "types.rs",
+const SOURCES: [&str; 18] = [
+    "types/numbers.rs",
+    "types/gateway.rs",
+    "types/packet.rs",
+    "types/policy.rs",
     "handle/gateway.rs",
     "handle/worker.rs",
     "handle/matcher.rs",

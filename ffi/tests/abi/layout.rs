@@ -6,8 +6,8 @@ use std::mem::{align_of, offset_of, size_of};
 
 use crate::{compile, ffi, scratch};
 
-/// The library's own file: it knows nothing of the core.
-#[path = "../../src/types.rs"]
+/// The library's own files: they know nothing of the core.
+#[path = "../../src/types/mod.rs"]
 #[allow(dead_code, reason = "the layout is looked at, nothing else")]
 pub mod types;
 
@@ -24,7 +24,7 @@ macro_rules! structs {
         )*
         // Every field is named above: the pattern has no `..`.
         let _ = |all: $name| { let $name { $($field: _),* } = all; };
-        // I1 of types.rs: no padding that C would leave unset.
+        // I1 of types: no padding that C would leave unset.
         let fields: usize = [$({ let of = |all: &$name| size_of_val(&all.$field); size_by(of) }),*].iter().sum();
         assert_eq!(fields, size, "{} has hidden padding", stringify!($name));
     )*};
@@ -35,7 +35,7 @@ fn size_by<T>(size: impl Fn(&T) -> usize) -> usize {
     // Integers and raw pointers only, so zeros are a value; the test would not compile otherwise.
     let zeroed = std::mem::MaybeUninit::<T>::zeroed();
     #[allow(unsafe_code)]
-    // SAFETY: every T here is a struct of integers and raw pointers (types.rs, I1).
+    // SAFETY: every T here is a struct of integers and raw pointers (types, I1).
     size(unsafe { zeroed.assume_init_ref() })
 }
 

@@ -1,0 +1,21 @@
+//! What crosses the border: numbers and structs of fixed-width integers.
+//!
+//! Owns the layout; knows nothing of the core, so that the layout test can include it. Comments
+//! here are the header's, in C terms.
+//!
+//! Invariants:
+//! - I1: every struct is `repr(C)` of integers and raw pointers without hidden padding, so any
+//!   content is a valid value.
+//! - I2: a struct that may grow starts with `size`; the others, which stand in arrays, never grow.
+//! - I3: no number here is ever given another meaning.
+#![allow(non_camel_case_types, reason = "they are the names in C")]
+
+mod gateway;
+mod numbers;
+mod packet;
+mod policy;
+
+pub use gateway::*;
+pub use numbers::*;
+pub use packet::*;
+pub use policy::*;
