@@ -1,20 +1,7 @@
 /* The calls that only the shared library has: gateways, workers and matchers in memory of its own. */
-#include <espial.h>
-#include <stdio.h>
-#include <string.h>
-
-#define GIVES(status, call)                                                                                \
-    do {                                                                                                   \
-        if ((call) != (status)) {                                                                          \
-            fprintf(stderr, "allocated.c:%d: %s\n", __LINE__, #call);                                      \
-            return 1;                                                                                      \
-        }                                                                                                  \
-    } while (0)
+#include "claims.h"
 
 static _Alignas(64) uint8_t memory[1 << 16], more[1 << 14];
-
-#define CLAIM(holds) GIVES(1, (holds) != 0)
-#define ODD(type, at) ((type *)(uintptr_t)((uintptr_t)(at) + 1))
 
 enum { SELECTORS = 500, PACKETS = 2000 };
 static espial_selector selectors[SELECTORS];
@@ -95,7 +82,7 @@ static uint32_t naive(const espial_inner *p, size_t count, int source) {
 }
 
 /* Every question about every packet, one by one and in bursts of every size, against the naive answer. */
-static int asked(const espial_matcher *matcher, size_t count) {
+static void asked(const espial_matcher *matcher, size_t count) {
     uint32_t found[ESPIAL_BURST_MAX + 1], index, covered_packets = 0;
     uint64_t bits;
     uint8_t covered;
@@ -117,10 +104,9 @@ static int asked(const espial_matcher *matcher, size_t count) {
         }
     }
     CLAIM(count < SELECTORS || (covered_packets > 200 && covered_packets < PACKETS - 200));
-    return 0;
 }
 
-static int matchers(void) {
+static void matchers(void) {
     static const size_t COUNTS[] = {0, 1, 20, 33, SELECTORS};
     espial_matcher *matcher = NULL, *opened = NULL;
     const uint64_t *words;
@@ -131,7 +117,7 @@ static int matchers(void) {
     make_lists();
     for (i = 0; i < sizeof COUNTS / sizeof COUNTS[0]; i++) {
         GIVES(ESPIAL_OK, espial_matcher_new(COUNTS[i] == 0 ? NULL : selectors, COUNTS[i], &matcher));
-        GIVES(0, asked(matcher, COUNTS[i]));
+        asked(matcher, COUNTS[i]);
         /* The words are all that another process needs; more memory behind them is not looked at. */
         GIVES(ESPIAL_OK, espial_matcher_words(matcher, &words, &count));
         CLAIM(count < sizeof copy / 8);
@@ -146,7 +132,7 @@ static int matchers(void) {
         GIVES(ESPIAL_EHANDLE, espial_matcher_release(matcher));
         GIVES(ESPIAL_EHANDLE, espial_matcher_free(opened));
         GIVES(ESPIAL_OK, espial_matcher_free(matcher));
-        GIVES(0, asked(opened, COUNTS[i]));
+        asked(opened, COUNTS[i]);
         GIVES(ESPIAL_OK, espial_matcher_words(opened, &words, &count));
         CLAIM(words == copy);
         GIVES(ESPIAL_OK, espial_matcher_release(opened));
@@ -162,8 +148,8 @@ static int matchers(void) {
     GIVES(ESPIAL_OK, espial_matcher_new(selectors, SELECTORS, &matcher));
     opened = matcher;
     GIVES(ESPIAL_OK, espial_matcher_free(NULL));
-    GIVES(ESPIAL_ENULL, espial_matcher_new(NULL, 1, &opened));
-    GIVES(ESPIAL_ENULL, espial_matcher_new(selectors, 1, NULL));
+    NULLS(espial_matcher_new(NULL, 1, &opened));
+    NULLS(espial_matcher_new(selectors, 1, NULL));
     GIVES(ESPIAL_EALIGN, espial_matcher_new(ODD(espial_selector, selectors), 1, &opened));
     GIVES(ESPIAL_EALIGN, espial_matcher_new(selectors, 1, ODD(espial_matcher *, &opened)));
     GIVES(ESPIAL_EALIGN, espial_matcher_free(ODD(espial_matcher, matcher)));
@@ -195,7 +181,6 @@ static int matchers(void) {
         }
     }
     GIVES(ESPIAL_OK, espial_matcher_free(matcher));
-    return 0;
 }
 
 int main(void) {
@@ -212,14 +197,12 @@ int main(void) {
     capacity.sas_allocated = 1;
     GIVES(ESPIAL_OK, espial_gateway_free(NULL));
     GIVES(ESPIAL_OK, espial_worker_free(NULL));
-    GIVES(ESPIAL_ENULL, espial_gateway_new(NULL, 1, 2, &gateway));
-    GIVES(ESPIAL_ENULL, espial_gateway_new(&capacity, 1, 2, NULL));
-    if (espial_gateway_new(&huge, 1, 2, &gateway) == ESPIAL_OK || gateway != NULL) {
-        return 1;
-    }
+    NULLS(espial_gateway_new(NULL, 1, 2, &gateway));
+    NULLS(espial_gateway_new(&capacity, 1, 2, NULL));
+    CLAIM(espial_gateway_new(&huge, 1, 2, &gateway) != ESPIAL_OK && gateway == NULL);
     GIVES(ESPIAL_OK, espial_gateway_new(&capacity, 1, 2, &gateway));
-    GIVES(ESPIAL_ENULL, espial_worker_new(NULL, 0, &worker));
-    GIVES(ESPIAL_ENULL, espial_worker_new(gateway, 0, NULL));
+    NULLS(espial_worker_new(NULL, 0, &worker));
+    NULLS(espial_worker_new(gateway, 0, NULL));
     GIVES(ESPIAL_ERANGE, espial_worker_new(gateway, 2, &worker));
     GIVES(ESPIAL_OK, espial_worker_new(gateway, 0, &worker));
     GIVES(ESPIAL_EATTACHED, espial_worker_new(gateway, 0, &second));
@@ -235,14 +218,12 @@ int main(void) {
         GIVES(ESPIAL_OK, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 0, &spi));
     }
     larger.sas_allocated = 8;
-    GIVES(ESPIAL_ENULL, espial_gateway_grow_alloc(NULL, &larger));
-    GIVES(ESPIAL_ENULL, espial_gateway_grow_alloc(gateway, NULL));
+    NULLS(espial_gateway_grow_alloc(NULL, &larger));
+    NULLS(espial_gateway_grow_alloc(gateway, NULL));
     GIVES(ESPIAL_OK, espial_gateway_grow(gateway, memory, sizeof memory, &larger));
     GIVES(ESPIAL_OK, espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 0, &spi));
     GIVES(ESPIAL_OK, espial_gateway_sa_limits(gateway, &sas, &dst, &dst_src, &allocated));
-    if (sas != 60 || dst != 0 || dst_src != 0 || allocated != 8) {
-        return 1;
-    }
+    CLAIM(sas == 60 && dst == 0 && dst_src == 0 && allocated == 8);
 
     /* What was made in the caller's memory is released, what was allocated is freed: not the other way. */
     GIVES(ESPIAL_OK, espial_worker_init(more, sizeof more, gateway, 1, &second));
@@ -256,5 +237,6 @@ int main(void) {
     GIVES(ESPIAL_EHANDLE, espial_gateway_grow_alloc(placed, &larger));
     GIVES(ESPIAL_EHANDLE, espial_gateway_free(placed));
     GIVES(ESPIAL_OK, espial_gateway_release(placed));
-    return matchers();
+    matchers();
+    return all_hold();
 }

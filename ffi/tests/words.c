@@ -1,16 +1,5 @@
 /* The words that examples/classify.c has written, in a program without an allocator: words FILE. */
-#include <espial.h>
-#include <stdio.h>
-#include <string.h>
-
-#define CLAIM(holds)                                                                                       \
-    do {                                                                                                   \
-        if (!(holds)) {                                                                                    \
-            fprintf(stderr, "words.c:%d: %s\n", __LINE__, #holds);                                         \
-            return 1;                                                                                      \
-        }                                                                                                  \
-    } while (0)
-#define GIVES(status, call) CLAIM((call) == (status))
+#include "claims.h"
 
 static _Alignas(64) uint8_t memory[512], other[512];
 static uint64_t words[1024];
@@ -77,16 +66,16 @@ int main(int argc, char **argv) {
     }
     GIVES(ESPIAL_ERANGE, espial_matcher_first_burst(matcher, packets, ESPIAL_BURST_MAX + 1, first));
     GIVES(ESPIAL_ERANGE, espial_matcher_any_burst(matcher, packets, SIZE_MAX, &covered));
-    GIVES(ESPIAL_ENULL, espial_matcher_first_burst(matcher, NULL, 1, first));
-    GIVES(ESPIAL_ENULL, espial_matcher_first_burst(matcher, packets, 1, NULL));
-    GIVES(ESPIAL_ENULL, espial_matcher_any_burst(matcher, NULL, 1, &covered));
-    GIVES(ESPIAL_ENULL, espial_matcher_any_burst(matcher, packets, 1, NULL));
-    GIVES(ESPIAL_ENULL, espial_matcher_first(matcher, NULL, first));
-    GIVES(ESPIAL_ENULL, espial_matcher_first(matcher, packets, NULL));
-    GIVES(ESPIAL_ENULL, espial_matcher_any(matcher, packets, NULL));
-    GIVES(ESPIAL_ENULL, espial_matcher_first_source(matcher, packets, NULL));
-    GIVES(ESPIAL_ENULL, espial_matcher_words(matcher, NULL, &i));
-    GIVES(ESPIAL_ENULL, espial_matcher_words(matcher, &same, NULL));
+    NULLS(espial_matcher_first_burst(matcher, NULL, 1, first));
+    NULLS(espial_matcher_first_burst(matcher, packets, 1, NULL));
+    NULLS(espial_matcher_any_burst(matcher, NULL, 1, &covered));
+    NULLS(espial_matcher_any_burst(matcher, packets, 1, NULL));
+    NULLS(espial_matcher_first(matcher, NULL, first));
+    NULLS(espial_matcher_first(matcher, packets, NULL));
+    NULLS(espial_matcher_any(matcher, packets, NULL));
+    NULLS(espial_matcher_first_source(matcher, packets, NULL));
+    NULLS(espial_matcher_words(matcher, NULL, &i));
+    NULLS(espial_matcher_words(matcher, &same, NULL));
     CLAIM(first[0] == 0x55555555 && covered == 77);
     GIVES(ESPIAL_OK, espial_matcher_first_burst(matcher, NULL, 0, NULL));
     GIVES(ESPIAL_OK, espial_matcher_any_burst(matcher, NULL, 0, &covered));
@@ -112,5 +101,5 @@ int main(int argc, char **argv) {
         }
         ((uint8_t *)words)[i] ^= 0x55;
     }
-    return 0;
+    return all_hold();
 }

@@ -65,8 +65,10 @@ fn rekey_storm_beside_a_reader() {
 
 #[test]
 fn misuse_is_answered_with_a_status() {
-    let output = says(&mut Command::new(program("tests/misuse.c", &[])));
-    assert!(output.ends_with("claims hold\n"), "{output}");
+    for source in ["tests/misuse.c", "tests/misuse_packets.c", "tests/misuse_alone.c"] {
+        let output = says(&mut Command::new(program(source, &[])));
+        assert!(output.ends_with("claims hold\n"), "{source}: {output}");
+    }
 }
 
 #[test]
@@ -81,6 +83,8 @@ fn every_function_is_called() {
     let sources = [
         "calls.c",
         "misuse.c",
+        "misuse_packets.c",
+        "misuse_alone.c",
         "allocated.c",
         "words.c",
         "spd.c",
