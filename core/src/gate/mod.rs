@@ -15,5 +15,6 @@
 
 pub mod flow;
 pub mod health;
+pub mod local_in;
 pub mod passthrough;
 pub mod session;

@@ -3,7 +3,7 @@
 use core::mem::size_of;
 
 use super::Question;
-use super::block::{Block, BlockError, ChildRecord, Wide};
+use super::block::{Block, BlockError, Boxes, ChildRecord, Wide};
 use super::compile::{self, Source, Staged};
 use super::fan::BURST;
 use super::group::Ask;
@@ -69,6 +69,12 @@ impl<'b> Matcher<'b> {
         let boxes = block.tunnel_boxes(0);
         let (v4, v6) = (boxes.v4().of_places(), boxes.v6().of_places());
         Ok(Self { v4, v6, octets: block.octets() })
+    }
+
+    /// A matcher of some of a block's boxes, which answers with what the boxes name.
+    #[inline]
+    pub(crate) fn of_boxes(boxes: Boxes<'_, 'b>) -> Self {
+        Self { v4: boxes.v4(), v6: boxes.v6(), octets: 0 }
     }
 
     /// The same matcher, searched with these instructions.
@@ -150,17 +156,36 @@ impl<'b> Matcher<'b> {
         mut tell: impl FnMut(usize, Option<u32>),
     ) {
         for (piece, packets) in packets.chunks(BURST).enumerate() {
-            let (mut keys4, mut keys6) = (Keys::new(), Keys::new());
-            for (nth, packet) in packets.iter().enumerate() {
-                match Question::inbound(packet) {
-                    Question::V4(key) => keys4.push(nth, key),
-                    Question::V6(key) => keys6.push(nth, key),
-                }
-            }
-            let mut tell = |nth, found| tell(piece * BURST + nth, found);
-            self.v4.find_burst::<ANY>(&keys4.keys, |nth, found| tell(keys4.place(nth), found));
-            self.v6.find_burst::<ANY>(&keys6.keys, |nth, found| tell(keys6.place(nth), found));
+            self.piece::<ANY>(packets.iter(), |nth, found| tell(piece * BURST + nth, found));
         }
+    }
+
+    /// [`Matcher::first`] for each of up to 32 packets; further ones are left out.
+    #[inline(always)]
+    pub(crate) fn first_of_each<'p>(
+        &self,
+        packets: impl Iterator<Item = &'p InnerHeaders>,
+        tell: impl FnMut(usize, Option<u32>),
+    ) {
+        self.piece::<false>(packets.take(BURST), tell);
+    }
+
+    /// Up to 32 packets.
+    #[inline(always)]
+    fn piece<'p, const ANY: bool>(
+        &self,
+        packets: impl Iterator<Item = &'p InnerHeaders>,
+        mut tell: impl FnMut(usize, Option<u32>),
+    ) {
+        let (mut keys4, mut keys6) = (Keys::new(), Keys::new());
+        for (nth, packet) in packets.enumerate() {
+            match Question::inbound(packet) {
+                Question::V4(key) => keys4.push(nth, key),
+                Question::V6(key) => keys6.push(nth, key),
+            }
+        }
+        self.v4.find_burst::<ANY>(&keys4.keys, |nth, found| tell(keys4.place(nth), found));
+        self.v6.find_burst::<ANY>(&keys6.keys, |nth, found| tell(keys6.place(nth), found));
     }
 }
 
@@ -309,11 +334,23 @@ mod owned {
         pub fn compile<E: From<SetupError>>(
             selectors: impl ExactSizeIterator<Item = Result<Selector, E>>,
         ) -> Result<Self, E> {
-            let room = words_to_compile(selectors.len())?.div_ceil(8);
+            let room = words_to_compile(selectors.len())?;
+            Self::filled(room, |memory| compile_into(selectors, memory))
+        }
+
+        /// The words that `fill` leaves at the front of at least `room` zeros; it says how many.
+        ///
+        /// # Errors
+        /// Those of `fill`; [`SetupError::OutOfMemory`].
+        pub(crate) fn filled<E: From<SetupError>>(
+            room: usize,
+            fill: impl FnOnce(&mut [u64]) -> Result<usize, E>,
+        ) -> Result<Self, E> {
+            let room = room.div_ceil(8);
             let mut lines: Vec<Line> = Vec::new();
             lines.try_reserve_exact(room).map_err(|_| SetupError::OutOfMemory)?;
             lines.resize(room, Zeroable::zeroed());
-            let count = compile_into(selectors, bytemuck::cast_slice_mut(&mut lines))?;
+            let count = fill(bytemuck::cast_slice_mut(&mut lines))?;
             lines.truncate(count.div_ceil(8));
             lines.shrink_to_fit();
             Ok(Self { lines, count })

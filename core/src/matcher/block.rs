@@ -435,6 +435,16 @@ impl<'b> Block<'b> {
         (grown.groups > 0).then_some(Old { boxes, arrays: self.arrays, grown })
     }
 
+    /// How many tunnels there are.
+    pub(crate) fn tunnels(&self) -> usize {
+        self.tunnels.len()
+    }
+
+    /// What boxes name lies below this.
+    pub(crate) fn owners(&self) -> u32 {
+        self.owners
+    }
+
     /// The boxes of a tunnel.
     #[inline]
     pub(crate) fn tunnel_boxes(&self, tunnel: u32) -> Boxes<'_, 'b> {

@@ -61,6 +61,14 @@ pub(crate) fn words_for_list(selectors: usize) -> Result<usize, SetupError> {
     words(1, 1, selectors as u64)
 }
 
+/// Words of a block of so many lists, each in place of a tunnel, with so many selectors together.
+#[cfg(feature = "alloc")]
+pub(crate) fn words_for_lists(lists: usize, selectors: usize) -> Result<usize, SetupError> {
+    let short = |count| u32::try_from(count).map_err(|_| SetupError::TooLarge);
+    let (lists, selectors) = (short(lists)?, short(selectors)?);
+    words(lists.into(), lists.into(), selectors.into())
+}
+
 fn words(tunnels: u64, children: u64, selectors: u64) -> Result<usize, SetupError> {
     let octets = size_of::<Header>() as u64
         + tunnels * size_of::<TunnelRecord>() as u64

@@ -42,6 +42,7 @@ use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
 use crate::verdict::Field;
 use block::{Boxed, Boxes, Wide};
+use group::Ask;
 use linear::{Key, Values};
 
 /// A packet, ready to be compared with boxes of its family.
@@ -99,6 +100,12 @@ impl Question {
     #[inline]
     pub(crate) fn first(&self, boxes: Boxes<'_, '_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
         by_family!(self, boxes, |key, set| set.first(key, accept))
+    }
+
+    /// What the first box that covers the packet names, if none of them is left out.
+    #[inline]
+    pub(crate) fn first_of_all(&self, boxes: Boxes<'_, '_>) -> Option<u32> {
+        by_family!(self, boxes, |key, set| set.find(key, Ask::All))
     }
 
     /// The Child SA of the first box whose remote range holds the packet's source address.
