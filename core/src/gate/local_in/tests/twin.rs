@@ -7,6 +7,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 use crate::analysis::Limits;
+use crate::matcher::block::BlockError;
 use crate::selector::{PortRange, icmp_value};
 
 /// Addresses of the small universe; neighbours stay neighbours.
@@ -259,6 +260,18 @@ fn each_bit_of_the_header_is_tested() {
             ),
         }
     }
+    // One interface twice; more policies than selectors know of, and fewer.
+    let with = |at: usize, word: u64| {
+        let mut words = words.to_vec();
+        words[at] = word;
+        LocalIn::open(&words).err()
+    };
+    assert_eq!(with(10, words[11]), Some(OpenError::Interface { index: 1 }));
+    let owners = 16 + 9;
+    assert_eq!(words[owners], 2);
+    assert_eq!(with(owners, 3), Some(OpenError::Owners));
+    let no_owner = OpenError::Matcher(BlockError::Box { index: 2 });
+    assert_eq!(with(owners, 1), Some(no_owner));
     for count in 0..words.len() {
         assert!(LocalIn::open(&words[..count]).is_err());
     }
