@@ -17,4 +17,5 @@ pub mod flow;
 pub mod health;
 pub mod local_in;
 pub mod passthrough;
+pub mod reply_path;
 pub mod session;
