@@ -13,21 +13,26 @@
 //! and may make an event.
 //!
 //! RFC 4301 section 5.2 by step: 1 and 2 `arrive` (demultiplex, reassembly is the host's), 3a
-//! `lookup`, 3b `report`, 4 `check`, 5 forwarding is the host's.
+//! `lookup`, 3b `report`, 4 `check`, 5 forwarding is the host's. What `judge` asks is in `scene`, what
+//! becomes of refused packets in `refuse`.
+
+mod refuse;
+mod scene;
 
 use core::marker::PhantomData;
 
 use crate::control::{ChildId, TunnelId};
 use crate::counters::{SaCells, WorkerCells};
-use crate::event::{Cause, Event, EventBudget, Events, Leave};
+use crate::event::{Event, EventBudget, Events};
 use crate::gateway::Tables;
-use crate::headers::{Fragment, InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
+use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
 use crate::matcher::Question;
-use crate::matcher::block::{Block, Boxes, ChildRecord};
-use crate::sad::{AHEAD, LimitKind, Outcome, SaFields, SaId, SaMode, Sad};
+use crate::matcher::block::Block;
+use crate::sad::{AHEAD, Outcome, SaFields, SaId, SaMode, Sad};
 use crate::selector::Selector;
-use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, SpiClass, Verdict};
+use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
+use scene::{Scene, enclosed};
 
 /// When and where packets came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -539,20 +544,6 @@ impl<'g> Worker<'g> {
         }
     }
 
-    /// RFC 4301 section 4.4.2.1: "soft" warns. One event an SA; a suppressed one is tried again with
-    /// the next packet.
-    #[cold]
-    fn tell_soft(&mut self, sa: SaId, outer: &OuterHeaders, kind: LimitKind, ingress: Ingress) {
-        let cause = Cause::SoftLifetime(kind);
-        let Some(leave) = self.leave(&cause, Some(outer), ingress) else { return };
-        let arrived = self.fields(sa).map(|fields| self.arrived(&fields));
-        let event = self.event(cause, ingress);
-        self.events.push(leave, Event { outer: Some(*outer), sa: Some(sa), arrived, ..event });
-        if let Some(state) = self.sad.segments.sa(sa.index()) {
-            state.told();
-        }
-    }
-
     #[inline]
     fn pass(&self, other: Outer) -> Arrival {
         self.cells.passed.add_owned(1);
@@ -652,159 +643,6 @@ impl<'g> Worker<'g> {
     fn sa_cells(&self, id: SaId) -> Option<&'g SaCells> {
         self.sad.segments.cells(id.index())
     }
-
-    /// A drop on a known SA: counted there, and an event if the budget allows one.
-    #[cold]
-    #[allow(clippy::too_many_arguments, reason = "an event tells all of this")]
-    fn refuse(
-        &mut self,
-        id: SaId,
-        sa: &SaFields,
-        outer: &OuterHeaders,
-        inner: Option<&InnerHeaders>,
-        refusal: Refusal,
-        shadow: Shadow,
-        ingress: Ingress,
-    ) -> Verdict {
-        let arrived = self.arrived(sa);
-        if let Some(cells) = self.sa_cells(id) {
-            cells.drop(refusal.reason);
-        }
-        self.count_shadow(id, shadow);
-        let nearest = self.nearest;
-        self.audit(ingress, refusal, Some(outer), |event| Event {
-            inner: inner.copied(),
-            sa: Some(id),
-            nearest: if refusal.field.is_some() { nearest } else { None },
-            arrived: Some(arrived),
-            ..event
-        });
-        Verdict {
-            decision: Decision::Drop(refusal),
-            arrived: Some(arrived),
-            shadow_asked: shadow.asked,
-            shadow_accepts: shadow.accepts,
-        }
-    }
-
-    #[cold]
-    fn refuse_opened(
-        &mut self,
-        opened: &Opened<'_>,
-        sa: &SaFields,
-        inner: Option<&InnerHeaders>,
-        refusal: Refusal,
-        ingress: Ingress,
-    ) -> Verdict {
-        self.refuse(opened.sa, sa, opened.outer, inner, refusal, Shadow::default(), ingress)
-    }
-
-    /// A drop on a known SA before it is opened.
-    #[cold]
-    fn refuse_found(
-        &mut self,
-        sa: SaId,
-        outer: &OuterHeaders,
-        reason: Reason,
-        ingress: Ingress,
-    ) -> Arrival {
-        let refusal = Refusal::new(reason);
-        match self.fields(sa) {
-            Some(fields) => {
-                let shadow = Shadow::default();
-                let _ = self.refuse(sa, &fields, outer, None, refusal, shadow, ingress);
-                Arrival::Drop(refusal)
-            }
-            // Deleted meanwhile.
-            None => {
-                let class = self.sad.class_of(outer, ingress.now_ms);
-                Arrival::Drop(self.refuse_spi(outer, class, ingress))
-            }
-        }
-    }
-
-    /// A drop before any SA: counted by the worker.
-    #[cold]
-    fn refuse_spi(&mut self, outer: &OuterHeaders, class: SpiClass, ingress: Ingress) -> Refusal {
-        let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
-        self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, refusal, Some(outer), |event| event);
-        refusal
-    }
-
-    #[cold]
-    fn refuse_unread(&mut self, reason: Reason, ingress: Ingress) -> Arrival {
-        let refusal = Refusal::new(reason);
-        self.count_unread(reason);
-        self.audit(ingress, refusal, None, |event| event);
-        Arrival::Drop(refusal)
-    }
-
-    /// The SA was deleted while the host decrypted.
-    #[cold]
-    fn refuse_stale(&mut self, id: SaId, outer: &OuterHeaders, ingress: Ingress) -> Verdict {
-        let class = self.sad.class_of(outer, ingress.now_ms);
-        let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
-        self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, refusal, Some(outer), |event| Event { sa: Some(id), ..event });
-        Verdict {
-            decision: Decision::Drop(refusal),
-            arrived: None,
-            shadow_asked: Modes::NONE,
-            shadow_accepts: Modes::NONE,
-        }
-    }
-
-    fn count_unread(&self, reason: Reason) {
-        if let Some(cell) = self.cells.drops.get(reason.index()) {
-            cell.add_owned(1);
-        }
-    }
-
-    /// RFC 4301 section 5.2: the drop is an auditable event. Counting never depends on it.
-    fn audit(
-        &mut self,
-        ingress: Ingress,
-        refusal: Refusal,
-        outer: Option<&OuterHeaders>,
-        fill: impl FnOnce(Event) -> Event,
-    ) {
-        if refusal.reason == Reason::Dummy {
-            return;
-        }
-        let cause = Cause::Drop(refusal);
-        let Some(leave) = self.leave(&cause, outer, ingress) else {
-            self.cells.events_suppressed.add_owned(1);
-            return;
-        };
-        let event = Event { outer: outer.copied(), ..self.event(cause, ingress) };
-        self.events.push(leave, fill(event));
-    }
-
-    fn leave(
-        &mut self,
-        cause: &Cause,
-        outer: Option<&OuterHeaders>,
-        ingress: Ingress,
-    ) -> Option<Leave> {
-        let sad = self.sad;
-        self.events.admit(cause, outer, ingress.now_ms, |number| sad.hash_number(number))
-    }
-
-    fn event(&self, cause: Cause, ingress: Ingress) -> Event {
-        Event {
-            time_ms: ingress.now_ms,
-            cause,
-            outer: None,
-            inner: None,
-            nearest: None,
-            sa: None,
-            arrived: None,
-            interface: ingress.interface,
-            suppressed: 0,
-            suppressed_of_source: 0,
-        }
-    }
 }
 
 impl Drop for Worker<'_> {
@@ -837,122 +675,4 @@ impl SpiTable<'_> {
 struct Shadow {
     asked: Modes,
     accepts: Modes,
-}
-
-/// The packet that an ICMP error is about, as a question. It must have come from the host that the
-/// error goes to: whoever sends the error writes the quotation, and must reach no other with it.
-#[cold]
-fn enclosed(mode: SaMode, opened: &Opened<'_>, inner: &InnerHeaders) -> Option<Question> {
-    let about = match mode {
-        SaMode::Tunnel => wire::icmp_enclosed(opened.payload, inner),
-        SaMode::Transport => {
-            wire::transport_icmp_enclosed(opened.next_header, opened.payload, inner)
-        }
-    };
-    about
-        .filter(|about| about.endpoints.dst() == inner.endpoints.dst())
-        .map(|about| Question::inbound(&about))
-}
-
-/// The selectors that a packet on one SA is judged by.
-struct Scene<'b, 'g> {
-    block: &'b Block<'g>,
-    tables: &'b Tables<'g>,
-    child_id: ChildId,
-    child: &'b ChildRecord,
-    tunnel: u32,
-}
-
-impl<'b, 'g> Scene<'b, 'g> {
-    /// `None` if the SA's Child SA is no longer in the block: then the SA is gone as well.
-    #[inline]
-    fn new(block: &'b Block<'g>, tables: &'b Tables<'g>, sa: &SaFields) -> Option<Self> {
-        let child = block.child(sa.child)?;
-        let child_id = ChildId { index: sa.child, generation: sa.child_generation };
-        (child.generation == sa.child_generation).then_some(Self {
-            block,
-            tables,
-            child_id,
-            child,
-            tunnel: sa.tunnel,
-        })
-    }
-
-    #[inline]
-    fn own(&self) -> Boxes<'b, 'g> {
-        self.block.child_boxes(self.child_id.index, self.child)
-    }
-
-    #[inline]
-    fn all(&self) -> Boxes<'b, 'g> {
-        self.block.tunnel_boxes(self.tunnel)
-    }
-
-    #[inline]
-    fn established(&self, child: u32) -> bool {
-        self.tables.established.get(child as usize).is_some_and(|count| count.get() != 0)
-    }
-
-    fn id_of(&self, child: u32) -> Option<ChildId> {
-        let generation = self.block.child(child)?.generation;
-        Some(ChildId { index: child, generation })
-    }
-
-    /// The Child SA on whose account `mode` accepts the packet.
-    #[inline]
-    fn ask(&self, mode: Mode, question: &Question) -> Option<ChildId> {
-        match mode {
-            Mode::StrictSa => question.covered_by(self.own()).then_some(self.child_id),
-            Mode::AnySelector => {
-                let child = question.first(self.all(), |child| self.established(child))?;
-                self.id_of(child)
-            }
-            Mode::AnySource => {
-                let child = question.first_source(self.all(), |child| self.established(child))?;
-                self.id_of(child)
-            }
-            Mode::OrderedSpd => {
-                let first = question.first(self.all(), |_| true)?;
-                let same = self.block.child(first)?.class == self.child.class;
-                (same && question.covered_by(self.own())).then_some(self.child_id)
-            }
-        }
-    }
-
-    /// Why the packet was refused: off the fast path.
-    #[cold]
-    fn explain(
-        &self,
-        mode: Mode,
-        question: &Question,
-        inner: &InnerHeaders,
-    ) -> (Refusal, Option<Selector>) {
-        let belongs_to = match mode {
-            Mode::StrictSa => question.first(self.all(), |child| self.established(child)),
-            // The SPD order decides, whether that Child SA has an SA or not.
-            Mode::OrderedSpd => question.first(self.all(), |_| true),
-            // Those would have accepted it.
-            Mode::AnySelector | Mode::AnySource => None,
-        };
-        let (reason, nearest) = match belongs_to {
-            // In ordered-spd the SA's own selectors may cover it too: then no field differs.
-            Some(_) if question.covered_by(self.own()) => (Reason::WrongSa, None),
-            Some(_) => (Reason::WrongSa, question.nearest(self.own())),
-            None => {
-                let asked = |child| mode == Mode::OrderedSpd || self.established(child);
-                let portless = inner.fragment == Fragment::NonInitial
-                    && question.covered_portless(self.all(), asked);
-                let reason = if portless { Reason::FragmentNoPorts } else { Reason::NoSelector };
-                (reason, question.nearest(self.all()))
-            }
-        };
-        let refusal = Refusal {
-            reason,
-            spi_class: None,
-            belongs_to: belongs_to.and_then(|child| self.id_of(child)),
-            field: nearest.map(|nearest| nearest.field),
-            nearest_index: nearest.map_or(0, |nearest| nearest.index),
-        };
-        (refusal, nearest.map(|nearest| nearest.selector))
-    }
 }

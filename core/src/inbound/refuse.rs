@@ -1,0 +1,193 @@
+//! What becomes of packets that are refused: each is counted, each has a reason, and it may make an event. Off
+//! the fast path.
+
+use super::{Arrival, Ingress, Opened, Shadow, Worker};
+use crate::event::{Cause, Event, Leave};
+use crate::headers::{InnerHeaders, OuterHeaders};
+use crate::sad::{LimitKind, SaFields, SaId};
+use crate::verdict::{Decision, Modes, Reason, Refusal, SpiClass, Verdict};
+
+impl Worker<'_> {
+    /// A drop on a known SA: counted there, and an event if the budget allows one.
+    #[cold]
+    #[allow(clippy::too_many_arguments, reason = "an event tells all of this")]
+    pub(super) fn refuse(
+        &mut self,
+        id: SaId,
+        sa: &SaFields,
+        outer: &OuterHeaders,
+        inner: Option<&InnerHeaders>,
+        refusal: Refusal,
+        shadow: Shadow,
+        ingress: Ingress,
+    ) -> Verdict {
+        let arrived = self.arrived(sa);
+        if let Some(cells) = self.sa_cells(id) {
+            cells.drop(refusal.reason);
+        }
+        self.count_shadow(id, shadow);
+        let nearest = self.nearest;
+        self.audit(ingress, refusal, Some(outer), |event| Event {
+            inner: inner.copied(),
+            sa: Some(id),
+            nearest: if refusal.field.is_some() { nearest } else { None },
+            arrived: Some(arrived),
+            ..event
+        });
+        Verdict {
+            decision: Decision::Drop(refusal),
+            arrived: Some(arrived),
+            shadow_asked: shadow.asked,
+            shadow_accepts: shadow.accepts,
+        }
+    }
+
+    #[cold]
+    pub(super) fn refuse_opened(
+        &mut self,
+        opened: &Opened<'_>,
+        sa: &SaFields,
+        inner: Option<&InnerHeaders>,
+        refusal: Refusal,
+        ingress: Ingress,
+    ) -> Verdict {
+        self.refuse(opened.sa, sa, opened.outer, inner, refusal, Shadow::default(), ingress)
+    }
+
+    /// A drop on a known SA before it is opened.
+    #[cold]
+    pub(super) fn refuse_found(
+        &mut self,
+        sa: SaId,
+        outer: &OuterHeaders,
+        reason: Reason,
+        ingress: Ingress,
+    ) -> Arrival {
+        let refusal = Refusal::new(reason);
+        match self.fields(sa) {
+            Some(fields) => {
+                let shadow = Shadow::default();
+                let _ = self.refuse(sa, &fields, outer, None, refusal, shadow, ingress);
+                Arrival::Drop(refusal)
+            }
+            // Deleted meanwhile.
+            None => {
+                let class = self.sad.class_of(outer, ingress.now_ms);
+                Arrival::Drop(self.refuse_spi(outer, class, ingress))
+            }
+        }
+    }
+
+    /// A drop before any SA: counted by the worker.
+    #[cold]
+    pub(super) fn refuse_spi(
+        &mut self,
+        outer: &OuterHeaders,
+        class: SpiClass,
+        ingress: Ingress,
+    ) -> Refusal {
+        let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
+        self.count_unread(Reason::UnknownSpi);
+        self.audit(ingress, refusal, Some(outer), |event| event);
+        refusal
+    }
+
+    #[cold]
+    pub(super) fn refuse_unread(&mut self, reason: Reason, ingress: Ingress) -> Arrival {
+        let refusal = Refusal::new(reason);
+        self.count_unread(reason);
+        self.audit(ingress, refusal, None, |event| event);
+        Arrival::Drop(refusal)
+    }
+
+    /// The SA was deleted while the host decrypted.
+    #[cold]
+    pub(super) fn refuse_stale(
+        &mut self,
+        id: SaId,
+        outer: &OuterHeaders,
+        ingress: Ingress,
+    ) -> Verdict {
+        let class = self.sad.class_of(outer, ingress.now_ms);
+        let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
+        self.count_unread(Reason::UnknownSpi);
+        self.audit(ingress, refusal, Some(outer), |event| Event { sa: Some(id), ..event });
+        Verdict {
+            decision: Decision::Drop(refusal),
+            arrived: None,
+            shadow_asked: Modes::NONE,
+            shadow_accepts: Modes::NONE,
+        }
+    }
+
+    fn count_unread(&self, reason: Reason) {
+        if let Some(cell) = self.cells.drops.get(reason.index()) {
+            cell.add_owned(1);
+        }
+    }
+
+    /// RFC 4301 section 5.2: the drop is an auditable event. Counting never depends on it.
+    fn audit(
+        &mut self,
+        ingress: Ingress,
+        refusal: Refusal,
+        outer: Option<&OuterHeaders>,
+        fill: impl FnOnce(Event) -> Event,
+    ) {
+        if refusal.reason == Reason::Dummy {
+            return;
+        }
+        let cause = Cause::Drop(refusal);
+        let Some(leave) = self.leave(&cause, outer, ingress) else {
+            self.cells.events_suppressed.add_owned(1);
+            return;
+        };
+        let event = Event { outer: outer.copied(), ..self.event(cause, ingress) };
+        self.events.push(leave, fill(event));
+    }
+
+    pub(super) fn leave(
+        &mut self,
+        cause: &Cause,
+        outer: Option<&OuterHeaders>,
+        ingress: Ingress,
+    ) -> Option<Leave> {
+        let sad = self.sad;
+        self.events.admit(cause, outer, ingress.now_ms, |number| sad.hash_number(number))
+    }
+
+    fn event(&self, cause: Cause, ingress: Ingress) -> Event {
+        Event {
+            time_ms: ingress.now_ms,
+            cause,
+            outer: None,
+            inner: None,
+            nearest: None,
+            sa: None,
+            arrived: None,
+            interface: ingress.interface,
+            suppressed: 0,
+            suppressed_of_source: 0,
+        }
+    }
+
+    /// RFC 4301 section 4.4.2.1: "soft" warns. One event an SA; a suppressed one is tried again with
+    /// the next packet.
+    #[cold]
+    pub(super) fn tell_soft(
+        &mut self,
+        sa: SaId,
+        outer: &OuterHeaders,
+        kind: LimitKind,
+        ingress: Ingress,
+    ) {
+        let cause = Cause::SoftLifetime(kind);
+        let Some(leave) = self.leave(&cause, Some(outer), ingress) else { return };
+        let arrived = self.fields(sa).map(|fields| self.arrived(&fields));
+        let event = self.event(cause, ingress);
+        self.events.push(leave, Event { outer: Some(*outer), sa: Some(sa), arrived, ..event });
+        if let Some(state) = self.sad.segments.sa(sa.index()) {
+            state.told();
+        }
+    }
+}
