@@ -475,20 +475,28 @@ pub(crate) struct Boxes<'s, 'b> {
 impl<'b> Boxes<'_, 'b> {
     #[inline]
     pub(crate) fn v4(&self) -> Set<'b, u32> {
-        let boxes = self.block.boxes4;
-        let span = |span: Span| slice(boxes, span.first4, span.count4);
-        let own = span(self.span);
-        let is_small = own.len() <= SMALL;
-        if is_small { Set::list(own) } else { self.searched(own, span, 0) }
+        self.set(self.block.boxes4, |span| (span.first4, span.count4), 0)
     }
 
     #[inline]
     pub(crate) fn v6(&self) -> Set<'b, Wide> {
-        let boxes = self.block.boxes6;
-        let span = |span: Span| slice(boxes, span.first6, span.count6);
+        self.set(self.block.boxes6, |span| (span.first6, span.count6), 1)
+    }
+
+    #[inline(always)]
+    fn set<A: Address>(
+        &self,
+        boxes: &'b [Boxed<A>],
+        part: impl Fn(Span) -> (u32, u32),
+        family: usize,
+    ) -> Set<'b, A> {
+        let span = |span: Span| {
+            let (first, count) = part(span);
+            slice(boxes, first, count)
+        };
         let own = span(self.span);
         let is_small = own.len() <= SMALL;
-        if is_small { Set::list(own) } else { self.searched(own, span, 1) }
+        if is_small { Set::list(own) } else { self.searched(own, span, family) }
     }
 
     /// Brings the first box closer; of more than a few, the tunnel's record.
