@@ -31,6 +31,7 @@
 pub mod arena;
 pub mod contest;
 pub mod drive;
+pub mod gate;
 pub mod matching;
 pub mod mixed;
 pub mod naive;

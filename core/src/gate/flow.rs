@@ -33,6 +33,7 @@
 
 mod key;
 mod outcome;
+mod sip;
 mod word;
 
 use core::mem::MaybeUninit;
@@ -80,6 +81,15 @@ unsafe impl<T: Zeroable> Zeroable for Entry<T> {}
 struct Home {
     buckets: [usize; 2],
     tag: u64,
+}
+
+/// A key of a burst.
+struct Asked {
+    number: usize,
+    key: Compact,
+    home: Home,
+    /// The first place with its tag: its own, but for one time in some millions.
+    likely: Option<usize>,
 }
 
 #[inline(always)]
@@ -241,23 +251,31 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         let at = self.clock.tick(now_ms);
         let mut keys = keys.into_iter().enumerate();
         loop {
-            let mut homes: heapless::Vec<(usize, FlowKey, Home), AHEAD> = heapless::Vec::new();
+            let mut asked: heapless::Vec<Asked, AHEAD> = heapless::Vec::new();
             for (number, key) in keys.by_ref().take(AHEAD) {
-                let home = self.home(&Compact::of(&key));
+                let key = Compact::of(&key);
+                let home = self.home(&key);
                 home.buckets.iter().filter_map(|&at| self.words.get(at)).for_each(prefetch::read);
                 // As many as there is room for.
-                let _ = homes.push((number, key, home));
+                let _ = asked.push(Asked { number, key, home, likely: None });
             }
-            for (.., home) in &homes {
-                self.candidates(home)
-                    .filter_map(|at| self.entries.get(at))
+            for asked in &mut asked {
+                asked.likely = self.likely(&asked.home);
+                asked
+                    .likely
+                    .and_then(|at| self.entries.get(at))
+                    .into_iter()
                     .for_each(prefetch::read);
             }
-            for (number, key, home) in &homes {
-                let place = self.locate(&Compact::of(key), *home, &mut ());
-                found(*number, key, place.and_then(|place| self.matched(place, at)));
+            for Asked { number, key, home, likely } in &asked {
+                // Nothing moves between: a place without the tag then has not got it now.
+                let place = likely.and_then(|likely| match self.entries.get(likely) {
+                    Some(entry) if entry.key == *key => Some(likely),
+                    _ => self.locate(key, *home, &mut ()),
+                });
+                found(*number, &key.key(), place.and_then(|place| self.matched(place, at)));
             }
-            if homes.len() < AHEAD {
+            if asked.len() < AHEAD {
                 return;
             }
         }
@@ -412,13 +430,12 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         }
     }
 
-    /// Places with the key's tag.
-    fn candidates(&self, home: &Home) -> impl Iterator<Item = usize> {
-        let tag = home.tag;
-        let in_bucket = |bucket: usize| (bucket, self.words.get(bucket));
-        home.buckets.map(in_bucket).into_iter().flat_map(move |(bucket, words)| {
-            let matches = words.map_or(0, |words| matching(words, tag));
-            slots(matches).map(move |slot| place(bucket, slot))
+    /// The first place with the key's tag.
+    #[inline]
+    fn likely(&self, home: &Home) -> Option<usize> {
+        home.buckets.into_iter().find_map(|bucket| {
+            let slot = slots(matching(self.words.get(bucket)?, home.tag)).next()?;
+            Some(place(bucket, slot))
         })
     }
 

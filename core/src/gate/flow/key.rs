@@ -5,11 +5,9 @@
 //! pair of keys that is seen to collide gives all others with the same difference.
 
 use core::fmt;
-use core::hash::Hasher;
 use core::num::NonZeroU32;
 
-use siphasher::sip::SipHasher13;
-
+use super::sip;
 use crate::headers::Endpoints;
 
 /// What a connection is found by, as the packet says it.
@@ -88,16 +86,12 @@ impl Compact {
 
     #[inline]
     pub(super) fn hash(&self, seed: [u64; 2]) -> u64 {
-        let [k0, k1] = seed;
-        let mut hasher = SipHasher13::new_with_keys(k0, k1);
-        hasher.write_u64(self.rest);
-        let [first, others @ ..] = self.addrs;
-        hasher.write_u64(first);
+        let [a, b, c, d] = self.addrs;
         // `rest` tells the families apart, so words that IPv4 does not have need not be hashed.
-        if self.rest & Self::V6 != 0 {
-            others.into_iter().for_each(|word| hasher.write_u64(word));
+        match self.rest & Self::V6 {
+            0 => sip::hash(seed, [self.rest, a]),
+            _ => sip::hash(seed, [self.rest, a, b, c, d]),
         }
-        hasher.finish()
     }
 }
 

@@ -8,6 +8,8 @@ pub const BACK_MS: u64 = 10_000;
 const TIME_BITS: u32 = 40;
 pub(super) const TIME: u64 = (1 << TIME_BITS) - 1;
 pub(super) const TAG_BITS: u32 = 64 - TIME_BITS;
+/// The tag in the upper half of a word.
+const TAG_IN_HALF: u32 = u32::MAX << (TIME_BITS - 32);
 pub(super) const LONGEST_STEP: u64 = 1 << 38;
 
 /// The table's own clock; see the module.
@@ -58,7 +60,10 @@ pub(super) fn is_live(word: u64, at: u64) -> bool {
 /// One bit for each word with this tag; of tag 0, for each empty word.
 #[inline(always)]
 pub(super) fn matching(words: &[u64; SLOTS], tag: u64) -> u32 {
-    let bit = |(slot, word): (usize, &u64)| u32::from(tag_of(*word) == tag) << (slot % SLOTS);
+    // Halves of the words hold all of the tag, and twice as many of them fit a vector.
+    let half = |word: u64| (word >> 32) as u32 & TAG_IN_HALF;
+    let wanted = half(word_of(tag, 0));
+    let bit = |(slot, word): (usize, &u64)| u32::from(half(*word) == wanted) << (slot % SLOTS);
     words.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
 }
 

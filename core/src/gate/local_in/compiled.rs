@@ -47,6 +47,8 @@ const LINE: usize = 8;
 pub(super) const ANY_LIST: u32 = 0;
 /// Packets of a burst that are looked at together: as many as the matcher takes.
 const TOGETHER: usize = 32;
+/// So few neighbours from one interface are looked at one by one: that costs less than to fetch ahead.
+const FEW: usize = 4;
 /// No policy.
 const NONE: u32 = u32::MAX;
 
@@ -284,7 +286,12 @@ impl<'w> LocalIn<'w> {
             let same = packets.iter().take(TOGETHER).take_while(|p| p.interface == first.interface);
             let Some((run, later)) = packets.split_at_checked(same.count()) else { break };
             let Some((own, rest)) = answers.split_at_mut_checked(run.len()) else { break };
-            self.first_of_run(run, self.asked(first.interface), schedules, own);
+            if run.len() < FEW {
+                let each = run.iter().zip(own);
+                each.for_each(|(packet, answer)| *answer = self.first(packet, schedules));
+            } else {
+                self.first_of_run(run, self.asked(first.interface), schedules, own);
+            }
             (packets, answers) = (later, rest);
         }
         count
