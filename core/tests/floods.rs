@@ -190,6 +190,7 @@ impl Gate<'_, '_> {
 /// as their sessions end, and take nothing of what others have.
 #[test]
 fn c2_c3_a_flood_of_ike_costs_no_session_and_no_room_of_this_box() {
+    let packets = packets();
     let limits = session::Limits { capacity: 4096, reserved: 1024, ttl_ms: TTL_MS };
     let remote = u64::from(limits.capacity - limits.reserved);
     let words = policies().compile().unwrap();
@@ -208,7 +209,7 @@ fn c2_c3_a_flood_of_ike_costs_no_session_and_no_room_of_this_box() {
         (gate.opened, gate.refused) = (0, 0);
         let mut random = Random(1);
         without_allocation(|| {
-            for n in 0..packets() {
+            for n in 0..packets {
                 let port = if n & 1 == 0 { 500 } else { 4500 };
                 let _ = gate.ike(&ike(random.to_this_box(), port), n);
                 gate.sessions.expire(n, 8, |_| {});
@@ -236,9 +237,9 @@ fn c2_c3_a_flood_of_ike_costs_no_session_and_no_room_of_this_box() {
             }
         });
         // Each place once, and once more whenever a time to live has passed.
-        let rounds = packets() / u64::from(TTL_MS) + 1;
+        let rounds = packets / u64::from(TTL_MS) + 1;
         assert!(gate.opened <= remote * rounds, "{} opened", gate.opened);
-        assert!(gate.refused > gate.opened && gate.denied > packets() / 3);
+        assert!(gate.refused > gate.opened && gate.denied > packets / 3);
     });
 }
 
@@ -273,6 +274,7 @@ fn pass_rules(from: &str) -> Vec<u64> {
 /// Nobody whom no rule admits makes a flow: all are there, and room for as many rekeys as ever.
 #[test]
 fn e1_a_flood_that_no_rule_admits_makes_no_flow() {
+    let packets = packets();
     let words = pass_rules("240.0.0.0/4");
     let rules = PassRules::open(&words).unwrap();
     for server in [VirtualServer::FastL4, VirtualServer::StandardWithAlg] {
@@ -282,7 +284,7 @@ fn e1_a_flood_that_no_rule_admits_makes_no_flow() {
             let mut random = Random(2);
             let mut rekeys = 0;
             without_allocation(|| {
-                for n in 0..packets() / 2 {
+                for n in 0..packets / 2 {
                     let (endpoints, number) = (random.to_this_box(), random.next());
                     let traffic = match number & 3 {
                         0 => Traffic::Udp { src: 500, dst: 500 },
@@ -300,11 +302,11 @@ fn e1_a_flood_that_no_rule_admits_makes_no_flow() {
                     }
                 }
             });
-            let now_ms = packets() / 2;
+            let now_ms = packets / 2;
             assert!(firewall.flows(now_ms).all(|flow| flow.key.endpoints == peer(7)));
             let counts = firewall.counts();
             assert_eq!((counts.accepted, counts.drops[PassDrop::TableFull.index()]), (rekeys, 0));
-            assert_eq!(counts.rejected + counts.drops[PassDrop::SpiZero.index()], packets() / 2);
+            assert_eq!(counts.rejected + counts.drops[PassDrop::SpiZero.index()], packets / 2);
         });
     }
 }
@@ -313,6 +315,7 @@ fn e1_a_flood_that_no_rule_admits_makes_no_flow() {
 /// on, none is lost, and what ended makes room.
 #[test]
 fn e2_a_flood_of_invented_spis_costs_no_flow_that_lives() {
+    let packets = packets();
     const FLOWS: u32 = 4096;
     let words = pass_rules("0.0.0.0/0");
     let rules = PassRules::open(&words).unwrap();
@@ -326,7 +329,7 @@ fn e2_a_flood_of_invented_spis_costs_no_flow_that_lives() {
         let mut random = Random(3);
         let (mut made, mut full, mut rejected) = (0_u64, 0_u64, 0_u64);
         without_allocation(|| {
-            for n in 0..packets() {
+            for n in 0..packets {
                 let packet = esp(random.to_this_box(), random.next() as u32 | 256);
                 match firewall.check(&rules, &packet, n).verdict {
                     PassVerdict::Accept(_) => made += 1,
@@ -342,14 +345,14 @@ fn e2_a_flood_of_invented_spis_costs_no_flow_that_lives() {
                 }
             }
         });
-        assert_eq!(made + full + rejected, packets());
+        assert_eq!(made + full + rejected, packets);
         // IPv6 has no rule; of IPv4 each place once, and once more whenever five minutes have passed.
-        let rounds = packets() / u64::from(config.timeouts.esp_ms) + 1;
+        let rounds = packets / u64::from(config.timeouts.esp_ms) + 1;
         assert!(full > made && made <= (u64::from(FLOWS) - 128) * rounds, "{made} {full}");
-        assert!(rejected > packets() / 5);
-        assert!(firewall.flows(packets()).count() <= FLOWS as usize);
+        assert!(rejected > packets / 5);
+        assert!(firewall.flows(packets).count() <= FLOWS as usize);
         // Five minutes later what was invented has ended.
-        let later = packets() + 300_001;
+        let later = packets + 300_001;
         firewall.expire(later, firewall.slots());
         assert!(firewall.check(&rules, &esp(peer(1), 777), later).is_new);
     });
@@ -365,6 +368,7 @@ fn leave(answer: Answer) -> Leave {
 /// who comes now is answered where he came in.
 #[test]
 fn d1_a_flood_of_syns_moves_no_pin_and_drops_no_connection() {
+    let packets = packets();
     const LOCAL: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::from_bits(BOX))];
     let limits = reply_path::Limits { half_open: 256, ..reply_path::Limits::of(1024) };
     let config = ReplyConfig { port: 4500, local: &LOCAL, mode: ReplyMode::Pinned };
@@ -389,7 +393,7 @@ fn d1_a_flood_of_syns_moves_no_pin_and_drops_no_connection() {
         let mut random = Random(4);
         let (mut recorded, mut not, mut known) = (0_u64, 0_u64, 64_usize);
         without_allocation(|| {
-            for n in 0..packets() {
+            for n in 0..packets {
                 let number = random.next();
                 if number & 7 == 0 {
                     // Blind: the numbers are guessed, and never those that are right.
@@ -430,13 +434,13 @@ fn d1_a_flood_of_syns_moves_no_pin_and_drops_no_connection() {
                 }
             }
         });
-        let pins = path.iter(packets()).filter(|pin| pin.established).count();
+        let pins = path.iter(packets).filter(|pin| pin.established).count();
         assert!(
             pins <= known
-                && path.iter(packets()).all(|pin| !pin.established || pin.interface == WAN1)
+                && path.iter(packets).all(|pin| !pin.established || pin.interface == WAN1)
         );
         // 256 places, each for 20 s.
-        assert!(recorded <= 256 * (packets() / 20_000 + 1) && not > recorded, "{recorded} {not}");
+        assert!(recorded <= 256 * (packets / 20_000 + 1) && not > recorded, "{recorded} {not}");
     });
 }
 
@@ -460,6 +464,7 @@ fn outer(endpoints: Endpoints, spi: u32) -> OuterHeaders {
 /// is uncounted, the peer's SA is found, and what is said of the peer's deleted SPI is said at once.
 #[test]
 fn b3_b4_a_flood_of_unknown_spis_leaves_the_peer_its_sa_and_its_event() {
+    let packets = packets();
     const SPI: u32 = 0x3_0001;
     const DELETED: u32 = 0x3_0002;
     let capacity = Capacity {
@@ -492,7 +497,7 @@ fn b3_b4_a_flood_of_unknown_spis_leaves_the_peer_its_sa_and_its_event() {
     };
     let per_second = 100_000;
     without_allocation(|| {
-        for n in 0..packets() {
+        for n in 0..packets {
             let ingress = Ingress { now_ms: n * 1000 / per_second, interface: WAN2 };
             // The high bit: none of the two.
             let packet = outer(random.to_this_box(), random.next() as u32 | 1 << 31);
@@ -526,7 +531,7 @@ fn b3_b4_a_flood_of_unknown_spis_leaves_the_peer_its_sa_and_its_event() {
             of_peer += told;
         }
     });
-    let seconds = packets().div_ceil(per_second);
+    let seconds = packets.div_ceil(per_second);
     assert_eq!(of_peer, seconds);
     // Ten a second, ten at once.
     assert!(strange <= 10 * seconds + 10, "{strange} events");
@@ -536,5 +541,5 @@ fn b3_b4_a_flood_of_unknown_spis_leaves_the_peer_its_sa_and_its_event() {
     while let Some(event) = worker.next_event() {
         events += 1 + u64::from(event.suppressed);
     }
-    assert_eq!(events, packets() + 1);
+    assert_eq!(events, packets + 1);
 }
