@@ -110,7 +110,7 @@
 #define ESPIAL_ENOMEM 8
 
 /**
- * Status: not a gateway, worker, matcher, SPD or SPD worker: never made, or released.
+ * Status: not a handle of the kind that the call takes: never made, or released.
  */
 #define ESPIAL_EHANDLE 9
 
@@ -197,7 +197,7 @@
 #define ESPIAL_EGROW 25
 
 /**
- * Status: not the words of a matcher or of an SPD: damaged, cut short, or compiled by a library of another format or on
+ * Status: not the words of what they are opened as: damaged, cut short, or compiled by a library of another format or on
  * a machine of the other byte order.
  */
 #define ESPIAL_EWORDS 26
@@ -741,9 +741,51 @@
 #define ESPIAL_SA_INDEX 16777215
 
 /**
+ * Local-in policy: the packet is dropped. All-zero memory reads as this.
+ */
+#define ESPIAL_LOCAL_IN_DENY 0
+
+/**
+ * Local-in policy: it may come in.
+ */
+#define ESPIAL_LOCAL_IN_ACCEPT 1
+
+/**
+ * Local-in answer by nobody, and the action is ESPIAL_LOCAL_IN_DENY: ESP and AH, which the SPI table judges and
+ * no policy (espial_worker_arrive()); a malformed packet; memory that nobody wrote.
+ */
+#define ESPIAL_LOCAL_IN_BY_NOBODY 0
+
+/**
+ * Local-in answer by the first policy that covers the packet.
+ */
+#define ESPIAL_LOCAL_IN_BY_POLICY 1
+
+/**
+ * Local-in answer by the default: no policy covers the packet.
+ */
+#define ESPIAL_LOCAL_IN_BY_DEFAULT 2
+
+/**
+ * Selectors that one local-in policy comes to at most: source ranges, destination ranges and services
+ * multiplied.
+ */
+#define ESPIAL_LOCAL_IN_SELECTORS_MAX 65536
+
+/**
+ * Schedules that there are: bits of the schedules given with each call.
+ */
+#define ESPIAL_SCHEDULES 64
+
+/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
+
+/**
+ * Ordered policies for what is addressed to the gateway itself, compiled. Opaque.
+ */
+typedef struct espial_local_in espial_local_in;
 
 /**
  * A list of selectors, compiled. Opaque.
@@ -1551,6 +1593,189 @@ typedef struct {
 } espial_disjoint;
 
 /**
+ * A packet that is addressed to the gateway itself, or sent by it. espial_local_packet_read() makes one.
+ */
+typedef struct {
+    /**
+     * Its headers; not looked at with ESPIAL_TRAFFIC_NONE and ESPIAL_TRAFFIC_IPSEC.
+     */
+    espial_inner headers;
+    /**
+     * The caller's number of the interface that it came in on.
+     */
+    uint32_t interface;
+    /**
+     * ESPIAL_TRAFFIC_* as espial_classify() says: ESP behind UDP 4500 looks like IKE in its headers.
+     * ESPIAL_TRAFFIC_NONE and ESPIAL_TRAFFIC_IPSEC are no session's, and no policy admits them.
+     */
+    uint8_t traffic;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+} espial_local_packet;
+
+/**
+ * A policy for what is addressed to the gateway itself. Its interfaces, ranges and services are parts of
+ * arrays, and two policies may share some.
+ */
+typedef struct {
+    /**
+     * The caller's number for it: any value, once in a list.
+     */
+    uint32_t id;
+    /**
+     * Index of its first interface, in the caller's numbers.
+     */
+    uint32_t interface_first;
+    /**
+     * Its interfaces: at least 1, or 0 with any_interface.
+     */
+    uint32_t interface_count;
+    /**
+     * Index of its first range of source addresses.
+     */
+    uint32_t source_first;
+    /**
+     * Its ranges of source addresses.
+     */
+    uint32_t source_count;
+    /**
+     * Index of its first range of destination addresses.
+     */
+    uint32_t destination_first;
+    /**
+     * Its ranges of destination addresses.
+     */
+    uint32_t destination_count;
+    /**
+     * Index of its first service.
+     */
+    uint32_t service_first;
+    /**
+     * Its services: any of these.
+     */
+    uint32_t service_count;
+    /**
+     * ESPIAL_LOCAL_IN_DENY, as where no action is written, or ESPIAL_LOCAL_IN_ACCEPT.
+     */
+    uint8_t action;
+    /**
+     * When it counts: 0 = always, else 1 + the number of its bit in the schedules of a call, up to
+     * ESPIAL_SCHEDULES.
+     */
+    uint8_t schedule;
+    /**
+     * 1 = packets from every interface, and interface_count is 0; 0 = from those named.
+     */
+    uint8_t any_interface;
+    /**
+     * 0.
+     */
+    uint8_t reserved;
+} espial_local_in_policy;
+
+/**
+ * A range of addresses of one family, in a list of them.
+ */
+typedef struct {
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * 1 = these addresses are not in the list, whatever else of it holds them; 0 = they are.
+     */
+    uint8_t exclude;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+    /**
+     * First address, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t lo[16];
+    /**
+     * Last address.
+     */
+    uint8_t hi[16];
+} espial_range;
+
+/**
+ * What packets a local-in policy is for, beside their addresses.
+ */
+typedef struct {
+    /**
+     * Next layer protocol; 0 = every packet.
+     */
+    uint8_t protocol;
+    /**
+     * 0.
+     */
+    uint8_t reserved;
+    /**
+     * First source port, or ICMP type * 256 + code. 0 to 65535 is any.
+     */
+    uint16_t src_port_lo;
+    /**
+     * Last source port.
+     */
+    uint16_t src_port_hi;
+    /**
+     * First destination port, of the gateway; of ICMP the destination ports are not looked at.
+     */
+    uint16_t dst_port_lo;
+    /**
+     * Last destination port.
+     */
+    uint16_t dst_port_hi;
+} espial_service;
+
+/**
+ * What local-in policy says of a packet. All-zero memory denies.
+ */
+typedef struct {
+    /**
+     * The policy, for ESPIAL_LOCAL_IN_BY_POLICY; else 0.
+     */
+    uint32_t policy;
+    /**
+     * ESPIAL_LOCAL_IN_DENY or ESPIAL_LOCAL_IN_ACCEPT.
+     */
+    uint8_t action;
+    /**
+     * ESPIAL_LOCAL_IN_BY_*.
+     */
+    uint8_t by;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+} espial_local_in_answer;
+
+/**
+ * Two addresses of one family.
+ */
+typedef struct {
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+    /**
+     * Source address, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t src[16];
+    /**
+     * Destination address.
+     */
+    uint8_t dst[16];
+} espial_endpoints;
+
+/**
  * A Child SA to be analysed: its selectors are parts of an array of espial_ts.
  */
 typedef struct {
@@ -1729,28 +1954,6 @@ typedef struct {
 } espial_class;
 
 /**
- * Two addresses of one family.
- */
-typedef struct {
-    /**
-     * ESPIAL_FAMILY_*.
-     */
-    uint8_t family;
-    /**
-     * 0.
-     */
-    uint8_t reserved[3];
-    /**
-     * Source address, octets as on the wire; IPv4 in the first 4.
-     */
-    uint8_t src[16];
-    /**
-     * Destination address.
-     */
-    uint8_t dst[16];
-} espial_endpoints;
-
-/**
  * The fixed header of an IKE message (RFC 7296 section 3.1). Not authenticated, not checked.
  */
 typedef struct {
@@ -1791,6 +1994,8 @@ typedef struct {
      */
     uint32_t reserved;
 } espial_ike;
+
+
 
 
 
@@ -2874,6 +3079,153 @@ int32_t espial_spd_decorrelate_alloc(uint32_t direction,
                                      size_t room,
                                      size_t *count,
                                      size_t *selectors_in);
+
+/**
+ * What a packet is that the gateway sends or that is addressed to it, from its octets, which start at its IP
+ * header: its headers, and what espial_classify() says. *reason is ESPIAL_DROP_NONE; or why the octets are
+ * malformed, and then nothing admits the packet.
+ *
+ * Fragments are reassembled first: a later one holds no ports.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ERANGE.
+ */
+int32_t espial_local_packet_read(const uint8_t *octets,
+                                 size_t len,
+                                 uint32_t interface,
+                                 espial_local_packet *packet,
+                                 uint8_t *reason);
+
+/**
+ * Octets of memory that local-in policy needs beside its words.
+ *
+ * Thread: any.
+ */
+size_t espial_local_in_size(void);
+
+/**
+ * Alignment in octets of the memory of local-in policy; that of its words is 8, and 64 is fastest.
+ *
+ * Thread: any.
+ */
+size_t espial_local_in_align(void);
+
+/**
+ * Makes local-in policy in the caller's memory, of len octets at mem, of count words that
+ * espial_local_in_new() made before: in this process or another one, from a file, in flash, in shared memory.
+ * All of them are tested; those that follow behind their end are not looked at. Needs no allocator.
+ *
+ * Words and memory must not move or change until espial_local_in_release(). The words are not copied.
+ *
+ * Thread: any. Takes time linear in policies, interfaces and selectors.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EROOM, ESPIAL_ERANGE; ESPIAL_EWORDS: not the words of local-in
+ * policy.
+ */
+int32_t espial_local_in_init(void *mem,
+                             size_t len,
+                             const uint64_t *words,
+                             size_t count,
+                             espial_local_in **local_in);
+
+/**
+ * Takes local-in policy out of use: its memory and its words are the caller's again, and the handle is
+ * refused from now on while that memory is not used for something else.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of espial_local_in_new().
+ */
+int32_t espial_local_in_release(espial_local_in *local_in);
+
+/**
+ * Compiles policy_count policies, in the order in which they are asked, and what becomes of packets that none
+ * of them covers (default_action, ESPIAL_LOCAL_IN_*; the documented gateways accept) into memory of its own:
+ * espial_local_in_words() gives what espial_local_in_init() opens elsewhere. None is a list too. The same list
+ * gives the same words. None of the arrays is kept. Shared library only.
+ *
+ * Each policy takes its interfaces, source and destination ranges and services from the arrays; two may share
+ * some. Of a list of ranges, those with exclude are taken away from the others, wherever they stand. A service
+ * of ESP or AH meets no packet: the SPI table judges those.
+ *
+ * Thread: any. Takes time of O(n log n) on average. Give it back with espial_local_in_free().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: no such action, family or schedule, exclude or
+ * any_interface neither 0 nor 1, any_interface beside interfaces, or reserved is not 0; ESPIAL_ESELECTOR: a
+ * reversed range, or ports with a protocol that has none; ESPIAL_EDUPLICATE: two policies have one id;
+ * ESPIAL_EEMPTY: a policy for no interface, or that no packet can meet; ESPIAL_ELIMIT: one of more than
+ * ESPIAL_LOCAL_IN_SELECTORS_MAX selectors; ESPIAL_ERANGE: a policy has more of something than there is from its
+ * first on, or all come to more selectors than offsets of 32 bits reach; ESPIAL_ENOMEM.
+ */
+int32_t espial_local_in_new(uint32_t default_action,
+                            const espial_local_in_policy *policies,
+                            size_t policy_count,
+                            const uint32_t *interfaces,
+                            size_t interface_count,
+                            const espial_range *ranges,
+                            size_t range_count,
+                            const espial_service *services,
+                            size_t service_count,
+                            espial_local_in **local_in);
+
+/**
+ * Releases and frees local-in policy of espial_local_in_new(). NULL is fine. Shared library only.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: those of espial_local_in_release(); nothing is freed then.
+ */
+int32_t espial_local_in_free(espial_local_in *local_in);
+
+/**
+ * The words of local-in policy: *count of 8 octets each at *words, for a file, for flash, for another process.
+ * They hold offsets and no pointers. Numbers in them are in this machine's byte order.
+ *
+ * Thread: any. They live as long as the policy does.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_local_in_words(const espial_local_in *local_in,
+                              const uint64_t **words,
+                              size_t *count);
+
+/**
+ * What local-in policy says of a packet to the gateway: the first policy that counts now and covers it. Bit n of
+ * schedules is set while the policies of schedule n + 1 count.
+ *
+ * Policies judge what starts outside: ask the sessions first (espial_sessions_find()), and policy only about
+ * what is of none. ESP and AH are never admitted here: the SPI table judges them, whatever the policies say.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as ESPIAL_LOCAL_IN_DENY.
+ */
+int32_t espial_local_in_first(const espial_local_in *local_in,
+                              const espial_local_packet *packet,
+                              uint64_t schedules,
+                              espial_local_in_answer *answer);
+
+/**
+ * espial_local_in_first() for count packets, at most ESPIAL_BURST_MAX, into as many answers. Memory is fetched
+ * ahead for neighbours from one interface.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is written then.
+ */
+int32_t espial_local_in_first_burst(const espial_local_in *local_in,
+                                    const espial_local_packet *packets,
+                                    size_t count,
+                                    uint64_t schedules,
+                                    espial_local_in_answer *answers);
+
+/**
+ * What local-in policy says of IKE that comes from endpoints.src to endpoints.dst on an interface: UDP from 500
+ * to 500, and from 4500 to 4500. If neither is admitted, a tunnel with that peer loses its IKE when the session
+ * ends, and keeps its ESP: see espial_tunnel_health().
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_local_in_ike(const espial_local_in *local_in,
+                            const espial_endpoints *endpoints,
+                            uint32_t interface,
+                            uint64_t schedules,
+                            espial_local_in_answer *port_500,
+                            espial_local_in_answer *port_4500);
 
 /**
  * The boxes of child_count Child SAs: every local selector of one with every remote one of it, local by local

@@ -1,7 +1,8 @@
 //! libespial: the C ABI of espial.
 //!
 //! ```text
-//! C program ─▶ setup, config, packet, matcher, spd, analysis, wire, stream, text   one function each, no policy
+//! C program ─▶ setup, config, packet, matcher, spd, analysis, wire, stream, text,  one function each, no policy
+//!              local_in, sessions, passthrough, reply_path, health, preset
 //!                  │ Caller (handle): pointers tested and read, the only unsafe code
 //!                  │ convert: checked numbers to core types and back
 //!                  ▼
@@ -26,6 +27,7 @@ mod config;
 mod convert;
 #[cfg(test)]
 mod hostile;
+mod local_in;
 mod matcher;
 mod packet;
 #[cfg(any(feature = "alloc", test))]

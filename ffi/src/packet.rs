@@ -149,9 +149,7 @@ pub unsafe extern "C" fn espial_worker_lookup_burst(
         let worker = c.worker(worker)?;
         let outers = c.slice(outers, burst(count)?)?;
         let mut room = c.outs(arrivals, count)?;
-        for outer in outers {
-            convert::outer(outer)?;
-        }
+        outers.iter().try_for_each(convert::test_outer)?;
         let ingress = Ingress { now_ms, interface };
         let mut found = [Arrival::Drop(DROP); PIECE];
         let mut headers = [NO_HEADERS; PIECE];
@@ -225,9 +223,7 @@ pub unsafe extern "C" fn espial_worker_find_sas(
         let outers = c.slice(outers, burst(count)?)?;
         let mut room = c.outs(sas, count)?;
         let found = c.out(found)?;
-        for outer in outers {
-            convert::outer(outer)?;
-        }
+        outers.iter().try_for_each(convert::test_outer)?;
         let mut headers = [NO_HEADERS; PIECE];
         let mut answers = [SaId::NONE; PIECE];
         let mut number = 0;
@@ -312,7 +308,7 @@ pub unsafe extern "C" fn espial_worker_check_burst(
         let opened = c.slice(opened, burst(count)?)?;
         let mut room = c.outs(verdicts, count)?;
         for one in opened {
-            convert::outer(&c.read(one.outer)?)?;
+            convert::test_outer(&c.read(one.outer)?)?;
             c.slice(one.payload, one.len)?;
         }
         let ingress = Ingress { now_ms, interface };

@@ -2,6 +2,8 @@
 
 use espial::error::{Busy, ConfigError, SaError, SetupError};
 #[cfg(any(feature = "alloc", test))]
+use espial::gate::local_in::LocalInError;
+#[cfg(any(feature = "alloc", test))]
 use espial::spd::{DecorrelateError, PolicyError};
 
 use crate::types::*;
@@ -89,5 +91,20 @@ impl From<DecorrelateError> for Status {
             // A limit, and what the core may yet add.
             _ => Self(ESPIAL_ELIMIT),
         }
+    }
+}
+
+#[cfg(any(feature = "alloc", test))]
+impl From<LocalInError> for Status {
+    fn from(error: LocalInError) -> Self {
+        Self(match error {
+            LocalInError::DuplicateId { .. } => ESPIAL_EDUPLICATE,
+            LocalInError::NoInterfaces { .. } | LocalInError::NoPackets { .. } => ESPIAL_EEMPTY,
+            LocalInError::Range { .. } | LocalInError::Service { .. } => ESPIAL_ESELECTOR,
+            LocalInError::TooManySelectors { .. } => ESPIAL_ELIMIT,
+            LocalInError::Setup(error) => return error.into(),
+            // Of names, which C does not have; and what the core may yet add.
+            _ => ESPIAL_EVALUE,
+        })
     }
 }

@@ -83,7 +83,7 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_ERANGE => c"a count, length or capacity is out of range",
         ESPIAL_EROOM => c"the memory or array is too small",
         ESPIAL_ENOMEM => c"out of memory",
-        ESPIAL_EHANDLE => c"not a live gateway, worker, matcher or stream",
+        ESPIAL_EHANDLE => c"not a live handle of this kind",
         ESPIAL_EATTACHED => c"the worker index is taken, or the gateway still has workers",
         ESPIAL_ESTALE => c"the tunnel, Child SA or SA is gone",
         ESPIAL_EFULL => c"the capacity is reached",
@@ -100,7 +100,7 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_EQUARANTINE => c"all free SPIs were in use a short time ago",
         ESPIAL_EWINDOW => c"the replay window is above the capacity",
         ESPIAL_EGROW => c"the gateway cannot grow like that",
-        ESPIAL_EWORDS => c"not the words of a matcher or an SPD, or of another format",
+        ESPIAL_EWORDS => c"not words of this kind, or of another format",
         ESPIAL_ELIMIT => c"the result would be larger than the limit",
         _ => UNKNOWN,
     }

@@ -1,5 +1,5 @@
 /*
- * Each of the five kinds of handle, given to the calls of each other kind: refused, and nothing outside of its
+ * Each kind of handle, given to the calls of each other kind: refused, and nothing outside of its
  * memory is read. Each lies right in front of a page that may not be touched. With the shared library.
  */
 #define _DEFAULT_SOURCE 1 /* MAP_ANONYMOUS */
@@ -11,7 +11,7 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, KINDS };
+enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, KINDS };
 
 /* size octets that end where memory does; the handles' sizes are multiples of their alignment. */
 static void *at_the_edge(size_t size) {
@@ -38,6 +38,9 @@ static void refused_as(int kind, void *handle) {
     espial_spd_worker *spd_worker = NULL;
     espial_event event = {sizeof event, .reason = 77};
     espial_sa sa = {77, 77};
+    espial_endpoints endpoints = {.family = ESPIAL_FAMILY_V4};
+    espial_local_packet local_packet = {.interface = 1};
+    espial_local_in_answer local_in_answer = {.policy = 77};
 
     switch (kind) {
     case GATEWAY:
@@ -77,6 +80,14 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_spd_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_spd_free(handle));
         break;
+    case LOCAL_IN:
+        GIVES(ESPIAL_EHANDLE, espial_local_in_words(handle, &words, &count));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_first(handle, &local_packet, 0, &local_in_answer));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_first_burst(handle, &local_packet, 1, 0, &local_in_answer));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_ike(handle, &endpoints, 0, 0, &local_in_answer, &local_in_answer));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_free(handle));
+        break;
     default:
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check(handle, &packet, &answer));
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check_burst(handle, &packet, 1, &answer));
@@ -86,7 +97,7 @@ static void refused_as(int kind, void *handle) {
     }
     CLAIM(words == NULL && worker == NULL && spd_worker == NULL && tunnel.index == 77 && sa.slot == 77);
     CLAIM(covered == 77 && unmatched == 77 && index == 77 && count == 77 && answer.id == 77 && counts.packets == 77);
-    CLAIM(event.size == sizeof event && event.reason == 77);
+    CLAIM(event.size == sizeof event && event.reason == 77 && local_in_answer.policy == 77);
 }
 
 int main(void) {
@@ -98,7 +109,8 @@ int main(void) {
     espial_matcher *matcher;
     espial_spd *spd;
     espial_spd_worker *spd_worker;
-    const uint64_t *spd_words;
+    espial_local_in *compiled_local_in, *local_in;
+    const uint64_t *spd_words, *local_in_words;
     void *handles[KINDS];
     size_t size, count, worker_size;
 
@@ -116,7 +128,12 @@ int main(void) {
     GIVES(ESPIAL_OK, espial_spd_init(at_the_edge(size), size, spd_words, count, &spd));
     GIVES(ESPIAL_OK, espial_spd_worker_size(spd, &worker_size));
     GIVES(ESPIAL_OK, espial_spd_worker_init(at_the_edge(worker_size), worker_size, spd, &spd_worker));
+    GIVES(ESPIAL_OK, espial_local_in_new(ESPIAL_LOCAL_IN_ACCEPT, NULL, 0, NULL, 0, NULL, 0, NULL, 0, &compiled_local_in));
+    GIVES(ESPIAL_OK, espial_local_in_words(compiled_local_in, &local_in_words, &count));
+    size = espial_local_in_size();
+    GIVES(ESPIAL_OK, espial_local_in_init(at_the_edge(size), size, local_in_words, count, &local_in));
 
+    handles[LOCAL_IN] = local_in;
     handles[GATEWAY] = gateway;
     handles[WORKER] = worker;
     handles[MATCHER] = matcher;
@@ -131,6 +148,8 @@ int main(void) {
     }
 
     /* All of them are what they were. */
+    GIVES(ESPIAL_OK, espial_local_in_release(local_in));
+    GIVES(ESPIAL_OK, espial_local_in_free(compiled_local_in));
     GIVES(ESPIAL_OK, espial_spd_worker_release(spd_worker));
     GIVES(ESPIAL_OK, espial_spd_release(spd));
     GIVES(ESPIAL_OK, espial_spd_free(compiled));

@@ -404,7 +404,7 @@ impl<'b> Block<'b> {
     }
 
     /// Octets of the block.
-    pub(super) fn octets(&self) -> usize {
+    pub(crate) fn octets(&self) -> usize {
         self.octets as usize
     }
 

@@ -4,6 +4,7 @@
 //! compile time where the core is `const`, else by the tests at the foot.
 
 mod gateway;
+mod local_in;
 mod packet;
 mod policy;
 
@@ -16,6 +17,7 @@ use espial::spd::{Action, Direction};
 use espial::verdict::{Mode, Reason};
 
 pub use gateway::*;
+pub use local_in::*;
 pub use packet::*;
 pub use policy::*;
 
@@ -194,6 +196,25 @@ mod tests {
             }
         }
         assert_eq!(taken, 2 * 3 + 4 * 3 + 4 * 3);
+    }
+
+    /// As above, of outer headers.
+    #[test]
+    fn outer_headers_are_taken_if_their_codes_stand() {
+        let mut taken = 0;
+        for code in 0..=255 {
+            for (ipsec, encap) in [(50, 0), (51, 1), (50, 2), (51, 3), (0, 0)] {
+                for headers in [
+                    espial_outer { family: code, ipsec, encap, ..NO_OUTER },
+                    espial_outer { family: 4, ipsec: code, encap, ..NO_OUTER },
+                    espial_outer { family: 6, ipsec, encap: code, ..NO_OUTER },
+                ] {
+                    assert_eq!(outer(&headers).map(|_| ()), test_outer(&headers));
+                    taken += usize::from(outer(&headers).is_ok());
+                }
+            }
+        }
+        assert_eq!(taken, 2 * 3 + 2 * 4 + 3 * 4);
     }
 
     #[test]

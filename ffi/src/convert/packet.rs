@@ -29,6 +29,15 @@ pub fn outer(o: &espial_outer) -> Result<OuterHeaders, Status> {
     })
 }
 
+/// Whether [`outer`] takes these headers, from their three codes alone: nothing is read of the addresses.
+#[inline]
+pub fn test_outer(o: &espial_outer) -> Result<(), Status> {
+    endpoints_of(o.family, &[0; 16], &[0; 16])?;
+    ipsec(o.ipsec)?;
+    encap(o.encap)?;
+    Ok(())
+}
+
 /// The headers of a packet that is not looked up yet: nobody has guessed a high half.
 #[inline]
 pub fn arriving(o: &espial_outer) -> Result<OuterHeaders, Status> {
@@ -105,7 +114,7 @@ pub fn test_inner(i: &espial_inner) -> Result<(), Status> {
     Ok(())
 }
 
-fn inner_codes(inner: &InnerHeaders) -> espial_inner {
+pub(super) fn inner_codes(inner: &InnerHeaders) -> espial_inner {
     let (family, src, dst) = endpoints_codes(&inner.endpoints);
     let (next_layer, sport, dport) = match inner.next_layer {
         NextLayer::Opaque => (ESPIAL_NEXT_LAYER_OPAQUE, 0, 0),
@@ -164,7 +173,7 @@ pub fn notice_code(kind: LimitKind) -> u8 {
     }
 }
 
-fn traffic_code(outer: &Outer) -> u8 {
+pub(super) fn traffic_code(outer: &Outer) -> u8 {
     match outer {
         Outer::Ipsec(_) => ESPIAL_TRAFFIC_IPSEC,
         Outer::Ike => ESPIAL_TRAFFIC_IKE,

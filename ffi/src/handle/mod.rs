@@ -18,7 +18,7 @@
 //!   may be `'static`.
 //! - H5: a matcher is written by `init` only, but for its magic number, which is atomic; its words are
 //!   the caller's to keep unchanged until its release. So any number of threads may borrow both, and the
-//!   lifetime of the words may be `'static`.
+//!   lifetime of the words may be `'static`. Local-in policy is the same.
 //! - H6: an SPD is as a matcher is (H5), but that it also counts its workers, in an atomic; it is not
 //!   released before them, so a worker's reference to it may be `'static`. An SPD worker is asked and
 //!   released by its owner only (H3); what is read of its counts by others is atomic, and they are done
@@ -57,6 +57,7 @@ macro_rules! handle {
 }
 
 mod gateway;
+mod local_in;
 mod matcher;
 #[cfg(feature = "alloc")]
 mod owned;
@@ -73,6 +74,7 @@ use core::slice::from_raw_parts_mut;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use gateway::{Plan, espial_gateway};
+pub use local_in::{LOCAL_IN_OCTETS, espial_local_in};
 pub use matcher::{MATCHER_OCTETS, espial_matcher};
 pub use spd::{SPD_OCTETS, espial_spd, espial_spd_worker};
 pub use stream::StreamState;
@@ -138,6 +140,7 @@ const _: () = {
         espial_matcher::MAGIC,
         espial_spd::MAGIC,
         espial_spd_worker::MAGIC,
+        espial_local_in::MAGIC,
     ];
     while let [one, others @ ..] = rest {
         rest = others;

@@ -169,6 +169,13 @@ impl Caller<'_> {
         })
     }
 
+    /// Local-in policy in memory of its own, with a copy of its words behind it.
+    pub fn new_local_in(&self, words: &[u64]) -> Result<*mut espial_local_in, Status> {
+        with_words(LOCAL_IN_OCTETS, words, |memory, copy, all| {
+            self.init_local_in(memory, LOCAL_IN_OCTETS, copy, words.len(), all)
+        })
+    }
+
     /// An SPD in memory of its own, with a copy of its words behind it.
     pub fn new_spd(&self, words: &[u64]) -> Result<*mut espial_spd, Status> {
         with_words(SPD_OCTETS, words, |memory, copy, all| {

@@ -35,6 +35,8 @@ plain!(espial_tunnel, espial_child, espial_sa, espial_ts, espial_sa_key, espial_
 plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, espial_opened);
 plain!(espial_verdict, espial_ike, espial_frame, espial_selector);
 plain!(espial_policy, espial_spd_answer, espial_disjoint);
+plain!(espial_range, espial_service, espial_local_in_policy, espial_local_packet);
+plain!(espial_local_in_answer);
 plain!(espial_child_ts, espial_box, espial_overlap, espial_hidden, espial_supernet);
 
 macro_rules! versioned {

@@ -11,11 +11,13 @@
 #![allow(non_camel_case_types, reason = "they are the names in C")]
 
 mod gateway;
+mod local_in;
 mod numbers;
 mod packet;
 mod policy;
 
 pub use gateway::*;
+pub use local_in::*;
 pub use numbers::*;
 pub use packet::*;
 pub use policy::*;

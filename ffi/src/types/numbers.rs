@@ -28,7 +28,7 @@ pub const ESPIAL_ERANGE: i32 = 6;
 pub const ESPIAL_EROOM: i32 = 7;
 /// Status: the allocator refused.
 pub const ESPIAL_ENOMEM: i32 = 8;
-/// Status: not a gateway, worker, matcher, SPD or SPD worker: never made, or released.
+/// Status: not a handle of the kind that the call takes: never made, or released.
 pub const ESPIAL_EHANDLE: i32 = 9;
 /// Status: the worker index is taken, or the gateway or SPD still has workers.
 pub const ESPIAL_EATTACHED: i32 = 10;
@@ -64,7 +64,7 @@ pub const ESPIAL_EQUARANTINE: i32 = 23;
 pub const ESPIAL_EWINDOW: i32 = 24;
 /// Status: a gateway cannot grow like that.
 pub const ESPIAL_EGROW: i32 = 25;
-/// Status: not the words of a matcher or of an SPD: damaged, cut short, or compiled by a library of another format or on
+/// Status: not the words of what they are opened as: damaged, cut short, or compiled by a library of another format or on
 /// a machine of the other byte order.
 pub const ESPIAL_EWORDS: i32 = 26;
 /// Status: the result would be larger than the limit given.
@@ -300,3 +300,20 @@ pub const ESPIAL_HIDDEN_UNDECIDED: u32 = 4;
 /// The bits of espial_sa.slot that are the index of the SA. It is good for an array of your own, such as
 /// keys: sa.slot & ESPIAL_SA_INDEX.
 pub const ESPIAL_SA_INDEX: u32 = 0x00ff_ffff;
+
+/// Local-in policy: the packet is dropped. All-zero memory reads as this.
+pub const ESPIAL_LOCAL_IN_DENY: u8 = 0;
+/// Local-in policy: it may come in.
+pub const ESPIAL_LOCAL_IN_ACCEPT: u8 = 1;
+/// Local-in answer by nobody, and the action is ESPIAL_LOCAL_IN_DENY: ESP and AH, which the SPI table judges and
+/// no policy (espial_worker_arrive()); a malformed packet; memory that nobody wrote.
+pub const ESPIAL_LOCAL_IN_BY_NOBODY: u8 = 0;
+/// Local-in answer by the first policy that covers the packet.
+pub const ESPIAL_LOCAL_IN_BY_POLICY: u8 = 1;
+/// Local-in answer by the default: no policy covers the packet.
+pub const ESPIAL_LOCAL_IN_BY_DEFAULT: u8 = 2;
+/// Selectors that one local-in policy comes to at most: source ranges, destination ranges and services
+/// multiplied.
+pub const ESPIAL_LOCAL_IN_SELECTORS_MAX: usize = 65536;
+/// Schedules that there are: bits of the schedules given with each call.
+pub const ESPIAL_SCHEDULES: u8 = 64;

@@ -89,6 +89,7 @@ fn every_function_is_called() {
         "words.c",
         "spd.c",
         "configuration.c",
+        "local_in.c",
         "../examples/rekey.c",
     ]
     .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
@@ -105,6 +106,12 @@ fn every_function_is_called() {
 fn shared_library() {
     run(&mut Command::new(shared("tests/allocated.c")));
     run(&mut Command::new(shared("tests/configuration.c")));
+}
+
+/// Policies for what is addressed to the gateway: compiled, opened, asked, and every misuse of them.
+#[test]
+fn local_in_policy() {
+    run(&mut Command::new(shared("tests/local_in.c")));
 }
 
 /// A handle of each kind given to the calls of each other kind, where a page follows that may not be read.

@@ -5,21 +5,24 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 18] = [
+const SOURCES: [&str; 21] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
     "types/policy.rs",
+    "types/local_in.rs",
     "handle/gateway.rs",
     "handle/worker.rs",
     "handle/matcher.rs",
     "handle/spd.rs",
+    "handle/local_in.rs",
     "text.rs",
     "setup.rs",
     "config.rs",
     "packet.rs",
     "matcher.rs",
     "spd.rs",
+    "local_in.rs",
     "analysis.rs",
     "stream.rs",
     "wire.rs",

@@ -62,6 +62,14 @@ fn c_sees_the_same_layout() {
             id, action, family, protocol_lo, protocol_hi, remote_port_lo, remote_port_hi, local_port_lo,
             local_port_hi, remote_lo, remote_hi, local_lo, local_hi,
         }
+        espial_range { family, exclude, reserved, lo, hi }
+        espial_service { protocol, reserved, src_port_lo, src_port_hi, dst_port_lo, dst_port_hi }
+        espial_local_in_policy {
+            id, interface_first, interface_count, source_first, source_count, destination_first,
+            destination_count, service_first, service_count, action, schedule, any_interface, reserved,
+        }
+        espial_local_packet { headers, interface, traffic, reserved }
+        espial_local_in_answer { policy, action, by, reserved }
         espial_child_ts { tunnel, local_first, local_count, remote_first, remote_count }
         espial_box { child, selector }
         espial_overlap { first, second, first_child, second_child, both }
@@ -150,4 +158,12 @@ fn published_sizes_stand() {
         sizes,
         [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 248, 624, 64, 24, 12, 80, 20, 80, 92, 16, 40]
     );
+    let local_in = [
+        size_of::<espial_range>(),
+        size_of::<espial_service>(),
+        size_of::<espial_local_in_policy>(),
+        size_of::<espial_local_packet>(),
+        size_of::<espial_local_in_answer>(),
+    ];
+    assert_eq!(local_in, [36, 10, 40, 48, 8]);
 }

@@ -249,6 +249,13 @@ impl<'w> LocalIn<'w> {
         self.policies.is_empty()
     }
 
+    /// Octets of its words.
+    pub fn octets(&self) -> usize {
+        // Both were added up when the words were opened.
+        let front = block_at(self.policies.len(), self.interfaces.len()).unwrap_or(0);
+        front.saturating_mul(8).saturating_add(self.block.octets())
+    }
+
     /// What becomes of packets that no policy covers.
     pub fn default_action(&self) -> Action {
         self.default
