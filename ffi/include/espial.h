@@ -778,6 +778,41 @@
 #define ESPIAL_SCHEDULES 64
 
 /**
+ * A session that was not matched for longer than these milliseconds is gone, where nothing else is said.
+ */
+#define ESPIAL_SESSION_TTL_MS 180000
+
+/**
+ * Side: this gateway.
+ */
+#define ESPIAL_SIDE_LOCAL 0
+
+/**
+ * Side: the other one.
+ */
+#define ESPIAL_SIDE_REMOTE 1
+
+/**
+ * No session, and none was opened: IPsec, or a malformed packet.
+ */
+#define ESPIAL_SESSION_NONE 0
+
+/**
+ * A session was opened.
+ */
+#define ESPIAL_SESSION_NEW 1
+
+/**
+ * The session was there and is matched now.
+ */
+#define ESPIAL_SESSION_EXISTING 2
+
+/**
+ * No session: there is no room for one more.
+ */
+#define ESPIAL_SESSION_FULL 3
+
+/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
@@ -791,6 +826,11 @@ typedef struct espial_local_in espial_local_in;
  * A list of selectors, compiled. Opaque.
  */
 typedef struct espial_matcher espial_matcher;
+
+/**
+ * The sessions of one thread that end on this gateway. Opaque.
+ */
+typedef struct espial_sessions espial_sessions;
 
 /**
  * A list of policies of one direction, compiled. Opaque.
@@ -1774,6 +1814,120 @@ typedef struct {
      */
     uint8_t dst[16];
 } espial_endpoints;
+
+/**
+ * How many sessions there may be, and for how long.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_session_limits).
+     */
+    uint32_t size;
+    /**
+     * Sessions, at least 1.
+     */
+    uint32_t capacity;
+    /**
+     * How many of them only this gateway may start, so that a flood from outside leaves room for them; what is
+     * above the capacity counts as the capacity.
+     */
+    uint32_t own;
+    /**
+     * A session that was not matched for longer than these milliseconds is gone; 0 =
+     * ESPIAL_SESSION_TTL_MS.
+     */
+    uint32_t ttl_ms;
+} espial_session_limits;
+
+/**
+ * A connection by addresses, protocol and ports, as a packet of it says them.
+ */
+typedef struct {
+    /**
+     * ESPIAL_FAMILY_*, or 0 = no flow.
+     */
+    uint8_t family;
+    /**
+     * Next layer protocol.
+     */
+    uint8_t protocol;
+    /**
+     * Source port; 0 where the protocol has none.
+     */
+    uint16_t sport;
+    /**
+     * Destination port; 0 where the protocol has none.
+     */
+    uint16_t dport;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+    /**
+     * Source address, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t src[16];
+    /**
+     * Destination address.
+     */
+    uint8_t dst[16];
+} espial_flow;
+
+/**
+ * A session as it is now.
+ */
+typedef struct {
+    /**
+     * Its number: sessions are counted from 1, and from 1 again after 2^32. 0 = no session.
+     */
+    uint32_t serial;
+    /**
+     * ESPIAL_SIDE_*: who sent its first packet.
+     */
+    uint8_t origin;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+    /**
+     * Milliseconds since its first packet.
+     */
+    uint64_t duration_ms;
+    /**
+     * Milliseconds that it lives on without a match; at 0 the next one ends it.
+     */
+    uint64_t left_ms;
+    /**
+     * Addresses, protocol and ports, with this gateway as the source.
+     */
+    espial_flow flow;
+} espial_session;
+
+/**
+ * A session that ended.
+ */
+typedef struct {
+    /**
+     * Its number; 0 = none ended.
+     */
+    uint32_t serial;
+    /**
+     * ESPIAL_SIDE_*: who sent its first packet.
+     */
+    uint8_t origin;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+    /**
+     * Milliseconds since its last match.
+     */
+    uint64_t idle_ms;
+    /**
+     * Addresses, protocol and ports, with this gateway as the source.
+     */
+    espial_flow flow;
+} espial_session_end;
 
 /**
  * A Child SA to be analysed: its selectors are parts of an array of espial_ts.
@@ -3226,6 +3380,181 @@ int32_t espial_local_in_ike(const espial_local_in *local_in,
                             uint64_t schedules,
                             espial_local_in_answer *port_500,
                             espial_local_in_answer *port_4500);
+
+/**
+ * Octets of memory that sessions of these limits need.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE; ESPIAL_ERANGE: no capacity, more than 117 million, or it does
+ * not fit this machine.
+ */
+int32_t espial_sessions_size(const espial_session_limits *limits,
+                             size_t *size);
+
+/**
+ * Alignment in octets of the memory of sessions.
+ *
+ * Thread: any.
+ */
+size_t espial_sessions_align(void);
+
+/**
+ * Makes an empty table of sessions in the caller's memory, of len octets at mem. The seed is 128 bits that peers
+ * do not know.
+ *
+ * The memory is the library's until espial_sessions_release(), must not move, and is used by one thread, the
+ * owner.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_ERANGE as espial_sessions_size(); ESPIAL_EROOM: len
+ * is smaller than that says. The content of mem is then unspecified.
+ */
+int32_t espial_sessions_init(void *mem,
+                             size_t len,
+                             const espial_session_limits *limits,
+                             uint64_t seed0,
+                             uint64_t seed1,
+                             espial_sessions **sessions);
+
+/**
+ * Takes sessions out of use: their memory is the caller's again, and the handle is refused from now on while
+ * that memory is not used for something else.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that live, or those of espial_sessions_new().
+ */
+int32_t espial_sessions_release(espial_sessions *sessions);
+
+/**
+ * Makes an empty table of sessions in memory of its own. Nothing is allocated after this. Shared library only.
+ *
+ * Thread: any. Give it back with espial_sessions_free().
+ * Errors: those of espial_sessions_init(); ESPIAL_ENOMEM.
+ */
+int32_t espial_sessions_new(const espial_session_limits *limits,
+                            uint64_t seed0,
+                            uint64_t seed1,
+                            espial_sessions **sessions);
+
+/**
+ * Releases and frees sessions of espial_sessions_new(). NULL is fine. Shared library only.
+ *
+ * Thread: owner only.
+ * Errors: those of espial_sessions_release(); nothing is freed then.
+ */
+int32_t espial_sessions_free(espial_sessions *sessions);
+
+/**
+ * The session of a packet that this gateway sends (from = ESPIAL_SIDE_LOCAL), or that came to it and that a policy
+ * accepted (ESPIAL_SIDE_REMOTE): matched now, or new. *outcome is ESPIAL_SESSION_*.
+ *
+ * ESPIAL_SESSION_FULL: there is no room, for what remote hosts start or at all; the packet goes on nevertheless,
+ * and those that follow are judged by the policies. No session that lives makes room for another.
+ * ESPIAL_SESSION_NONE: IPsec, or a malformed packet. session->serial is 0 for both. ended is a session that had
+ * ended and whose place the new one took: nobody else tells of it; serial 0 = none.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_sessions_open(espial_sessions *sessions,
+                             const espial_local_packet *packet,
+                             uint32_t from,
+                             uint64_t now_ms,
+                             uint32_t *outcome,
+                             espial_session *session,
+                             espial_session_end *ended);
+
+/**
+ * The session that a packet belongs to, in either direction; it is matched now. If session->serial is 0 there is
+ * none: a packet that came from outside is put to espial_local_in_first(), and if that accepts it, to
+ * espial_sessions_open(). ESP and AH have no session and keep none alive.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_sessions_find(espial_sessions *sessions,
+                             const espial_local_packet *packet,
+                             uint32_t from,
+                             uint64_t now_ms,
+                             espial_session *session);
+
+/**
+ * espial_sessions_find() for count packets of one side, at most ESPIAL_BURST_MAX, into as many found. Memory is
+ * fetched ahead.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is matched then.
+ */
+int32_t espial_sessions_find_burst(espial_sessions *sessions,
+                                   const espial_local_packet *packets,
+                                   size_t count,
+                                   uint32_t from,
+                                   uint64_t now_ms,
+                                   espial_session *found);
+
+/**
+ * The session that a packet would belong to; this is no match, and the session lives on as long as it would have.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_sessions_peek(espial_sessions *sessions,
+                             const espial_local_packet *packet,
+                             uint32_t from,
+                             uint64_t now_ms,
+                             espial_session *session);
+
+/**
+ * Ends the session of a packet: a connection that was closed. *closed is 1 if there was one, else 0.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_sessions_close(espial_sessions *sessions,
+                              const espial_local_packet *packet,
+                              uint32_t from,
+                              uint64_t now_ms,
+                              uint8_t *closed);
+
+/**
+ * Looks at the next slots of the table, rounded up to a multiple of 8, takes out the sessions that have ended and
+ * tells of them: the first room of them into the caller's array; *count is how many there are, room for them or
+ * not, and the others are told to nobody. Room for slots rounded up always is enough. To be called again and again:
+ * all of the table was looked at after calls for espial_sessions_slots() slots together.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE. Nothing is taken out then.
+ */
+int32_t espial_sessions_expire(espial_sessions *sessions,
+                               uint64_t now_ms,
+                               uint32_t slots,
+                               espial_session_end *ended,
+                               size_t room,
+                               size_t *count);
+
+/**
+ * All sessions that live: the first room of them into the caller's array; *count is how many there are, room for
+ * them or not. Reads the whole table: for an operator's command, not for the packet path.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_sessions_list(espial_sessions *sessions,
+                             uint64_t now_ms,
+                             espial_session *list,
+                             size_t room,
+                             size_t *count);
+
+/**
+ * How many sessions there are, those included that have ended and not been told of yet, and how many slots the
+ * table has for espial_sessions_expire() to look at.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_sessions_slots(espial_sessions *sessions,
+                              uint32_t *used,
+                              uint32_t *slots);
 
 /**
  * The boxes of child_count Child SAs: every local selector of one with every remote one of it, local by local

@@ -32,6 +32,7 @@ mod matcher;
 mod packet;
 #[cfg(any(feature = "alloc", test))]
 mod policies;
+mod sessions;
 mod setup;
 mod spd;
 mod status;

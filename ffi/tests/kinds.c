@@ -11,7 +11,7 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, KINDS };
+enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, SESSIONS, KINDS };
 
 /* size octets that end where memory does; the handles' sizes are multiples of their alignment. */
 static void *at_the_edge(size_t size) {
@@ -41,6 +41,8 @@ static void refused_as(int kind, void *handle) {
     espial_endpoints endpoints = {.family = ESPIAL_FAMILY_V4};
     espial_local_packet local_packet = {.interface = 1};
     espial_local_in_answer local_in_answer = {.policy = 77};
+    espial_session session = {.serial = 77};
+    espial_session_end session_end = {.serial = 77};
 
     switch (kind) {
     case GATEWAY:
@@ -88,6 +90,14 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_local_in_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_local_in_free(handle));
         break;
+    case SESSIONS:
+        GIVES(ESPIAL_EHANDLE, espial_sessions_open(handle, &local_packet, 0, 0, &index, &session, &session_end));
+        GIVES(ESPIAL_EHANDLE, espial_sessions_find(handle, &local_packet, 0, 0, &session));
+        GIVES(ESPIAL_EHANDLE, espial_sessions_find_burst(handle, &local_packet, 1, 0, 0, &session));
+        GIVES(ESPIAL_EHANDLE, espial_sessions_expire(handle, 0, 8, &session_end, 1, &count));
+        GIVES(ESPIAL_EHANDLE, espial_sessions_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_sessions_free(handle));
+        break;
     default:
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check(handle, &packet, &answer));
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check_burst(handle, &packet, 1, &answer));
@@ -98,6 +108,7 @@ static void refused_as(int kind, void *handle) {
     CLAIM(words == NULL && worker == NULL && spd_worker == NULL && tunnel.index == 77 && sa.slot == 77);
     CLAIM(covered == 77 && unmatched == 77 && index == 77 && count == 77 && answer.id == 77 && counts.packets == 77);
     CLAIM(event.size == sizeof event && event.reason == 77 && local_in_answer.policy == 77);
+    CLAIM(session.serial == 77 && session_end.serial == 77);
 }
 
 int main(void) {
@@ -110,6 +121,8 @@ int main(void) {
     espial_spd *spd;
     espial_spd_worker *spd_worker;
     espial_local_in *compiled_local_in, *local_in;
+    espial_session_limits session_limits = {sizeof session_limits, .capacity = 1};
+    espial_sessions *sessions;
     const uint64_t *spd_words, *local_in_words;
     void *handles[KINDS];
     size_t size, count, worker_size;
@@ -132,7 +145,10 @@ int main(void) {
     GIVES(ESPIAL_OK, espial_local_in_words(compiled_local_in, &local_in_words, &count));
     size = espial_local_in_size();
     GIVES(ESPIAL_OK, espial_local_in_init(at_the_edge(size), size, local_in_words, count, &local_in));
+    GIVES(ESPIAL_OK, espial_sessions_size(&session_limits, &size));
+    GIVES(ESPIAL_OK, espial_sessions_init(at_the_edge(size), size, &session_limits, 1, 2, &sessions));
 
+    handles[SESSIONS] = sessions;
     handles[LOCAL_IN] = local_in;
     handles[GATEWAY] = gateway;
     handles[WORKER] = worker;
@@ -148,6 +164,7 @@ int main(void) {
     }
 
     /* All of them are what they were. */
+    GIVES(ESPIAL_OK, espial_sessions_release(sessions));
     GIVES(ESPIAL_OK, espial_local_in_release(local_in));
     GIVES(ESPIAL_OK, espial_local_in_free(compiled_local_in));
     GIVES(ESPIAL_OK, espial_spd_worker_release(spd_worker));

@@ -252,6 +252,11 @@ impl<'m, 'c> ReplyPath<'m, 'c> {
         self.table.is_empty()
     }
 
+    /// Slots of the table, all of which [`expire`](Self::expire) has to look at in its turn.
+    pub fn slots(&self) -> u32 {
+        self.table.slots()
+    }
+
     /// A segment addressed to this box came in on `interface`: where do answers to it leave? `route` is what
     /// the routing table would choose for them; it is not looked at where a pin or policy route decides.
     pub fn received(

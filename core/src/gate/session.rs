@@ -221,6 +221,11 @@ impl<'m> Sessions<'m> {
         self.table.is_empty()
     }
 
+    /// Slots of the table, all of which [`expire`](Self::expire) has to look at in its turn.
+    pub fn slots(&self) -> u32 {
+        self.table.slots()
+    }
+
     /// The session that a packet belongs to, in either direction; it is matched now.
     ///
     /// `None` of a received packet: the policies judge it.

@@ -28,7 +28,7 @@ const _: () = {
 };
 
 /// What a packet is; `None`: IPsec, or malformed.
-fn class(traffic: u8) -> Result<Option<Outer>, Status> {
+pub(super) fn class(traffic: u8) -> Result<Option<Outer>, Status> {
     match traffic {
         ESPIAL_TRAFFIC_NONE | ESPIAL_TRAFFIC_IPSEC => Ok(None),
         ESPIAL_TRAFFIC_IKE => Ok(Some(Outer::Ike)),

@@ -7,6 +7,7 @@ mod gateway;
 mod local_in;
 mod packet;
 mod policy;
+mod sessions;
 
 use core::net::IpAddr;
 
@@ -20,6 +21,7 @@ pub use gateway::*;
 pub use local_in::*;
 pub use packet::*;
 pub use policy::*;
+pub use sessions::*;
 
 use crate::status::Status;
 use crate::types::*;

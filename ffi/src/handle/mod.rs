@@ -23,6 +23,9 @@
 //!   released before them, so a worker's reference to it may be `'static`. An SPD worker is asked and
 //!   released by its owner only (H3); what is read of its counts by others is atomic, and they are done
 //!   before it is released.
+//! - H7: sessions and other tables of one thread are borrowed only for calls of their owner, of which there is one
+//!   at a time (H3). What they use lies behind their handle until its release, so the lifetime written there may
+//!   be `'static`.
 #![allow(unsafe_code, reason = "this is the place for it")]
 #![allow(non_camel_case_types, reason = "they are the names in C")]
 
@@ -61,6 +64,7 @@ mod local_in;
 mod matcher;
 #[cfg(feature = "alloc")]
 mod owned;
+mod sessions;
 mod spd;
 mod stream;
 mod values;
@@ -76,6 +80,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub use gateway::{Plan, espial_gateway};
 pub use local_in::{LOCAL_IN_OCTETS, espial_local_in};
 pub use matcher::{MATCHER_OCTETS, espial_matcher};
+pub use sessions::{espial_sessions, sessions_octets};
 pub use spd::{SPD_OCTETS, espial_spd, espial_spd_worker};
 pub use stream::StreamState;
 pub use values::Out;
@@ -141,6 +146,7 @@ const _: () = {
         espial_spd::MAGIC,
         espial_spd_worker::MAGIC,
         espial_local_in::MAGIC,
+        espial_sessions::MAGIC,
     ];
     while let [one, others @ ..] = rest {
         rest = others;
@@ -174,7 +180,7 @@ impl Caller<'_> {
         if at.is_aligned() { Ok(at) } else { Err(Status(ESPIAL_EALIGN)) }
     }
 
-    /// What is behind a handle, if that is one of this kind. It is there until its release (H4, H5, H6).
+    /// What is behind a handle, if that is one of this kind. It is there until its release (H4 to H7).
     fn live<T: Handle>(&self, handle: *const T) -> Result<&'static T, Status> {
         let handle = self.tested(handle)?;
         if self.magic(handle.cast()) != T::MAGIC {
@@ -209,7 +215,7 @@ impl Caller<'_> {
         let behind = needed.checked_sub(size_of::<T>()).ok_or(Status(ESPIAL_EROOM))?;
         // SAFETY: the caller's `len >= needed` octets start with room for the handle.
         let next = unsafe { at.add(size_of::<T>()) }.cast::<MaybeUninit<u8>>();
-        // SAFETY: the octets up to `needed`, which nobody else has; the library's until the release (H4, H6),
+        // SAFETY: the octets up to `needed`, which nobody else has; the library's until the release (H4, H6, H7),
         // or, if the call fails, no longer than that.
         let behind = unsafe { from_raw_parts_mut(next.as_ptr(), behind) };
         Ok((Slot(at.cast()), behind))
@@ -251,8 +257,15 @@ impl<T: Handle> Slot<T> {
     }
 }
 
-/// Memory behind a handle (H4, H6).
+/// Memory behind a handle (H4, H6, H7).
 type Memory = &'static mut [MaybeUninit<u8>];
+
+/// Octets of a handle with a table of `table` octets behind it, so that the next one starts on a cache line.
+fn with_table<T: Handle>(table: usize) -> Result<usize, Status> {
+    let all = table.checked_add(size_of::<T>());
+    let all = all.and_then(|all| all.checked_next_multiple_of(ALIGNMENT));
+    all.filter(|all| *all <= isize::MAX as usize).ok_or(Status(ESPIAL_ERANGE))
+}
 
 /// The first `octets` of a piece of memory, and the others.
 fn split(memory: Memory, octets: usize) -> Result<(Memory, Memory), Status> {

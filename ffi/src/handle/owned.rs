@@ -7,6 +7,7 @@ use core::ptr::{NonNull, copy_nonoverlapping, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use espial::Capacity;
+use espial::gate::session::Limits;
 
 use super::*;
 
@@ -174,6 +175,16 @@ impl Caller<'_> {
         with_words(LOCAL_IN_OCTETS, words, |memory, copy, all| {
             self.init_local_in(memory, LOCAL_IN_OCTETS, copy, words.len(), all)
         })
+    }
+
+    /// Sessions in memory of their own.
+    pub fn new_sessions(
+        &self,
+        limits: &Limits,
+        seed: [u64; 2],
+    ) -> Result<*mut espial_sessions, Status> {
+        let octets = sessions_octets(limits)?;
+        made(octets, |at| self.init_sessions(at.as_ptr().cast(), octets, limits, seed, octets))
     }
 
     /// An SPD in memory of its own, with a copy of its words behind it.

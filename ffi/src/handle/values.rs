@@ -36,7 +36,7 @@ plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, 
 plain!(espial_verdict, espial_ike, espial_frame, espial_selector);
 plain!(espial_policy, espial_spd_answer, espial_disjoint);
 plain!(espial_range, espial_service, espial_local_in_policy, espial_local_packet);
-plain!(espial_local_in_answer);
+plain!(espial_local_in_answer, espial_flow, espial_session, espial_session_end);
 plain!(espial_child_ts, espial_box, espial_overlap, espial_hidden, espial_supernet);
 
 macro_rules! versioned {
@@ -59,6 +59,7 @@ versioned! {
     espial_sa_state: [32],
     espial_event: [248],
     espial_counts: [624],
+    espial_session_limits: [16],
 }
 
 impl<'c> Caller<'c> {

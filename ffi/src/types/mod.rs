@@ -15,9 +15,11 @@ mod local_in;
 mod numbers;
 mod packet;
 mod policy;
+mod sessions;
 
 pub use gateway::*;
 pub use local_in::*;
 pub use numbers::*;
 pub use packet::*;
 pub use policy::*;
+pub use sessions::*;

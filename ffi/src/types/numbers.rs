@@ -317,3 +317,18 @@ pub const ESPIAL_LOCAL_IN_BY_DEFAULT: u8 = 2;
 pub const ESPIAL_LOCAL_IN_SELECTORS_MAX: usize = 65536;
 /// Schedules that there are: bits of the schedules given with each call.
 pub const ESPIAL_SCHEDULES: u8 = 64;
+
+/// A session that was not matched for longer than these milliseconds is gone, where nothing else is said.
+pub const ESPIAL_SESSION_TTL_MS: u32 = 180_000;
+/// Side: this gateway.
+pub const ESPIAL_SIDE_LOCAL: u8 = 0;
+/// Side: the other one.
+pub const ESPIAL_SIDE_REMOTE: u8 = 1;
+/// No session, and none was opened: IPsec, or a malformed packet.
+pub const ESPIAL_SESSION_NONE: u32 = 0;
+/// A session was opened.
+pub const ESPIAL_SESSION_NEW: u32 = 1;
+/// The session was there and is matched now.
+pub const ESPIAL_SESSION_EXISTING: u32 = 2;
+/// No session: there is no room for one more.
+pub const ESPIAL_SESSION_FULL: u32 = 3;

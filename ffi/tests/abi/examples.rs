@@ -90,6 +90,7 @@ fn every_function_is_called() {
         "spd.c",
         "configuration.c",
         "local_in.c",
+        "sessions.c",
         "../examples/rekey.c",
     ]
     .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
@@ -112,6 +113,12 @@ fn shared_library() {
 #[test]
 fn local_in_policy() {
     run(&mut Command::new(shared("tests/local_in.c")));
+}
+
+/// Sessions that end on the gateway: their life, a flood, and every misuse of them.
+#[test]
+fn sessions() {
+    run(&mut Command::new(shared("tests/sessions.c")));
 }
 
 /// A handle of each kind given to the calls of each other kind, where a page follows that may not be read.

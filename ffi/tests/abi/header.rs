@@ -5,17 +5,19 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 24] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
     "types/policy.rs",
     "types/local_in.rs",
+    "types/sessions.rs",
     "handle/gateway.rs",
     "handle/worker.rs",
     "handle/matcher.rs",
     "handle/spd.rs",
     "handle/local_in.rs",
+    "handle/sessions.rs",
     "text.rs",
     "setup.rs",
     "config.rs",
@@ -23,6 +25,7 @@ const SOURCES: [&str; 21] = [
     "matcher.rs",
     "spd.rs",
     "local_in.rs",
+    "sessions.rs",
     "analysis.rs",
     "stream.rs",
     "wire.rs",

@@ -70,6 +70,10 @@ fn c_sees_the_same_layout() {
         }
         espial_local_packet { headers, interface, traffic, reserved }
         espial_local_in_answer { policy, action, by, reserved }
+        espial_flow { family, protocol, sport, dport, reserved, src, dst }
+        espial_session_limits { size, capacity, own, ttl_ms }
+        espial_session { serial, origin, reserved, duration_ms, left_ms, flow }
+        espial_session_end { serial, origin, reserved, idle_ms, flow }
         espial_child_ts { tunnel, local_first, local_count, remote_first, remote_count }
         espial_box { child, selector }
         espial_overlap { first, second, first_child, second_child, both }
@@ -166,4 +170,11 @@ fn published_sizes_stand() {
         size_of::<espial_local_in_answer>(),
     ];
     assert_eq!(local_in, [36, 10, 40, 48, 8]);
+    let sessions = [
+        size_of::<espial_flow>(),
+        size_of::<espial_session_limits>(),
+        size_of::<espial_session>(),
+        size_of::<espial_session_end>(),
+    ];
+    assert_eq!(sessions, [40, 16, 64, 56]);
 }
