@@ -813,6 +813,177 @@
 #define ESPIAL_SESSION_FULL 3
 
 /**
+ * Context of a rule: none, rules were not asked.
+ */
+#define ESPIAL_CONTEXT_NONE 0
+
+/**
+ * Context of a rule: the whole firewall. Contexts are asked in the order of their numbers.
+ */
+#define ESPIAL_CONTEXT_GLOBAL 1
+
+/**
+ * Context of a rule: one routing table.
+ */
+#define ESPIAL_CONTEXT_ROUTE_DOMAIN 2
+
+/**
+ * Context of a rule: the virtual server that forwards the packet; only this one has a default.
+ */
+#define ESPIAL_CONTEXT_VIRTUAL_SERVER 3
+
+/**
+ * Action of a rule: the packet goes no further and nobody is told. All-zero memory reads as this.
+ */
+#define ESPIAL_RULE_DROP 0
+
+/**
+ * Action of a rule: the packet goes no further and its sender is told.
+ */
+#define ESPIAL_RULE_REJECT 1
+
+/**
+ * Action of a rule: it passes this context; the next one is asked.
+ */
+#define ESPIAL_RULE_ACCEPT 2
+
+/**
+ * Action of a rule: it passes all contexts; no other is asked.
+ */
+#define ESPIAL_RULE_ACCEPT_DECISIVELY 3
+
+/**
+ * Virtual server: FastL4.
+ */
+#define ESPIAL_SERVER_FASTL4 0
+
+/**
+ * Virtual server: standard, without an IPsec ALG profile.
+ */
+#define ESPIAL_SERVER_STANDARD 1
+
+/**
+ * Virtual server: standard, with one.
+ */
+#define ESPIAL_SERVER_STANDARD_ALG 2
+
+/**
+ * Milliseconds that a flow lives without a packet, where nothing else is said.
+ */
+#define ESPIAL_PASSTHROUGH_IDLE_MS 300000
+
+/**
+ * Packet to a firewall: ESP in IP.
+ */
+#define ESPIAL_PASSTHROUGH_ESP 1
+
+/**
+ * Packet to a firewall: AH in IP.
+ */
+#define ESPIAL_PASSTHROUGH_AH 2
+
+/**
+ * Packet to a firewall: UDP, whatever its ports.
+ */
+#define ESPIAL_PASSTHROUGH_UDP 3
+
+/**
+ * Packet to a firewall: a later fragment, without SPI and ports.
+ */
+#define ESPIAL_PASSTHROUGH_FRAGMENT 4
+
+/**
+ * Passthrough: the packet is dropped and its sender not told. All-zero memory reads as this.
+ */
+#define ESPIAL_PASS_DROP 0
+
+/**
+ * Passthrough: it is dropped and its sender told, because a rule or the default says so.
+ */
+#define ESPIAL_PASS_REJECT 1
+
+/**
+ * Passthrough: a rule or the default admitted it, and its flow was made.
+ */
+#define ESPIAL_PASS_ACCEPT 2
+
+/**
+ * Passthrough: it belongs to a flow that a rule or the default admitted.
+ */
+#define ESPIAL_PASS_ACCEPT_FLOW 3
+
+/**
+ * Passthrough: the ALG admitted its flow, before or now.
+ */
+#define ESPIAL_PASS_ACCEPT_ALG 4
+
+/**
+ * Passthrough drop: none, or memory that nobody wrote.
+ */
+#define ESPIAL_PASS_DROP_NONE 0
+
+/**
+ * Passthrough drop: a rule or the default says so.
+ */
+#define ESPIAL_PASS_DROP_DECIDED 1
+
+/**
+ * Passthrough drop: it answers the ALG's flow of a host pair, and the ALG relies on lookupspi, which is off: no rule
+ * helps.
+ */
+#define ESPIAL_PASS_DROP_ALG_NEEDS_LOOKUPSPI 2
+
+/**
+ * Passthrough drop: it is admitted, but there is no room for its flow.
+ */
+#define ESPIAL_PASS_DROP_TABLE_FULL 3
+
+/**
+ * Passthrough drop: SPI 0 is never on the wire.
+ */
+#define ESPIAL_PASS_DROP_SPI_ZERO 4
+
+/**
+ * Passthrough drop: a later fragment has nothing to find its flow by: reassemble first.
+ */
+#define ESPIAL_PASS_DROP_FRAGMENT 5
+
+/**
+ * Passthrough, decided by nobody: the packet's flow or the ALG said enough.
+ */
+#define ESPIAL_PASS_BY_NONE 0
+
+/**
+ * Passthrough, decided by the rule named.
+ */
+#define ESPIAL_PASS_BY_RULE 1
+
+/**
+ * Passthrough, decided by the default of the virtual server.
+ */
+#define ESPIAL_PASS_BY_DEFAULT 2
+
+/**
+ * Passthrough, a flow that the IPsec ALG admitted.
+ */
+#define ESPIAL_PASS_BY_ALG 3
+
+/**
+ * Teardown: the ALG's flow for AH.
+ */
+#define ESPIAL_TEARDOWN_AH 1
+
+/**
+ * Teardown: a flow of IKE that the ALG looked at.
+ */
+#define ESPIAL_TEARDOWN_IKE 2
+
+/**
+ * Teardown: the ALG's flow for ESP.
+ */
+#define ESPIAL_TEARDOWN_ESP 3
+
+/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
@@ -826,6 +997,16 @@ typedef struct espial_local_in espial_local_in;
  * A list of selectors, compiled. Opaque.
  */
 typedef struct espial_matcher espial_matcher;
+
+/**
+ * The flows of one thread of a firewall. Opaque.
+ */
+typedef struct espial_passthrough espial_passthrough;
+
+/**
+ * Rules for what has no flow, compiled. Opaque.
+ */
+typedef struct espial_passthrough_rules espial_passthrough_rules;
 
 /**
  * The sessions of one thread that end on this gateway. Opaque.
@@ -1930,6 +2111,303 @@ typedef struct {
 } espial_session_end;
 
 /**
+ * One rule for packets that have no flow yet, or one box of a rule that has lists of addresses or ports.
+ */
+typedef struct {
+    /**
+     * The caller's number for it, which answers repeat. Boxes of one rule have the same and stand together.
+     */
+    uint32_t id;
+    /**
+     * ESPIAL_CONTEXT_*: where it stands.
+     */
+    uint8_t context;
+    /**
+     * ESPIAL_RULE_*: what becomes of packets that it covers.
+     */
+    uint8_t action;
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * Protocol; 0 = any.
+     */
+    uint8_t protocol;
+    /**
+     * First source port. 0 to 65535 is any, which is all that ESP and AH have.
+     */
+    uint16_t src_port_lo;
+    /**
+     * Last source port.
+     */
+    uint16_t src_port_hi;
+    /**
+     * First destination port.
+     */
+    uint16_t dst_port_lo;
+    /**
+     * Last destination port.
+     */
+    uint16_t dst_port_hi;
+    /**
+     * First source address.
+     */
+    uint8_t src_lo[16];
+    /**
+     * Last source address.
+     */
+    uint8_t src_hi[16];
+    /**
+     * First destination address.
+     */
+    uint8_t dst_lo[16];
+    /**
+     * Last destination address.
+     */
+    uint8_t dst_hi[16];
+} espial_passthrough_rule;
+
+/**
+ * How a firewall treats IPsec of others. Times are milliseconds that a flow lives without a packet; 0 =
+ * ESPIAL_PASSTHROUGH_IDLE_MS.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_passthrough_config).
+     */
+    uint32_t size;
+    /**
+     * Flows, at least 1.
+     */
+    uint32_t flows;
+    /**
+     * 1 = flows of ESP and AH are told apart by SPI, each direction for itself (lookupspi); 0 = they are host
+     * pairs, both directions.
+     */
+    uint8_t lookupspi;
+    /**
+     * ESPIAL_SERVER_*.
+     */
+    uint8_t server;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+    /**
+     * Flows of IKE on UDP 500.
+     */
+    uint32_t ike_ms;
+    /**
+     * Flows of UDP 4500.
+     */
+    uint32_t nat_t_ms;
+    /**
+     * Flows of ESP.
+     */
+    uint32_t esp_ms;
+    /**
+     * Flows of AH.
+     */
+    uint32_t ah_ms;
+    /**
+     * Flows of other UDP.
+     */
+    uint32_t other_ms;
+} espial_passthrough_config;
+
+/**
+ * A packet that a firewall is to forward.
+ */
+typedef struct {
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * ESPIAL_PASSTHROUGH_*: what it is.
+     */
+    uint8_t kind;
+    /**
+     * For ESPIAL_PASSTHROUGH_FRAGMENT the protocol; else 0.
+     */
+    uint8_t protocol;
+    /**
+     * 0.
+     */
+    uint8_t reserved;
+    /**
+     * The SPI, host byte order, for ESPIAL_PASSTHROUGH_ESP and ESPIAL_PASSTHROUGH_AH.
+     */
+    uint32_t spi;
+    /**
+     * Source port, for ESPIAL_PASSTHROUGH_UDP.
+     */
+    uint16_t sport;
+    /**
+     * Destination port, for ESPIAL_PASSTHROUGH_UDP.
+     */
+    uint16_t dport;
+    /**
+     * Source address, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t src[16];
+    /**
+     * Destination address.
+     */
+    uint8_t dst[16];
+} espial_passthrough_packet;
+
+/**
+ * What a firewall says of a packet. All-zero memory is a drop.
+ */
+typedef struct {
+    /**
+     * ESPIAL_PASS_*.
+     */
+    uint8_t verdict;
+    /**
+     * ESPIAL_PASS_DROP_*, for ESPIAL_PASS_DROP.
+     */
+    uint8_t reason;
+    /**
+     * ESPIAL_PASS_BY_*: who decided, where rules or the default did.
+     */
+    uint8_t by;
+    /**
+     * ESPIAL_CONTEXT_*, where rules were asked.
+     */
+    uint8_t context;
+    /**
+     * The rule, for ESPIAL_PASS_BY_RULE; else 0.
+     */
+    uint32_t rule;
+    /**
+     * 1 = it made a flow, 0 = it did not.
+     */
+    uint8_t is_new;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+    /**
+     * What a log says of it: of ESP and AH the ports are the halves of the SPI with lookupspi, else 0, which
+     * tables show as any. Family 0: no flow can be made of it.
+     */
+    espial_flow flow;
+} espial_passthrough_answer;
+
+/**
+ * A flow that the ALG had a part in has ended.
+ */
+typedef struct {
+    /**
+     * When it was found to have ended, on the caller's clock.
+     */
+    uint64_t time_ms;
+    /**
+     * Milliseconds since it was made.
+     */
+    uint64_t age_ms;
+    /**
+     * ESPIAL_TEARDOWN_*.
+     */
+    uint8_t kind;
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * Source port of the flow; 0 for AH and ESP.
+     */
+    uint16_t sport;
+    /**
+     * Events that found no room since the last one that did.
+     */
+    uint32_t suppressed;
+    /**
+     * The host whose packet made the flow, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t src[16];
+    /**
+     * The other one.
+     */
+    uint8_t dst[16];
+} espial_teardown;
+
+/**
+ * A flow in the table of a firewall.
+ */
+typedef struct {
+    /**
+     * When it was made, on the caller's clock.
+     */
+    uint64_t made_ms;
+    /**
+     * Milliseconds since its last packet.
+     */
+    uint64_t idle_ms;
+    /**
+     * The rule that admitted it, for ESPIAL_PASS_BY_RULE; else 0.
+     */
+    uint32_t rule;
+    /**
+     * ESPIAL_PASS_BY_*.
+     */
+    uint8_t by;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+    /**
+     * As the packet that made it says; ports of ESP and AH as in espial_passthrough_answer.
+     */
+    espial_flow flow;
+} espial_passthrough_flow;
+
+/**
+ * What a firewall has counted since it was made.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_passthrough_counts).
+     */
+    uint32_t size;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+    /**
+     * Packets that a rule or the default admitted.
+     */
+    uint64_t accepted;
+    /**
+     * Packets of flows that rules or the default admitted.
+     */
+    uint64_t accepted_flow;
+    /**
+     * Packets that the ALG admitted.
+     */
+    uint64_t accepted_alg;
+    /**
+     * Packets rejected.
+     */
+    uint64_t rejected;
+    /**
+     * Times that the ALG had no room for a flow of its own.
+     */
+    uint64_t alg_full;
+    /**
+     * Packets dropped by ESPIAL_PASS_DROP_*.
+     */
+    uint64_t drops[16];
+    /**
+     * Flows that ended under the ALG by ESPIAL_TEARDOWN_*, told as events or not.
+     */
+    uint64_t teardowns[8];
+} espial_passthrough_counts;
+
+/**
  * A Child SA to be analysed: its selectors are parts of an array of espial_ts.
  */
 typedef struct {
@@ -2148,6 +2626,8 @@ typedef struct {
      */
     uint32_t reserved;
 } espial_ike;
+
+
 
 
 
@@ -3555,6 +4035,268 @@ int32_t espial_sessions_list(espial_sessions *sessions,
 int32_t espial_sessions_slots(espial_sessions *sessions,
                               uint32_t *used,
                               uint32_t *slots);
+
+/**
+ * Octets of memory that rules need beside their words.
+ *
+ * Thread: any.
+ */
+size_t espial_passthrough_rules_size(void);
+
+/**
+ * Alignment in octets of the memory of rules; that of their words is 8, and 64 is fastest.
+ *
+ * Thread: any.
+ */
+size_t espial_passthrough_rules_align(void);
+
+/**
+ * Makes rules in the caller's memory, of len octets at mem, of count words that espial_passthrough_rules_new() made
+ * before: in this process or another one, from a file, in flash, in shared memory. All of them are tested; those
+ * that follow behind their end are not looked at. Needs no allocator.
+ *
+ * Words and memory must not move or change until espial_passthrough_rules_release(). The words are not copied.
+ *
+ * Thread: any. Takes time linear in the rules.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EROOM, ESPIAL_ERANGE; ESPIAL_EWORDS: not the words of rules.
+ */
+int32_t espial_passthrough_rules_init(void *mem,
+                                      size_t len,
+                                      const uint64_t *words,
+                                      size_t count,
+                                      espial_passthrough_rules **rules);
+
+/**
+ * Takes rules out of use: their memory and words are the caller's again, and the handle is refused from now on
+ * while that memory is not used for something else.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that live, or those of
+ * espial_passthrough_rules_new().
+ */
+int32_t espial_passthrough_rules_release(espial_passthrough_rules *rules);
+
+/**
+ * Compiles count rules, in the order in which they are asked in each context, and what the virtual server does with
+ * packets that none of its rules covers (default_action, ESPIAL_RULE_* but for ESPIAL_RULE_ACCEPT_DECISIVELY), into
+ * memory of their own: espial_passthrough_rules_words() gives what espial_passthrough_rules_init() opens elsewhere.
+ * None are a list too. The same list gives the same words. The array is not kept. Shared library only.
+ *
+ * Thread: any. Takes time of O(n log n) on average. Give them back with espial_passthrough_rules_free().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: no such context, action, default or family, or a box that
+ * differs from the one before it, of the same rule, in context or action; ESPIAL_ESELECTOR: a reversed range,
+ * ports without a protocol, or with ESP or AH; ESPIAL_ERANGE: more than offsets of 32 bits reach; ESPIAL_ENOMEM.
+ */
+int32_t espial_passthrough_rules_new(uint32_t default_action,
+                                     const espial_passthrough_rule *list,
+                                     size_t count,
+                                     espial_passthrough_rules **rules);
+
+/**
+ * Releases and frees rules of espial_passthrough_rules_new(). NULL is fine. Shared library only.
+ *
+ * Thread: any, after the last call of every other thread.
+ * Errors: those of espial_passthrough_rules_release(); nothing is freed then.
+ */
+int32_t espial_passthrough_rules_free(espial_passthrough_rules *rules);
+
+/**
+ * The words of rules: *count of 8 octets each at *words, for a file, for flash, for another process. They hold
+ * offsets and no pointers. Numbers in them are in this machine's byte order.
+ *
+ * Thread: any. They live as long as the rules do.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_passthrough_rules_words(const espial_passthrough_rules *rules,
+                                       const uint64_t **words,
+                                       size_t *count);
+
+/**
+ * Octets of memory that a firewall of this configuration needs.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_EVALUE; ESPIAL_ERANGE: no flows, more than 117 million,
+ * or it does not fit this machine.
+ */
+int32_t espial_passthrough_size(const espial_passthrough_config *config,
+                                size_t *size);
+
+/**
+ * Alignment in octets of the memory of a firewall.
+ *
+ * Thread: any.
+ */
+size_t espial_passthrough_align(void);
+
+/**
+ * Makes a firewall without flows in the caller's memory, of len octets at mem. The seed is 128 bits that peers do
+ * not know.
+ *
+ * The memory is the library's until espial_passthrough_release(), must not move, and is used by one thread, the
+ * owner.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_EVALUE, ESPIAL_ERANGE as espial_passthrough_size();
+ * ESPIAL_EROOM: len is smaller than that says. The content of mem is then unspecified.
+ */
+int32_t espial_passthrough_init(void *mem,
+                                size_t len,
+                                const espial_passthrough_config *config,
+                                uint64_t seed0,
+                                uint64_t seed1,
+                                espial_passthrough **passthrough);
+
+/**
+ * Takes a firewall out of use: its memory is the caller's again, and the handle is refused from now on while that
+ * memory is not used for something else.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of espial_passthrough_new().
+ */
+int32_t espial_passthrough_release(espial_passthrough *passthrough);
+
+/**
+ * Makes a firewall without flows in memory of its own. Nothing is allocated after this. Shared library only.
+ *
+ * Thread: any. Give it back with espial_passthrough_free().
+ * Errors: those of espial_passthrough_init(); ESPIAL_ENOMEM.
+ */
+int32_t espial_passthrough_new(const espial_passthrough_config *config,
+                               uint64_t seed0,
+                               uint64_t seed1,
+                               espial_passthrough **passthrough);
+
+/**
+ * Releases and frees a firewall of espial_passthrough_new(). NULL is fine. Shared library only.
+ *
+ * Thread: owner only.
+ * Errors: those of espial_passthrough_release(); nothing is freed then.
+ */
+int32_t espial_passthrough_free(espial_passthrough *passthrough);
+
+/**
+ * What becomes of a packet: its flow decides, else the IPsec ALG where there is one, else the rules; and what is
+ * admitted makes a flow. Without room for one it is dropped (ESPIAL_PASS_DROP_TABLE_FULL), and flows that live go
+ * on. Other rules may be given with each call.
+ *
+ * Thread: owner only (of the firewall).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EVALUE: no such family or kind, a protocol beside
+ * another kind than a fragment, or reserved is not 0. Treat them as a drop; nothing is counted then.
+ */
+int32_t espial_passthrough_check(espial_passthrough *passthrough,
+                                 const espial_passthrough_rules *rules,
+                                 const espial_passthrough_packet *packet,
+                                 uint64_t now_ms,
+                                 espial_passthrough_answer *answer);
+
+/**
+ * espial_passthrough_check() for count packets, at most ESPIAL_BURST_MAX, one after the other, into as many answers.
+ * Memory is fetched ahead.
+ *
+ * Thread: owner only (of the firewall).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. No packet is judged then.
+ */
+int32_t espial_passthrough_check_burst(espial_passthrough *passthrough,
+                                       const espial_passthrough_rules *rules,
+                                       const espial_passthrough_packet *packets,
+                                       size_t count,
+                                       uint64_t now_ms,
+                                       espial_passthrough_answer *answers);
+
+/**
+ * Looks at the next slots of the table, rounded up to a multiple of 8, and takes out the flows that were idle for too
+ * long: *ended says how many. To be called again and again, else the table fills with what has ended: all of it was
+ * looked at after calls for espial_passthrough_slots() slots together.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_passthrough_expire(espial_passthrough *passthrough,
+                                  uint64_t now_ms,
+                                  uint32_t slots,
+                                  uint32_t *ended);
+
+/**
+ * How many slots the table has for espial_passthrough_expire() to look at.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_passthrough_slots(espial_passthrough *passthrough, uint32_t *slots);
+
+/**
+ * Takes the oldest events of flows that ended under the ALG, at most room of them, into the caller's array; *count
+ * says how many. A firewall keeps 32 events; what finds no room is counted.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE. No event is taken then.
+ */
+int32_t espial_passthrough_teardowns(espial_passthrough *passthrough,
+                                     espial_teardown *events,
+                                     size_t room,
+                                     size_t *count);
+
+/**
+ * Deletes every flow between two hosts, whoever began it; *deleted says how many. Those of the ALG make events, in
+ * the order AH, IKE, ESP. Reads the whole table four times: for an operator's command, not for the packet path.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_passthrough_delete_between(espial_passthrough *passthrough,
+                                          const espial_endpoints *endpoints,
+                                          uint64_t now_ms,
+                                          uint32_t *deleted);
+
+/**
+ * All flows that live: the first room of them into the caller's array; *count is how many there are, room for them
+ * or not. Reads the whole table: for an operator's command, not for the packet path.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_passthrough_flows(espial_passthrough *passthrough,
+                                 uint64_t now_ms,
+                                 espial_passthrough_flow *flows,
+                                 size_t room,
+                                 size_t *count);
+
+/**
+ * What a firewall has counted since it was made. counts->size is set by the caller.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE.
+ */
+int32_t espial_passthrough_counts_of(espial_passthrough *passthrough,
+                                     espial_passthrough_counts *counts);
+
+/**
+ * The worker of an SPI, below workers: the same for the same seed on every machine, and even for any pattern of
+ * SPIs. For tunnels that are spread over threads. Reads no memory.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_ERANGE: workers is 0.
+ */
+int32_t espial_passthrough_worker_of_spi(uint64_t seed0,
+                                         uint64_t seed1,
+                                         uint32_t spi,
+                                         uint32_t workers,
+                                         uint32_t *worker);
+
+/**
+ * The worker that knows all that decides about a packet, below workers: that of its SPI for ESP and AH with lookupspi
+ * and without the ALG, else that of its two hosts, whichever of them sends. Threads that have a firewall each, of
+ * this configuration, and look at what this says answer as one alone would.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_EVALUE; ESPIAL_ERANGE: workers is 0.
+ */
+int32_t espial_passthrough_worker_of(const espial_passthrough_config *config,
+                                     uint64_t seed0,
+                                     uint64_t seed1,
+                                     const espial_passthrough_packet *packet,
+                                     uint32_t workers,
+                                     uint32_t *worker);
 
 /**
  * The boxes of child_count Child SAs: every local selector of one with every remote one of it, local by local

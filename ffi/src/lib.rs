@@ -30,6 +30,7 @@ mod hostile;
 mod local_in;
 mod matcher;
 mod packet;
+mod passthrough;
 #[cfg(any(feature = "alloc", test))]
 mod policies;
 mod sessions;

@@ -11,6 +11,7 @@ use alloc::{format, vec};
 use espial::gate::local_in::{
     AddressObject, Interfaces, LocalInList, LocalInPolicy, PolicyId as LocalInId,
 };
+use espial::gate::passthrough::{PassRule, compile_rules};
 use espial::matcher::Words;
 use espial::spd::{Direction, Order, Policy, PolicyId, PolicyList};
 
@@ -131,6 +132,12 @@ impl LocalPolicies<'_> {
         }
         Ok(list.compile()?)
     }
+}
+
+/// The words of a firewall's rules.
+pub fn rules_of(default: u32, rules: &[espial_passthrough_rule]) -> Result<Vec<u64>, Status> {
+    let rules: Vec<PassRule> = rules.iter().map(convert::rule).collect::<Result<_, Status>>()?;
+    Ok(compile_rules(&rules, convert::rule_action(default)?)?)
 }
 
 /// Gives a name to the ranges that are not left out, without those that are.

@@ -4,6 +4,8 @@ use espial::error::{Busy, ConfigError, SaError, SetupError};
 #[cfg(any(feature = "alloc", test))]
 use espial::gate::local_in::LocalInError;
 #[cfg(any(feature = "alloc", test))]
+use espial::gate::passthrough::{RuleFault, RulesError};
+#[cfg(any(feature = "alloc", test))]
 use espial::spd::{DecorrelateError, PolicyError};
 
 use crate::types::*;
@@ -104,6 +106,19 @@ impl From<LocalInError> for Status {
             LocalInError::TooManySelectors { .. } => ESPIAL_ELIMIT,
             LocalInError::Setup(error) => return error.into(),
             // Of names, which C does not have; and what the core may yet add.
+            _ => ESPIAL_EVALUE,
+        })
+    }
+}
+
+#[cfg(any(feature = "alloc", test))]
+impl From<RulesError> for Status {
+    fn from(error: RulesError) -> Self {
+        Self(match error {
+            RulesError::Rule { fault: RuleFault::Mixed, .. } => ESPIAL_EVALUE,
+            RulesError::Rule { .. } => ESPIAL_ESELECTOR,
+            RulesError::Setup(error) => return error.into(),
+            // A default that is none; and what the core may yet add.
             _ => ESPIAL_EVALUE,
         })
     }

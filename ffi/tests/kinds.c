@@ -11,7 +11,7 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, SESSIONS, KINDS };
+enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, SESSIONS, RULES, PASSTHROUGH, KINDS };
 
 /* size octets that end where memory does; the handles' sizes are multiples of their alignment. */
 static void *at_the_edge(size_t size) {
@@ -42,6 +42,8 @@ static void refused_as(int kind, void *handle) {
     espial_local_packet local_packet = {.interface = 1};
     espial_local_in_answer local_in_answer = {.policy = 77};
     espial_session session = {.serial = 77};
+    espial_passthrough_packet passing = {.family = ESPIAL_FAMILY_V4, .kind = ESPIAL_PASSTHROUGH_ESP, .spi = 300};
+    espial_passthrough_answer pass_answer = {.rule = 77};
     espial_session_end session_end = {.serial = 77};
 
     switch (kind) {
@@ -98,6 +100,19 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_sessions_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_sessions_free(handle));
         break;
+    case RULES:
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_rules_words(handle, &words, &count));
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_rules_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_rules_free(handle));
+        break;
+    case PASSTHROUGH:
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_check(handle, handle, &passing, 0, &pass_answer));
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_check_burst(handle, handle, &passing, 1, 0, &pass_answer));
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_expire(handle, 0, 8, &index));
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_slots(handle, &index));
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_passthrough_free(handle));
+        break;
     default:
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check(handle, &packet, &answer));
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check_burst(handle, &packet, 1, &answer));
@@ -108,7 +123,7 @@ static void refused_as(int kind, void *handle) {
     CLAIM(words == NULL && worker == NULL && spd_worker == NULL && tunnel.index == 77 && sa.slot == 77);
     CLAIM(covered == 77 && unmatched == 77 && index == 77 && count == 77 && answer.id == 77 && counts.packets == 77);
     CLAIM(event.size == sizeof event && event.reason == 77 && local_in_answer.policy == 77);
-    CLAIM(session.serial == 77 && session_end.serial == 77);
+    CLAIM(session.serial == 77 && session_end.serial == 77 && pass_answer.rule == 77);
 }
 
 int main(void) {
@@ -123,7 +138,10 @@ int main(void) {
     espial_local_in *compiled_local_in, *local_in;
     espial_session_limits session_limits = {sizeof session_limits, .capacity = 1};
     espial_sessions *sessions;
-    const uint64_t *spd_words, *local_in_words;
+    espial_passthrough_config passthrough_config = {sizeof passthrough_config, .flows = 1};
+    espial_passthrough_rules *compiled_rules, *rules;
+    espial_passthrough *passthrough;
+    const uint64_t *spd_words, *local_in_words, *rules_words;
     void *handles[KINDS];
     size_t size, count, worker_size;
 
@@ -147,7 +165,15 @@ int main(void) {
     GIVES(ESPIAL_OK, espial_local_in_init(at_the_edge(size), size, local_in_words, count, &local_in));
     GIVES(ESPIAL_OK, espial_sessions_size(&session_limits, &size));
     GIVES(ESPIAL_OK, espial_sessions_init(at_the_edge(size), size, &session_limits, 1, 2, &sessions));
+    GIVES(ESPIAL_OK, espial_passthrough_rules_new(ESPIAL_RULE_DROP, NULL, 0, &compiled_rules));
+    GIVES(ESPIAL_OK, espial_passthrough_rules_words(compiled_rules, &rules_words, &count));
+    size = espial_passthrough_rules_size();
+    GIVES(ESPIAL_OK, espial_passthrough_rules_init(at_the_edge(size), size, rules_words, count, &rules));
+    GIVES(ESPIAL_OK, espial_passthrough_size(&passthrough_config, &size));
+    GIVES(ESPIAL_OK, espial_passthrough_init(at_the_edge(size), size, &passthrough_config, 1, 2, &passthrough));
 
+    handles[RULES] = rules;
+    handles[PASSTHROUGH] = passthrough;
     handles[SESSIONS] = sessions;
     handles[LOCAL_IN] = local_in;
     handles[GATEWAY] = gateway;
@@ -164,6 +190,9 @@ int main(void) {
     }
 
     /* All of them are what they were. */
+    GIVES(ESPIAL_OK, espial_passthrough_release(passthrough));
+    GIVES(ESPIAL_OK, espial_passthrough_rules_release(rules));
+    GIVES(ESPIAL_OK, espial_passthrough_rules_free(compiled_rules));
     GIVES(ESPIAL_OK, espial_sessions_release(sessions));
     GIVES(ESPIAL_OK, espial_local_in_release(local_in));
     GIVES(ESPIAL_OK, espial_local_in_free(compiled_local_in));

@@ -6,6 +6,7 @@
 mod gateway;
 mod local_in;
 mod packet;
+mod passthrough;
 mod policy;
 mod sessions;
 
@@ -20,6 +21,7 @@ use espial::verdict::{Mode, Reason};
 pub use gateway::*;
 pub use local_in::*;
 pub use packet::*;
+pub use passthrough::*;
 pub use policy::*;
 pub use sessions::*;
 

@@ -18,7 +18,7 @@
 //!   may be `'static`.
 //! - H5: a matcher is written by `init` only, but for its magic number, which is atomic; its words are
 //!   the caller's to keep unchanged until its release. So any number of threads may borrow both, and the
-//!   lifetime of the words may be `'static`. Local-in policy is the same.
+//!   lifetime of the words may be `'static`. Local-in policy and a firewall's rules are the same.
 //! - H6: an SPD is as a matcher is (H5), but that it also counts its workers, in an atomic; it is not
 //!   released before them, so a worker's reference to it may be `'static`. An SPD worker is asked and
 //!   released by its owner only (H3); what is read of its counts by others is atomic, and they are done
@@ -64,6 +64,7 @@ mod local_in;
 mod matcher;
 #[cfg(feature = "alloc")]
 mod owned;
+mod passthrough;
 mod sessions;
 mod spd;
 mod stream;
@@ -80,6 +81,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub use gateway::{Plan, espial_gateway};
 pub use local_in::{LOCAL_IN_OCTETS, espial_local_in};
 pub use matcher::{MATCHER_OCTETS, espial_matcher};
+pub use passthrough::{
+    RULES_OCTETS, espial_passthrough, espial_passthrough_rules, passthrough_octets,
+};
 pub use sessions::{espial_sessions, sessions_octets};
 pub use spd::{SPD_OCTETS, espial_spd, espial_spd_worker};
 pub use stream::StreamState;
@@ -147,6 +151,8 @@ const _: () = {
         espial_spd_worker::MAGIC,
         espial_local_in::MAGIC,
         espial_sessions::MAGIC,
+        espial_passthrough_rules::MAGIC,
+        espial_passthrough::MAGIC,
     ];
     while let [one, others @ ..] = rest {
         rest = others;

@@ -7,6 +7,7 @@ use core::ptr::{NonNull, copy_nonoverlapping, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use espial::Capacity;
+use espial::gate::passthrough::PassConfig;
 use espial::gate::session::Limits;
 
 use super::*;
@@ -185,6 +186,26 @@ impl Caller<'_> {
     ) -> Result<*mut espial_sessions, Status> {
         let octets = sessions_octets(limits)?;
         made(octets, |at| self.init_sessions(at.as_ptr().cast(), octets, limits, seed, octets))
+    }
+
+    /// A firewall's rules in memory of their own, with a copy of their words behind them.
+    pub fn new_rules(&self, words: &[u64]) -> Result<*mut espial_passthrough_rules, Status> {
+        with_words(RULES_OCTETS, words, |memory, copy, all| {
+            self.init_rules(memory, RULES_OCTETS, copy, words.len(), all)
+        })
+    }
+
+    /// A firewall in memory of its own.
+    pub fn new_passthrough(
+        &self,
+        flows: u32,
+        seed: [u64; 2],
+        config: PassConfig,
+    ) -> Result<*mut espial_passthrough, Status> {
+        let octets = passthrough_octets(flows)?;
+        made(octets, |at| {
+            self.init_passthrough(at.as_ptr().cast(), octets, flows, seed, config, octets)
+        })
     }
 
     /// An SPD in memory of its own, with a copy of its words behind it.

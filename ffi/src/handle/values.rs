@@ -36,6 +36,8 @@ plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, 
 plain!(espial_verdict, espial_ike, espial_frame, espial_selector);
 plain!(espial_policy, espial_spd_answer, espial_disjoint);
 plain!(espial_range, espial_service, espial_local_in_policy, espial_local_packet);
+plain!(espial_passthrough_rule, espial_passthrough_packet, espial_passthrough_answer);
+plain!(espial_passthrough_flow, espial_teardown);
 plain!(espial_local_in_answer, espial_flow, espial_session, espial_session_end);
 plain!(espial_child_ts, espial_box, espial_overlap, espial_hidden, espial_supernet);
 
@@ -60,6 +62,8 @@ versioned! {
     espial_event: [248],
     espial_counts: [624],
     espial_session_limits: [16],
+    espial_passthrough_config: [32],
+    espial_passthrough_counts: [240],
 }
 
 impl<'c> Caller<'c> {

@@ -14,6 +14,7 @@ mod gateway;
 mod local_in;
 mod numbers;
 mod packet;
+mod passthrough;
 mod policy;
 mod sessions;
 
@@ -21,5 +22,6 @@ pub use gateway::*;
 pub use local_in::*;
 pub use numbers::*;
 pub use packet::*;
+pub use passthrough::*;
 pub use policy::*;
 pub use sessions::*;

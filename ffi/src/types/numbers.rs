@@ -332,3 +332,73 @@ pub const ESPIAL_SESSION_NEW: u32 = 1;
 pub const ESPIAL_SESSION_EXISTING: u32 = 2;
 /// No session: there is no room for one more.
 pub const ESPIAL_SESSION_FULL: u32 = 3;
+
+/// Context of a rule: none, rules were not asked.
+pub const ESPIAL_CONTEXT_NONE: u8 = 0;
+/// Context of a rule: the whole firewall. Contexts are asked in the order of their numbers.
+pub const ESPIAL_CONTEXT_GLOBAL: u8 = 1;
+/// Context of a rule: one routing table.
+pub const ESPIAL_CONTEXT_ROUTE_DOMAIN: u8 = 2;
+/// Context of a rule: the virtual server that forwards the packet; only this one has a default.
+pub const ESPIAL_CONTEXT_VIRTUAL_SERVER: u8 = 3;
+/// Action of a rule: the packet goes no further and nobody is told. All-zero memory reads as this.
+pub const ESPIAL_RULE_DROP: u8 = 0;
+/// Action of a rule: the packet goes no further and its sender is told.
+pub const ESPIAL_RULE_REJECT: u8 = 1;
+/// Action of a rule: it passes this context; the next one is asked.
+pub const ESPIAL_RULE_ACCEPT: u8 = 2;
+/// Action of a rule: it passes all contexts; no other is asked.
+pub const ESPIAL_RULE_ACCEPT_DECISIVELY: u8 = 3;
+/// Virtual server: FastL4.
+pub const ESPIAL_SERVER_FASTL4: u8 = 0;
+/// Virtual server: standard, without an IPsec ALG profile.
+pub const ESPIAL_SERVER_STANDARD: u8 = 1;
+/// Virtual server: standard, with one.
+pub const ESPIAL_SERVER_STANDARD_ALG: u8 = 2;
+/// Milliseconds that a flow lives without a packet, where nothing else is said.
+pub const ESPIAL_PASSTHROUGH_IDLE_MS: u32 = 300_000;
+/// Packet to a firewall: ESP in IP.
+pub const ESPIAL_PASSTHROUGH_ESP: u8 = 1;
+/// Packet to a firewall: AH in IP.
+pub const ESPIAL_PASSTHROUGH_AH: u8 = 2;
+/// Packet to a firewall: UDP, whatever its ports.
+pub const ESPIAL_PASSTHROUGH_UDP: u8 = 3;
+/// Packet to a firewall: a later fragment, without SPI and ports.
+pub const ESPIAL_PASSTHROUGH_FRAGMENT: u8 = 4;
+/// Passthrough: the packet is dropped and its sender not told. All-zero memory reads as this.
+pub const ESPIAL_PASS_DROP: u8 = 0;
+/// Passthrough: it is dropped and its sender told, because a rule or the default says so.
+pub const ESPIAL_PASS_REJECT: u8 = 1;
+/// Passthrough: a rule or the default admitted it, and its flow was made.
+pub const ESPIAL_PASS_ACCEPT: u8 = 2;
+/// Passthrough: it belongs to a flow that a rule or the default admitted.
+pub const ESPIAL_PASS_ACCEPT_FLOW: u8 = 3;
+/// Passthrough: the ALG admitted its flow, before or now.
+pub const ESPIAL_PASS_ACCEPT_ALG: u8 = 4;
+/// Passthrough drop: none, or memory that nobody wrote.
+pub const ESPIAL_PASS_DROP_NONE: u8 = 0;
+/// Passthrough drop: a rule or the default says so.
+pub const ESPIAL_PASS_DROP_DECIDED: u8 = 1;
+/// Passthrough drop: it answers the ALG's flow of a host pair, and the ALG relies on lookupspi, which is off: no rule
+/// helps.
+pub const ESPIAL_PASS_DROP_ALG_NEEDS_LOOKUPSPI: u8 = 2;
+/// Passthrough drop: it is admitted, but there is no room for its flow.
+pub const ESPIAL_PASS_DROP_TABLE_FULL: u8 = 3;
+/// Passthrough drop: SPI 0 is never on the wire.
+pub const ESPIAL_PASS_DROP_SPI_ZERO: u8 = 4;
+/// Passthrough drop: a later fragment has nothing to find its flow by: reassemble first.
+pub const ESPIAL_PASS_DROP_FRAGMENT: u8 = 5;
+/// Passthrough, decided by nobody: the packet's flow or the ALG said enough.
+pub const ESPIAL_PASS_BY_NONE: u8 = 0;
+/// Passthrough, decided by the rule named.
+pub const ESPIAL_PASS_BY_RULE: u8 = 1;
+/// Passthrough, decided by the default of the virtual server.
+pub const ESPIAL_PASS_BY_DEFAULT: u8 = 2;
+/// Passthrough, a flow that the IPsec ALG admitted.
+pub const ESPIAL_PASS_BY_ALG: u8 = 3;
+/// Teardown: the ALG's flow for AH.
+pub const ESPIAL_TEARDOWN_AH: u8 = 1;
+/// Teardown: a flow of IKE that the ALG looked at.
+pub const ESPIAL_TEARDOWN_IKE: u8 = 2;
+/// Teardown: the ALG's flow for ESP.
+pub const ESPIAL_TEARDOWN_ESP: u8 = 3;

@@ -91,6 +91,7 @@ fn every_function_is_called() {
         "configuration.c",
         "local_in.c",
         "sessions.c",
+        "passthrough.c",
         "../examples/rekey.c",
     ]
     .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
@@ -119,6 +120,12 @@ fn local_in_policy() {
 #[test]
 fn sessions() {
     run(&mut Command::new(shared("tests/sessions.c")));
+}
+
+/// IPsec of others through a firewall (E2), and every misuse of it.
+#[test]
+fn passthrough() {
+    run(&mut Command::new(shared("tests/passthrough.c")));
 }
 
 /// A handle of each kind given to the calls of each other kind, where a page follows that may not be read.

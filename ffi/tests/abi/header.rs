@@ -5,19 +5,21 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 24] = [
+const SOURCES: [&str; 27] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
     "types/policy.rs",
     "types/local_in.rs",
     "types/sessions.rs",
+    "types/passthrough.rs",
     "handle/gateway.rs",
     "handle/worker.rs",
     "handle/matcher.rs",
     "handle/spd.rs",
     "handle/local_in.rs",
     "handle/sessions.rs",
+    "handle/passthrough.rs",
     "text.rs",
     "setup.rs",
     "config.rs",
@@ -26,6 +28,7 @@ const SOURCES: [&str; 24] = [
     "spd.rs",
     "local_in.rs",
     "sessions.rs",
+    "passthrough.rs",
     "analysis.rs",
     "stream.rs",
     "wire.rs",

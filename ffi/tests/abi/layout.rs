@@ -74,6 +74,20 @@ fn c_sees_the_same_layout() {
         espial_session_limits { size, capacity, own, ttl_ms }
         espial_session { serial, origin, reserved, duration_ms, left_ms, flow }
         espial_session_end { serial, origin, reserved, idle_ms, flow }
+        espial_passthrough_rule {
+            id, context, action, family, protocol, src_port_lo, src_port_hi, dst_port_lo, dst_port_hi, src_lo, src_hi,
+            dst_lo, dst_hi,
+        }
+        espial_passthrough_config {
+            size, flows, lookupspi, server, reserved, ike_ms, nat_t_ms, esp_ms, ah_ms, other_ms,
+        }
+        espial_passthrough_packet { family, kind, protocol, reserved, spi, sport, dport, src, dst }
+        espial_passthrough_answer { verdict, reason, by, context, rule, is_new, reserved, flow }
+        espial_passthrough_flow { made_ms, idle_ms, rule, by, reserved, flow }
+        espial_teardown { time_ms, age_ms, kind, family, sport, suppressed, src, dst }
+        espial_passthrough_counts {
+            size, reserved, accepted, accepted_flow, accepted_alg, rejected, alg_full, drops, teardowns,
+        }
         espial_child_ts { tunnel, local_first, local_count, remote_first, remote_count }
         espial_box { child, selector }
         espial_overlap { first, second, first_child, second_child, both }
@@ -177,4 +191,14 @@ fn published_sizes_stand() {
         size_of::<espial_session_end>(),
     ];
     assert_eq!(sessions, [40, 16, 64, 56]);
+    let passthrough = [
+        size_of::<espial_passthrough_rule>(),
+        size_of::<espial_passthrough_config>(),
+        size_of::<espial_passthrough_packet>(),
+        size_of::<espial_passthrough_answer>(),
+        size_of::<espial_passthrough_flow>(),
+        size_of::<espial_teardown>(),
+        size_of::<espial_passthrough_counts>(),
+    ];
+    assert_eq!(passthrough, [80, 32, 44, 52, 64, 56, 240]);
 }

@@ -340,6 +340,8 @@ fn action(word: u64) -> Option<RuleAction> {
 pub struct PassRules<'w> {
     parts: [Part<'w>; 3],
     default: RuleAction,
+    /// How many words there are.
+    words: usize,
 }
 
 impl fmt::Debug for PassRules<'_> {
@@ -373,8 +375,14 @@ impl<'w> PassRules<'w> {
             .ok_or(OpenError::Default)?;
         let (global, rest) = Part::open(rest, global, Context::Global)?;
         let (domain, rest) = Part::open(rest, domain, Context::RouteDomain)?;
-        let (server, _) = Part::open(rest, server, Context::VirtualServer)?;
-        Ok(Self { parts: [global, domain, server], default })
+        let (server, rest) = Part::open(rest, server, Context::VirtualServer)?;
+        let words = words.len().saturating_sub(rest.len());
+        Ok(Self { parts: [global, domain, server], default, words })
+    }
+
+    /// Octets of its words.
+    pub fn octets(&self) -> usize {
+        self.words.saturating_mul(8)
     }
 
     /// Boxes over all contexts.
