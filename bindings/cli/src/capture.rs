@@ -13,6 +13,7 @@ pub mod tcp;
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use pcap_parser::pcapng::Block;
 use pcap_parser::{
@@ -40,6 +41,8 @@ pub struct CapturePacket {
     pub ip: Option<Vec<u8>>,
     /// True if fewer octets were captured than were on the wire.
     pub truncated: bool,
+    /// The name of the interface that it was captured on, if the file says one (pcapng `if_name`).
+    pub interface: Option<Arc<str>>,
 }
 
 /// Why a capture could not be read to its end.
@@ -136,8 +139,9 @@ struct Section {
     interfaces: Vec<Interface>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Interface {
+    name: Option<Arc<str>>,
     link: u16,
     snap_octets: u32,
     /// The octet `if_tsresol`.
@@ -147,6 +151,7 @@ struct Interface {
 
 /// A packet as a record holds it, before its link layer is read.
 struct Record<'a> {
+    interface: Option<Arc<str>>,
     link: u16,
     time: Option<i64>,
     octets: &'a [u8],
@@ -175,7 +180,8 @@ impl<R: Read> Capture<R> {
             Format::Pcapng(section) => read_pcapng(source, section)?,
             Format::Unknown | Format::Done => None,
         };
-        let Some(Record { link, time, octets, truncated }) = record else { return Ok(None) };
+        let Some(record) = record else { return Ok(None) };
+        let Record { interface, link, time, octets, truncated } = record;
         let number = self.packets + 1;
         let ip = match link::ip(link, octets) {
             Ok(ip) => ip.map(<[u8]>::to_vec),
@@ -186,7 +192,7 @@ impl<R: Read> Capture<R> {
         };
         self.packets = number;
         self.time = time.unwrap_or(self.time);
-        Ok(Some(CapturePacket { number, time: self.time, ip, truncated }))
+        Ok(Some(CapturePacket { number, time: self.time, ip, truncated, interface }))
     }
 }
 
@@ -270,6 +276,7 @@ fn read_pcap<'a, R: Read>(
     let fraction = i64::from(block.ts_usec);
     let micros = if header.is_nanosecond_precision() { fraction / 1000 } else { fraction };
     Ok(Some(Record {
+        interface: None,
         // The upper half holds the length of the frame check sequence, if it says anything.
         link: (header.network.0 & 0xffff) as u16,
         time: Some(i64::from(block.ts_sec) * 1_000_000 + micros),
@@ -333,7 +340,9 @@ fn interface_block(block: &[u8], big_endian: bool) -> Result<Interface, CaptureF
     };
     // pcap-parser 0.17 reads this option as little endian always.
     let offset = interface.if_tsoffset;
+    let name = interface.if_name().and_then(Result::ok).filter(|name| !name.is_empty());
     Ok(Interface {
+        name: name.map(Arc::from),
         link: (interface.linktype.0 & 0xffff) as u16,
         snap_octets: interface.snaplen,
         resolution: interface.if_tsresol,
@@ -348,7 +357,7 @@ fn packet_block<'a>(
 ) -> Result<Record<'a>, CaptureFault> {
     let interface = |index: u32| {
         let interface = section.interfaces.get(index as usize);
-        interface.copied().ok_or(CaptureFault::Interface(index))
+        interface.cloned().ok_or(CaptureFault::Interface(index))
     };
     if kind == PACKET_BLOCK {
         return old_packet_block(block, section.big_endian, interface);
@@ -362,6 +371,7 @@ fn packet_block<'a>(
                 time: Some(interface.time(packet.ts_high, packet.ts_low)),
                 octets,
                 truncated: packet.caplen < packet.origlen,
+                interface: interface.name,
             })
         }
         Block::SimplePacket(packet) => {
@@ -370,7 +380,8 @@ fn packet_block<'a>(
             let captured = packet.origlen.min(limit);
             let octets = packet.data.get(..captured as usize).ok_or(CaptureFault::Record)?;
             let truncated = captured < packet.origlen;
-            Ok(Record { link: interface.link, time: None, octets, truncated })
+            let Interface { link, name, .. } = interface;
+            Ok(Record { interface: name, link, time: None, octets, truncated })
         }
         _ => Err(CaptureFault::Record),
     }
@@ -394,6 +405,7 @@ fn old_packet_block(
         time: Some(interface.time(field(12)?, field(16)?)),
         octets: room.get(..captured as usize).ok_or(CaptureFault::Record)?,
         truncated: captured < field(24)?,
+        interface: interface.name,
     })
 }
 

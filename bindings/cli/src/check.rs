@@ -7,10 +7,15 @@
 //! Owns the order of things around the core: which SAs exist at a packet's time, decryption.
 //! Decides nothing: every verdict is the core's.
 
+pub(crate) mod health;
 mod judge;
+mod local;
 mod measure;
+mod reason;
 mod report;
 mod row;
+mod tables;
+mod way;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
@@ -18,10 +23,12 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub use judge::{Judge, gateway_for};
+pub use judge::{Judge, Options, gateway_for};
 pub use measure::Speed;
+pub use reason::{By, DropReason, GateReason};
 pub use report::{Summary, write_summary};
 pub use row::{Class, Row, Word};
+pub use way::Step;
 
 use crate::capture::{Capture, CaptureError};
 use crate::config::GatewayConfig;
@@ -97,6 +104,7 @@ pub fn run(
     config: &GatewayConfig,
     path: &Path,
     form: Form,
+    options: Options,
     out: &mut dyn Write,
 ) -> Result<Outcome, CheckError> {
     let file = File::open(path).map_err(CheckError::Capture)?;
@@ -105,7 +113,7 @@ pub fn run(
         let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {eta}");
         ProgressBar::new(octets).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
-    judge_all(config, file, form, out, &mut |read| {
+    judge_with(config, file, form, options, out, &mut |read| {
         if let Some(bar) = &bar {
             bar.set_position(read);
         }
@@ -123,8 +131,23 @@ pub fn judge_all(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Outcome, CheckError> {
+    judge_with(config, reader, form, Options::default(), out, progress)
+}
+
+/// [`judge_all`] with options.
+///
+/// # Errors
+/// As [`run`].
+pub fn judge_with(
+    config: &GatewayConfig,
+    reader: impl Read,
+    form: Form,
+    options: Options,
+    out: &mut dyn Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Outcome, CheckError> {
     let mut gateway = gateway_for(config).map_err(CheckError::Gateway)?;
-    let mut judge = Judge::new(config, &mut gateway).map_err(CheckError::Gateway)?;
+    let mut judge = Judge::new(config, &mut gateway, options).map_err(CheckError::Gateway)?;
     let mut summary = Summary::new(config);
     let mut speed = Speed::default();
     let mut capture = Capture::new(reader);

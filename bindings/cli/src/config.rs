@@ -11,6 +11,8 @@
 //! I3: two SAs with one lookup key never exist at the same time.
 
 mod error;
+pub mod gate;
+pub mod local_in;
 mod reader;
 mod selector;
 
@@ -29,6 +31,7 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 pub use error::{ConfigError, Fault};
+use gate::GateConfig;
 use reader::{Lines, Reader, Section};
 
 /// Encryption of an ESP SA.
@@ -140,6 +143,8 @@ pub struct GatewayConfig {
     pub fortios: Option<FortiOs>,
     /// Tunnels in file order.
     pub tunnels: Vec<TunnelConfig>,
+    /// The tables around the selector check.
+    pub gate: GateConfig,
 }
 
 /// One tunnel: an IKE SA and its Child SAs.
@@ -151,6 +156,10 @@ pub struct TunnelConfig {
     pub mode: Mode,
     /// Line of `mode`, if the tunnel has one of its own.
     pub mode_line: Option<usize>,
+    /// The address that the peer speaks IKE from.
+    pub peer: Option<IpAddr>,
+    /// The number of the interface that the peer is reached by.
+    pub interface: Option<u32>,
     /// Modes that are counted and shown, not enforced.
     pub shadow: Vec<Mode>,
     /// Child SAs in file order.
@@ -286,20 +295,33 @@ fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'stat
     names.iter().find(|(_, each)| *each == value).map_or("", |(name, _)| name)
 }
 
+const ROOT_KEYS: [&str; 6] = ["gateway", "tunnel", "interface", "address", "service", "local-in"];
+
+const GATEWAY_KEYS: [&str; 6] =
+    ["addresses", "fortios", "ike-tcp-port", "session-ttl", "local-in-default", "schedules-on"];
+
 fn gateway(reader: &mut Reader, root: Section<'_>) -> GatewayConfig {
-    reader.only(&root, &["gateway", "tunnel"]);
+    reader.only(&root, &ROOT_KEYS);
     let (mut addresses, mut fortios) = (Vec::new(), None);
-    if let Some(section) = reader.table(&root, "gateway") {
-        reader.only(&section, &["addresses", "fortios"]);
-        for item in reader.array(&section, "addresses") {
+    let of_gateway = reader.table(&root, "gateway");
+    let mut gate = gate::interfaces(reader, &root);
+    if let Some(section) = &of_gateway {
+        reader.only(section, &GATEWAY_KEYS);
+        for item in reader.array(section, "addresses") {
             addresses.extend(reader.address(item));
         }
         fortios = section.get("fortios").and_then(|item| reader.fortios(item));
+        gate.ike_tcp_port = section.get("ike-tcp-port").and_then(|item| reader.port(item));
+    }
+    for address in gate.interfaces.iter().flat_map(|interface| &interface.addresses) {
+        if !addresses.contains(address) {
+            addresses.push(*address);
+        }
     }
     let mut tunnels: Vec<TunnelConfig> = Vec::new();
     let sections = reader.tables(&root, "tunnel");
     for section in sections {
-        let Some(tunnel) = tunnel(reader, &section, fortios) else { continue };
+        let Some(tunnel) = tunnel(reader, &section, fortios, &gate) else { continue };
         if let Some(first) = tunnels.iter().find(|first| first.name == tunnel.name) {
             let text =
                 format!("\"{}\" is the name of the tunnel at line {}", first.name, first.line);
@@ -307,7 +329,9 @@ fn gateway(reader: &mut Reader, root: Section<'_>) -> GatewayConfig {
         }
         tunnels.push(tunnel);
     }
-    let config = GatewayConfig { addresses, fortios, tunnels };
+    gate.local_in = local_in::read(reader, &root, of_gateway.as_ref(), &gate);
+    let config = GatewayConfig { addresses, fortios, tunnels, gate };
+    gate::check_addresses(reader, &root, &config.addresses);
     check_overlaps(reader, &config);
     config
 }
@@ -334,8 +358,9 @@ fn tunnel(
     reader: &mut Reader,
     section: &Section<'_>,
     fortios: Option<FortiOs>,
+    gate: &GateConfig,
 ) -> Option<TunnelConfig> {
-    reader.only(section, &["name", "mode", "shadow", "child"]);
+    reader.only(section, &["name", "mode", "shadow", "peer", "interface", "child"]);
     let name = reader.name(section);
     let names = Mode::ALL.map(|mode| (mode.name(), mode));
     let mode = match section.get("mode") {
@@ -365,7 +390,11 @@ fn tunnel(
         }
         children.push(child);
     }
-    Some(TunnelConfig { name: name?, mode: mode?, mode_line, shadow, children, line: section.line })
+    let peer = section.get("peer").and_then(|item| reader.address(item));
+    let interface = section.get("interface");
+    let interface = interface.and_then(|item| gate::interface_named(reader, gate, item));
+    let (name, mode, line) = (name?, mode?, section.line);
+    Some(TunnelConfig { name, mode, mode_line, peer, interface, shadow, children, line })
 }
 
 fn child(reader: &mut Reader, section: &Section<'_>) -> Option<ChildConfig> {

@@ -62,6 +62,9 @@ Examples:
         /// Before the summary, each drop in the words of a FortiOS debug flow
         #[arg(long)]
         trace: bool,
+        /// The interface, by its name in the configuration, of packets of which the capture says none
+        #[arg(long, value_name = "NAME")]
+        interface: Option<String>,
     },
     /// Find overlapping and hidden selectors of a configuration, and what supernets would admit
     #[command(after_help = "\
@@ -251,13 +254,14 @@ fn main() -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
     let status = match arguments.command {
         None => demo::run(&mut out).map(|()| 0).map_err(CheckError::Output),
-        Some(Command::Check { config, capture, json, trace }) => {
+        Some(Command::Check { config, capture, json, trace, interface }) => {
             let form = match (json, trace) {
                 (true, _) => Form::Json,
                 (false, true) => Form::Trace,
                 (false, false) => Form::Text,
             };
-            check(&config, &capture, form, &mut out)
+            let options = check::Options { interface, explain: false };
+            check(&config, &capture, form, options, &mut out)
         }
         Some(Command::Analyze { config, json }) => {
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
@@ -332,10 +336,11 @@ fn check(
     config: &std::path::Path,
     capture: &std::path::Path,
     form: Form,
+    options: check::Options,
     out: &mut dyn Write,
 ) -> Result<u8, CheckError> {
     let Some(gateway) = read(config) else { return Ok(2) };
-    let outcome = check::run(&gateway, capture, form, out).map_err(|error| match error {
+    let outcome = check::run(&gateway, capture, form, options, out).map_err(|error| match error {
         CheckError::Gateway(text) => CheckError::Gateway(format!("{}: {text}", config.display())),
         other => other,
     });

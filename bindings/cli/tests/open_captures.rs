@@ -129,7 +129,7 @@ fn run(config: &GatewayConfig, pcap: &Path, rows: &[Value]) -> Tally {
     let mut buffer = Vec::new();
     let mut frames = 0;
     for packet in Capture::new(File::open(pcap).unwrap()) {
-        let CapturePacket { number, time, ip, truncated } = packet.unwrap();
+        let CapturePacket { number, time, ip, truncated, .. } = packet.unwrap();
         let Some(ip) = ip.filter(|_| !truncated) else { continue };
         if let Some(delivery) = streams.push(number, &ip)
             && delivery.side == Side::Originator

@@ -84,7 +84,10 @@ pub struct Segment<'a> {
     pub flow: Flow,
     /// Sequence number of the first octet, or of the SYN.
     pub sequence: u32,
-    flags: u8,
+    /// Acknowledgement number.
+    pub acknowledgement: u32,
+    /// Control bits, the 14th octet.
+    pub flags: u8,
     /// Octets that it carries, as far as they were captured.
     pub payload: &'a [u8],
 }
@@ -110,6 +113,7 @@ impl<'a> Segment<'a> {
                 dst: SocketAddr::new(dst, u16_at(tcp, 2)?),
             },
             sequence: u32::from_be_bytes(*tcp.get(4..)?.first_chunk()?),
+            acknowledgement: u32::from_be_bytes(*tcp.get(8..)?.first_chunk()?),
             flags: *tcp.get(13)?,
             payload,
         })

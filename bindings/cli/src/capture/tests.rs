@@ -67,7 +67,7 @@ fn read(file: &[u8]) -> (Vec<CapturePacket>, Option<String>) {
 }
 
 fn packet(number: u64, time: i64, ip: &[u8], truncated: bool) -> CapturePacket {
-    CapturePacket { number, time, ip: Some(ip.to_vec()), truncated }
+    CapturePacket { number, time, ip: Some(ip.to_vec()), truncated, interface: None }
 }
 
 #[test]
@@ -149,6 +149,7 @@ fn pcapng_of_both_orders_with_all_kinds_of_packets() {
 #[test]
 fn times_at_their_limits() {
     let interface = |resolution, offset_seconds| Interface {
+        name: None,
         link: 1,
         snap_octets: 0,
         resolution,
@@ -180,7 +181,7 @@ fn frames_that_are_not_ip_are_numbered() {
     let (packets, error) = read(&file.concat());
     assert_eq!(
         packets[0],
-        CapturePacket { number: 1, time: 1_000_000, ip: None, truncated: false }
+        CapturePacket { number: 1, time: 1_000_000, ip: None, truncated: false, interface: None }
     );
     assert_eq!(packets[1], packet(2, 2_000_000, &[0x45], false));
     assert_eq!(error, None);

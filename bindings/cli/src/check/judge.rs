@@ -12,10 +12,14 @@ use espial::verdict::{Decision, Malformed, Reason, Refusal, Verdict};
 use espial::wire::tcp_encap::{MAX_CONTENT_OCTETS, Prefix, Stream};
 use espial::{Capacity, ChildId, Gateway, Ipsec, Opened, SaId, SaMode, TunnelId, Worker, wire};
 
+use super::health::{self, LastEsp};
 use super::measure::Speed;
+use super::reason::By;
 use super::row::{Class, FrameAt, Row, Word};
+use super::tables::{At, Bound, Tables, is_dropped};
 use crate::capture::CapturePacket;
 use crate::capture::tcp::{Content, Delivery, Flow, Reassembler, Side, StreamId};
+use crate::config::local_in::LocalInConfig;
 use crate::config::{GatewayConfig, SaConfig};
 use crate::open::Opener;
 
@@ -80,6 +84,20 @@ pub struct Judge<'g, 'c> {
     streams: HashMap<StreamId, Deframer>,
     /// Flows whose originator sent the prefix of RFC 9329.
     encapsulated: HashMap<Flow, StreamId>,
+    tables: Tables<'c>,
+    /// The last packet that authenticated, by name of its tunnel.
+    last_esp: HashMap<&'c str, LastEsp>,
+    options: Options,
+    nowhere: u64,
+}
+
+/// How packets are judged, beside what the configuration says.
+#[derive(Clone, Default, Debug)]
+pub struct Options {
+    /// The interface of packets of which the capture says none.
+    pub interface: Option<String>,
+    /// Whether rows have the way that their packets took.
+    pub explain: bool,
 }
 
 struct Deframer {
@@ -98,7 +116,13 @@ impl<'g, 'c> Judge<'g, 'c> {
     pub fn new(
         config: &'c GatewayConfig,
         gateway: &'g mut Gateway<'static>,
+        options: Options,
     ) -> Result<Self, String> {
+        let named =
+            options.interface.as_deref().filter(|name| config.gate.interface(name).is_none());
+        if let Some(name) = named {
+            return Err(format!("no [[interface]] is called `{name}`"));
+        }
         let (control, mut workers) = gateway.split();
         let worker = workers.take().ok_or("no worker")?;
         let mut children = Names::new();
@@ -154,6 +178,10 @@ impl<'g, 'c> Judge<'g, 'c> {
             reassembler: Reassembler::new(),
             streams: HashMap::new(),
             encapsulated: HashMap::new(),
+            tables: Tables::new(config)?,
+            last_esp: HashMap::new(),
+            options,
+            nowhere: 0,
         };
         judge.advance(i64::MIN)?;
         Ok(judge)
@@ -209,24 +237,38 @@ impl<'g, 'c> Judge<'g, 'c> {
         }
         self.worker.quiescent();
         let (number, time) = (packet.number, packet.time);
-        let Some(ip) = packet.ip.as_deref() else {
-            return sink(Row::pass(number, time, Class::Other));
+        let at = self.at(packet);
+        let row = |class| Row {
+            interface: at
+                .interface
+                .and_then(|n| self.config.gate.interface_at(n))
+                .map(|i| i.name.as_str()),
+            way: self.options.explain.then(Vec::new),
+            ..Row::pass(number, time, class)
         };
+        let Some(ip) = packet.ip.as_deref() else {
+            return sink(row(Class::Other));
+        };
+        let bound = self.tables.bound(source(ip), destination(ip));
+        let row = row(class_of(ip));
+        self.nowhere += u64::from(bound != Bound::Away && at.interface.is_none());
+        let row = self.tables.judge(ip, bound, row, at);
+        if is_dropped(&row) {
+            return sink(row);
+        }
         if let Some(delivery) = self.reassembler.push(number, ip)
             && self.is_ours(delivery.flow.dst.ip())
-            && self.delivery(&delivery, time, sink)
+            && self.delivery(&delivery, &row, at, sink)
         {
             return;
         }
-        let class = class_of(ip);
-        if destination(ip).is_some_and(|dst| !self.is_ours(dst)) {
+        if bound != Bound::Here {
             let outer = match wire::classify(ip) {
                 Ok(Outer::Ipsec(outer)) => Some(outer),
                 _ => None,
             };
-            return sink(Row { outer, ..Row::pass(number, time, class) });
+            return sink(Row { outer, ..row });
         }
-        let row = Row::pass(number, time, class);
         let row = match self.worker.arrive(ip, ingress(time)) {
             Arrival::Pass(_) => row,
             Arrival::Drop(refusal) => {
@@ -237,9 +279,37 @@ impl<'g, 'c> Judge<'g, 'c> {
                 };
                 self.refused(Row { outer, ..row }, &refusal)
             }
-            Arrival::Sa(sa, outer) => self.opened(row, sa, &outer, ip, speed),
+            Arrival::Sa(sa, outer) => self.opened(row, sa, &outer, ip, at, speed),
         };
         sink(row);
+    }
+
+    /// When and where a packet was seen.
+    fn at(&self, packet: &CapturePacket) -> At {
+        let name = packet.interface.as_deref().or(self.options.interface.as_deref());
+        let interface = name.and_then(|name| self.config.gate.interface(name));
+        At { now_ms: millis(packet.time), interface }
+    }
+
+    /// Packets to or through the gateway that came in on no interface of the configuration, where
+    /// that makes a difference.
+    pub(super) fn nowhere(&self) -> u64 {
+        let local_in = self.config.gate.local_in.as_ref();
+        if local_in.is_some_and(LocalInConfig::names_interfaces) { self.nowhere } else { 0 }
+    }
+
+    /// How it stands with the IKE of each tunnel, now: a sentence, and whether it is an alarm.
+    pub(super) fn health(&self) -> Vec<(String, bool)> {
+        let Some(local) = &self.tables.local else { return Vec::new() };
+        let now_ms = millis(self.now);
+        let of = |tunnel: &'c crate::config::TunnelConfig| {
+            let live = self.sas.iter().filter(|sa| sa.tunnel == tunnel.name && sa.id.is_some());
+            let live = u32::try_from(live.count()).unwrap_or(u32::MAX);
+            let last = self.last_esp.get(tunnel.name.as_str());
+            let health = health::of_tunnel(self.config, local, tunnel, live, last, now_ms)?;
+            Some((format!("tunnel {}: {health}", tunnel.name), health.is_alarm()))
+        };
+        self.config.tunnels.iter().filter_map(of).collect()
     }
 
     fn is_ours(&self, dst: std::net::IpAddr) -> bool {
@@ -248,12 +318,18 @@ impl<'g, 'c> Judge<'g, 'c> {
 
     /// Frames of a TCP stream. False if it is no stream of RFC 9329: then the segment is a packet
     /// like any other.
-    fn delivery(&mut self, delivery: &Delivery, time: i64, sink: &mut dyn FnMut(Row<'c>)) -> bool {
-        let number = delivery.number;
+    fn delivery(
+        &mut self,
+        delivery: &Delivery,
+        segment: &Row<'c>,
+        at: At,
+        sink: &mut dyn FnMut(Row<'c>),
+    ) -> bool {
         let unreadable = Row {
             word: Word::Drop,
-            reason: Some(Reason::Malformed(Malformed::TcpFrame)),
-            ..Row::pass(number, time, Class::Other)
+            reason: Some(Reason::Malformed(Malformed::TcpFrame).into()),
+            class: Class::Other,
+            ..segment.clone()
         };
         let responder = delivery.side == Side::Responder;
         if responder && !self.encapsulated.contains_key(&delivery.flow.reversed()) {
@@ -274,13 +350,13 @@ impl<'g, 'c> Judge<'g, 'c> {
         let fault = loop {
             match deframer.stream.next_frame(&mut rest, &mut deframer.buffer) {
                 Ok(Some(frame)) => {
-                    let at = FrameAt {
+                    let place = FrameAt {
                         number: frame.number,
                         length: frame.length,
                         stream_offset: frame.stream_offset,
                     };
-                    let row = self.frame(&delivery.flow, frame.content, time, number);
-                    sink(Row { frame: Some(at), ..row });
+                    let row = self.frame(&delivery.flow, frame.content, segment, at);
+                    sink(Row { frame: Some(place), ..row });
                 }
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -302,8 +378,16 @@ impl<'g, 'c> Judge<'g, 'c> {
         ours
     }
 
-    fn frame(&mut self, flow: &Flow, content: &[u8], time: i64, number: u64) -> Row<'c> {
-        let row = |class| Row::pass(number, time, class);
+    /// A frame of a segment that tables let in, as `segment` says.
+    fn frame(&mut self, flow: &Flow, content: &[u8], segment: &Row<'c>, at: At) -> Row<'c> {
+        let time = segment.time;
+        let row = |class| {
+            let is_ipsec = matches!(class, Class::Esp);
+            let by = segment.by.map(|by| if is_ipsec { By::IpsecLocalIn } else { by });
+            let word = if is_ipsec { Word::Pass } else { segment.word };
+            let policy = segment.policy.filter(|_| !is_ipsec);
+            Row { class, by, word, policy, ..segment.clone() }
+        };
         let Some(endpoints) = Endpoints::new(flow.src.ip(), flow.dst.ip()) else {
             return row(Class::Other);
         };
@@ -313,7 +397,7 @@ impl<'g, 'c> Judge<'g, 'c> {
                 Arrival::Sa(sa, outer) => {
                     // The frame is the ESP packet: it starts where the frame's content does.
                     let outer = OuterHeaders { offset: 0, ..outer };
-                    self.opened(row(Class::Esp), sa, &outer, content, &mut Speed::default())
+                    self.opened(row(Class::Esp), sa, &outer, content, at, &mut Speed::default())
                 }
                 Arrival::Drop(refusal) => {
                     self.refused(Row { outer: Some(outer), ..row(Class::Esp) }, &refusal)
@@ -323,7 +407,7 @@ impl<'g, 'c> Judge<'g, 'c> {
             Ok(Outer::Ike) => row(Class::Ike),
             Ok(Outer::NatKeepalive) => row(Class::NatKeepalive),
             Ok(Outer::Other) => row(Class::Other),
-            Err(reason) => Row { word: Word::Drop, reason: Some(reason), ..row(Class::Esp) },
+            Err(reason) => Row { word: Word::Drop, reason: Some(reason.into()), ..row(Class::Esp) },
         }
     }
 
@@ -332,7 +416,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         let sa = row.outer.and_then(|outer| self.sa_of(&outer));
         Row {
             word: Word::Drop,
-            reason: Some(refusal.reason),
+            reason: Some(refusal.reason.into()),
             spi_class: refusal.spi_class,
             ..self.on_sa(row, sa)
         }
@@ -361,6 +445,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         id: SaId,
         outer: &OuterHeaders,
         octets: &[u8],
+        at: At,
         speed: &mut Speed,
     ) -> Row<'c> {
         let sa = self.by_slot.get(&id.index()).copied();
@@ -378,6 +463,10 @@ impl<'g, 'c> Judge<'g, 'c> {
             }
         };
         speed.sample(octets, opened.next_header, &opened.payload);
+        if let Some((tunnel, _)) = row.arrived {
+            let (interface, now_ms) = (at.interface, at.now_ms);
+            self.last_esp.insert(tunnel, LastEsp { outer: *outer, interface, now_ms });
+        }
         let (next_header, payload) = (opened.next_header, opened.payload.as_slice());
         let verdict = self.worker.check(&Opened { sa: id, outer, next_header, payload }, ingress);
         let mode = sa.and_then(|sa| self.sas.get(sa)).map(|state| state.config.mode);
@@ -401,7 +490,7 @@ impl<'g, 'c> Judge<'g, 'c> {
             Decision::Accept(_) => Row { word: Word::Accept, ..row },
             Decision::Drop(refusal) => Row {
                 word: Word::Drop,
-                reason: Some(refusal.reason),
+                reason: Some(refusal.reason.into()),
                 spi_class: refusal.spi_class,
                 belongs_to: refusal.belongs_to.and_then(|child| self.child_name(child)),
                 field: refusal.field,
@@ -483,6 +572,15 @@ fn class_of(ip: &[u8]) -> Class {
 fn protocol_of(ip: &[u8]) -> Option<u8> {
     let at = if ip.first()? >> 4 == 4 { 9 } else { 6 };
     ip.get(at).copied()
+}
+
+/// The source address of a packet whose fixed IP header arrived.
+fn source(ip: &[u8]) -> Option<std::net::IpAddr> {
+    match ip.first()? >> 4 {
+        4 => Some(std::net::IpAddr::from(*ip.get(12..)?.first_chunk::<4>()?)),
+        6 => Some(std::net::IpAddr::from(*ip.get(8..)?.first_chunk::<16>()?)),
+        _ => None,
+    }
 }
 
 /// The destination address of a packet whose fixed IP header arrived.

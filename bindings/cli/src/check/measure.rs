@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use espial::inbound::{Arrival, Ingress};
 use espial::{Opened, Worker};
 
-use super::judge::{Judge, gateway_for};
+use super::judge::{Judge, Options, gateway_for};
 use crate::config::GatewayConfig;
 
 /// Packets that are kept to be judged again.
@@ -40,7 +40,7 @@ impl Speed {
     pub fn checks_per_second(&self, config: &GatewayConfig) -> Option<f64> {
         let config = timeless(config);
         let mut gateway = gateway_for(&config).ok()?;
-        let mut judge = Judge::new(&config, &mut gateway).ok()?;
+        let mut judge = Judge::new(&config, &mut gateway, Options::default()).ok()?;
         let worker = judge.worker();
         let pass = |worker: &mut Worker<'_>| {
             let ingress = Ingress::default();

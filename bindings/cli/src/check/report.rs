@@ -1,16 +1,19 @@
 //! The text form: a table by SA and reason, and sentences that an operator understands.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, Write};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use espial::event::{Clock, FortiLine};
-use espial::verdict::{Field, Malformed, Mode, Reason, SpiClass};
+use espial::verdict::{Field, Mode, Reason, SpiClass};
 use espial::{Ipsec, Selector, Spi};
 
+mod sentence;
+
+use self::sentence::Sentence;
 use super::judge::Judge;
 use super::measure::Speed;
+use super::reason::DropReason;
 use super::row::{Row, Word};
 use crate::config::GatewayConfig;
 
@@ -22,7 +25,13 @@ const MOST_SENTENCES: usize = 20;
 pub struct Summary {
     sas: Vec<SaLine>,
     /// Drops on no SA.
-    loose: BTreeMap<Reason, u64>,
+    loose: BTreeMap<DropReason, u64>,
+    /// Packets on no SA that tables around the selector check accepted.
+    clear_accepted: u64,
+    /// Packets that came in on no interface of the configuration.
+    nowhere: u64,
+    /// How it stands with the IKE of tunnels, a sentence each.
+    health: Vec<(String, bool)>,
     passed: BTreeMap<&'static str, u64>,
     findings: BTreeMap<Cause, Finding>,
     shadow: BTreeMap<Mode, Tally>,
@@ -39,7 +48,7 @@ struct SaLine {
     protocol: &'static str,
     spi: Spi,
     accepted: u64,
-    drops: BTreeMap<Reason, u64>,
+    drops: BTreeMap<DropReason, u64>,
 }
 
 #[derive(Debug)]
@@ -64,7 +73,8 @@ struct Tally {
 struct Cause {
     sa: Option<usize>,
     spi: Option<Spi>,
-    reason: Reason,
+    reason: DropReason,
+    policy: Option<u32>,
     spi_class: Option<&'static str>,
     belongs_to: Option<String>,
     field: Option<Field>,
@@ -105,6 +115,9 @@ impl Summary {
         Self {
             sas: sas.collect(),
             loose: BTreeMap::new(),
+            clear_accepted: 0,
+            nowhere: 0,
+            health: Vec::new(),
             passed: BTreeMap::new(),
             findings: BTreeMap::new(),
             shadow: BTreeMap::new(),
@@ -121,7 +134,7 @@ impl Summary {
         match (row.word, line) {
             (Word::Pass, _) => *self.passed.entry(row.class.name()).or_default() += 1,
             (Word::Accept, Some(line)) => line.accepted += 1,
-            (Word::Accept, None) => {}
+            (Word::Accept, None) => self.clear_accepted += 1,
             (Word::Drop, line) => {
                 if let Some(reason) = row.reason {
                     let drops = line.map_or(&mut self.loose, |line| &mut line.drops);
@@ -142,11 +155,12 @@ impl Summary {
         }
     }
 
-    fn find(&mut self, row: &Row<'_>, reason: Reason) {
+    fn find(&mut self, row: &Row<'_>, reason: DropReason) {
         let cause = Cause {
             sa: row.sa,
             spi: row.spi(),
             reason,
+            policy: row.policy,
             spi_class: row.spi_class.map(SpiClass::name),
             belongs_to: row.belongs_to.map(str::to_owned),
             field: row.field,
@@ -156,7 +170,7 @@ impl Summary {
             first: row.packet,
             example: Example {
                 outer: row.outer.map(|o| format!("{} to {}", o.endpoints.src(), o.endpoints.dst())),
-                inner: row.inner.map(|i| {
+                inner: row.inner.or(row.headers.filter(|_| row.outer.is_none())).map(|i| {
                     format!(
                         "{} to {}, protocol {}",
                         i.endpoints.src(),
@@ -179,6 +193,8 @@ impl Summary {
         for (line, counts) in self.tunnels.iter_mut().zip(judge.tunnel_counts()) {
             line.counts = counts;
         }
+        self.health = judge.health();
+        self.nowhere = judge.nowhere();
     }
 
     /// Dropped packets.
@@ -189,10 +205,11 @@ impl Summary {
 
     /// Accepted packets.
     pub fn accepted(&self) -> u64 {
-        self.sas.iter().map(|line| line.accepted).sum()
+        self.sas.iter().map(|line| line.accepted).sum::<u64>() + self.clear_accepted
     }
 
     fn drops_of(&self, reason: Reason) -> u64 {
+        let reason = DropReason::from(reason);
         let on_sas = self.sas.iter().filter_map(|line| line.drops.get(&reason)).sum::<u64>();
         on_sas + self.loose.get(&reason).copied().unwrap_or(0)
     }
@@ -247,6 +264,18 @@ pub fn write_summary(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
             accepted + dropped,
         )?;
     }
+    for (sentence, is_alarm) in &summary.health {
+        let sign = if *is_alarm { "alarm" } else { "health" };
+        writeln!(out, "{sign}: {sentence}")?;
+    }
+    if summary.nowhere > 0 {
+        writeln!(
+            out,
+            "{} packets came in on no [[interface]], so policies for some interfaces were not asked about \
+             them: see --interface",
+            summary.nowhere
+        )?;
+    }
     if !summary.findings.is_empty() {
         writeln!(out, "\nWhy packets were dropped:")?;
     }
@@ -290,7 +319,7 @@ fn sa_table(summary: &Summary) -> Table {
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["tunnel", "child", "SA", "accepted", "dropped", "reasons"]);
     let number = |n: u64| Cell::new(n).set_alignment(CellAlignment::Right);
-    let reasons = |drops: &BTreeMap<Reason, u64>| {
+    let reasons = |drops: &BTreeMap<DropReason, u64>| {
         let each: Vec<_> = drops.iter().map(|(r, n)| format!("{} {n}", r.name())).collect();
         each.join(", ")
     };
@@ -307,156 +336,18 @@ fn sa_table(summary: &Summary) -> Table {
             ]);
         }
     }
-    if !summary.loose.is_empty() {
+    if !summary.loose.is_empty() || summary.clear_accepted > 0 {
         let dropped = summary.loose.values().sum::<u64>();
         table.add_row([
             Cell::new("-"),
             Cell::new("-"),
             Cell::new("no SA"),
-            number(0),
+            number(summary.clear_accepted),
             number(dropped),
             Cell::new(reasons(&summary.loose)),
         ]);
     }
     table
-}
-
-/// What one cause of drops means, in a sentence.
-struct Sentence<'a> {
-    summary: &'a Summary,
-    cause: &'a Cause,
-    finding: &'a Finding,
-}
-
-impl fmt::Display for Sentence<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { summary, cause, finding } = self;
-        let packets = finding.packets;
-        let noun = if packets == 1 { "packet" } else { "packets" };
-        let line = cause.sa.and_then(|sa| summary.sas.get(sa));
-        let child = line.map_or("?", |line| line.child.as_str());
-        let tunnel = line.map_or("?", |line| line.tunnel.as_str());
-        write!(f, "{packets} {noun}")?;
-        if let Some(spi) = cause.spi {
-            write!(f, " on SPI {spi}")?;
-        }
-        if line.is_some() {
-            write!(f, " ({child} of {tunnel})")?;
-        }
-        f.write_str(": ")?;
-        let example = &finding.example;
-        let first = finding.first;
-        let shown = match (&example.inner, &example.outer) {
-            (Some(inner), _) => format!("first: packet {first}, {inner}"),
-            (None, Some(outer)) => format!("first: packet {first}, {outer}"),
-            (None, None) => format!("first: packet {first}"),
-        };
-        match cause.reason {
-            Reason::WrongSa => {
-                let belongs_to = cause.belongs_to.as_deref().unwrap_or("?");
-                write!(f, "the peer used the wrong SA, this traffic belongs to {belongs_to}")?;
-                self.field(f, &format!("{child}'s selector"))?;
-            }
-            Reason::NoSelector => {
-                f.write_str("no selector of the tunnel covers this traffic")?;
-                self.field(f, "the nearest selector")?;
-            }
-            Reason::FragmentNoPorts => f.write_str(
-                "later fragments hold no ports, so only selectors with ports ANY or OPAQUE can \
-                 cover them; or reassemble before the check",
-            )?,
-            Reason::UnknownSpi => self.unknown(f)?,
-            Reason::OuterFragment => f.write_str(
-                "ESP or AH in fragments, which must be reassembled before they are opened",
-            )?,
-            Reason::WrongEncap => f.write_str(
-                "another encapsulation (none, UDP, TCP) than the SA's: a NAT between the peers \
-                 appeared or went, or the packets are forged",
-            )?,
-            Reason::AuthFailed => f.write_str(
-                "authentication failed: the key is another, or the packets were damaged or forged",
-            )?,
-            Reason::BadPadding => {
-                f.write_str("wrong ESP padding: most likely the encryption key is another")?;
-            }
-            Reason::Replay => f.write_str("a replay, or left of the replay window")?,
-            Reason::NotOpened => {
-                f.write_str("not opened: the configuration gives no key or cipher for the SA")?;
-            }
-            Reason::SaExpired => f.write_str("after the SA's lifetime")?,
-            Reason::Dummy => {
-                f.write_str("dummy packets (next header 59), which RFC 4303 says to discard")?;
-            }
-            Reason::Malformed(what) => f.write_str(malformed(what))?,
-        }
-        write!(f, " ({shown}).")
-    }
-}
-
-impl Sentence<'_> {
-    fn field(&self, f: &mut fmt::Formatter<'_>, whose: &str) -> fmt::Result {
-        let (Some(field), Some(nearest)) = (self.cause.field, self.finding.example.nearest) else {
-            return Ok(());
-        };
-        match field {
-            Field::Src => write!(f, "; the source is outside {whose}, remote {}", nearest.remote),
-            Field::Dst => {
-                write!(f, "; the destination is outside {whose}, local {}", nearest.local)
-            }
-            Field::Protocol => {
-                write!(f, "; {whose} is for protocol {} only", nearest.protocol)
-            }
-            Field::SourcePort => {
-                write!(f, "; the source port is outside {whose}, {}", nearest.remote_ports)
-            }
-            Field::DestinationPort => {
-                write!(f, "; the destination port is outside {whose}, {}", nearest.local_ports)
-            }
-            Field::Icmp => write!(f, "; ICMP type and code are outside {whose}"),
-            Field::Mobility => write!(f, "; the Mobility Header type is outside {whose}"),
-        }
-    }
-
-    fn unknown(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.cause.spi_class {
-            Some("recently_deleted") => {
-                let ago = self.finding.example.ago_ms.map_or(0.0, |ms| f64::from(ms) / 1000.0);
-                write!(
-                    f,
-                    "the SA was deleted {ago} s before: late packets of a rekey, or the peer still \
-                     uses it"
-                )
-            }
-            Some("other_destination") => {
-                f.write_str("this SPI is known at another destination or from another source only")
-            }
-            Some("larval") => f.write_str("the negotiation of this SA is not finished"),
-            _ => f.write_str(
-                "no SA with this SPI was ever seen: the peer's SA is unknown here (one-sided flush \
-                 or reboot), or this is a probe",
-            ),
-        }
-    }
-}
-
-fn malformed(what: Malformed) -> &'static str {
-    match what {
-        Malformed::IpVersion => "neither IPv4 nor IPv6",
-        Malformed::IpHeader => "the IP header is cut off or too short",
-        Malformed::IpLength => "the IP length and the octets there are do not fit",
-        Malformed::Extension => "an IPv6 extension header runs past the end",
-        Malformed::ExtensionOrder => "hop-by-hop options do not come first",
-        Malformed::ExtensionLimit => "too many IPv6 extension headers",
-        Malformed::Fragment => "a fragment of an impossible length or place",
-        Malformed::Udp => "the UDP length is wrong",
-        Malformed::Esp => "too short for ESP",
-        Malformed::Ah => "the length of AH is wrong",
-        Malformed::NatT => "neither ESP, IKE nor keepalive, but on UDP port 4500",
-        Malformed::TcpFrame => "a TCP frame of an impossible length, or octets are missing",
-        Malformed::NextHeader => "another protocol inside than the SA's mode demands",
-        Malformed::NextLayer => "too short for the ports of their protocol",
-        Malformed::RoutingHeader => "a routing header of type 0, which RFC 5095 forbids",
-    }
 }
 
 /// Writes a drop as the documents' debug flow traces do (seed 000, cases 1 and 2; seed 001).
@@ -468,6 +359,10 @@ pub fn write_trace(row: &Row<'_>, out: &mut dyn Write) -> io::Result<()> {
     let func =
         |family_v6: bool, v4: &'static str, v6: &'static str| if family_v6 { v6 } else { v4 };
     let prefix = format!("packet={} time={}", row.packet, super::row::seconds(row.time));
+    let DropReason::Ipsec(reason) = reason else {
+        let message = row.message.clone().unwrap_or_else(|| format!("{}, drop", reason.name()));
+        return writeln!(out, "{prefix} msg=\"{message}\"");
+    };
     match (reason, &row.inner) {
         (Reason::WrongSa | Reason::NoSelector | Reason::FragmentNoPorts, Some(inner)) => {
             let six = inner.endpoints.src().is_ipv6();

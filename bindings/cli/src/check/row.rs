@@ -4,10 +4,13 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use espial::headers::{InnerHeaders, NextLayer, OuterHeaders};
-use espial::verdict::{Field, Modes, Reason, SpiClass};
+use espial::verdict::{Field, Modes, SpiClass};
 use espial::{Selector, Spi};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+
+use super::reason::{By, DropReason};
+use super::way::Step;
 
 /// What a packet is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +93,7 @@ pub struct Row<'c> {
     /// The verdict.
     pub word: Word,
     /// Why it was dropped.
-    pub reason: Option<Reason>,
+    pub reason: Option<DropReason>,
     /// What is known of an unknown SPI.
     pub spi_class: Option<SpiClass>,
     /// The Child SA whose selectors cover it.
@@ -103,6 +106,18 @@ pub struct Row<'c> {
     pub inner: Option<InnerHeaders>,
     /// Shadow modes: asked, and which accept.
     pub shadow: Option<(Modes, Modes)>,
+    /// Who decided, where tables around the selector check are configured.
+    pub by: Option<By>,
+    /// The id of the policy that decided.
+    pub policy: Option<u32>,
+    /// What a debug flow trace says of a drop.
+    pub message: Option<String>,
+    /// Name of the `[[interface]]` that it was captured on.
+    pub interface: Option<&'c str>,
+    /// The headers of a packet that tables were asked about; not in the JSON form.
+    pub headers: Option<InnerHeaders>,
+    /// The way that it took, if it is to be explained; not in the JSON form.
+    pub way: Option<Vec<Step>>,
 }
 
 impl<'c> Row<'c> {
@@ -124,6 +139,29 @@ impl<'c> Row<'c> {
             nearest: None,
             inner: None,
             shadow: None,
+            by: None,
+            policy: None,
+            message: None,
+            interface: None,
+            headers: None,
+            way: None,
+        }
+    }
+
+    /// A table lets it go on.
+    pub(super) fn accept(&mut self, by: By) {
+        (self.word, self.by) = (Word::Accept, Some(by));
+    }
+
+    /// A table drops it.
+    pub(super) fn drop(&mut self, reason: DropReason) {
+        (self.word, self.reason) = (Word::Drop, Some(reason));
+    }
+
+    /// Notes a step of its way, if that is to be explained.
+    pub(super) fn note(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(way) = &mut self.way {
+            way.push(step());
         }
     }
 
@@ -182,6 +220,18 @@ impl Serialize for Row<'_> {
         }
         if let Some((asked, accepts)) = self.shadow {
             map.serialize_entry("shadow", &Shadow { asked, accepts })?;
+        }
+        if let Some(by) = self.by {
+            map.serialize_entry("by", by.name())?;
+        }
+        if let Some(policy) = self.policy {
+            map.serialize_entry("policy", &policy)?;
+        }
+        if let Some(message) = &self.message {
+            map.serialize_entry("message", message)?;
+        }
+        if let Some(interface) = self.interface {
+            map.serialize_entry("interface", interface)?;
         }
         map.end()
     }

@@ -151,6 +151,28 @@ impl Reader {
         item.elements().or_else(|| self.wrong(item, "must be an array: [...]")).unwrap_or_default()
     }
 
+    /// The elements of the array at `key`, or the one value that stands there instead; empty if it is not
+    /// there.
+    pub(super) fn one_or_more<'a>(
+        &mut self,
+        section: &Section<'a>,
+        key: &'static str,
+    ) -> Vec<Item<'a>> {
+        let Some(item) = section.get(key) else { return Vec::new() };
+        item.elements().unwrap_or_else(|| vec![item])
+    }
+
+    /// As [`Reader::one_or_more`], of a key that must be there and hold something.
+    pub(super) fn some<'a>(
+        &mut self,
+        section: &Section<'a>,
+        key: &'static str,
+    ) -> Option<Vec<Item<'a>>> {
+        let item = self.required(section, key)?;
+        let items = self.one_or_more(section, key);
+        if items.is_empty() { self.wrong(item, "must not be empty") } else { Some(items) }
+    }
+
     /// The table at `key`.
     pub(super) fn table<'a>(
         &mut self,
@@ -196,6 +218,20 @@ impl Reader {
     pub(super) fn integer(&mut self, item: Item<'_>, max: u32) -> Option<u32> {
         let value = item.integer(max.into()).and_then(|number| number.try_into().ok());
         value.or_else(|| self.wrong(item, format!("must be an integer from 0 to {max}")))
+    }
+
+    /// A port, 1 to 65535.
+    pub(super) fn port(&mut self, item: Item<'_>) -> Option<u16> {
+        let value = item.integer(u16::MAX.into()).and_then(|number| number.try_into().ok());
+        let value = value.filter(|port| *port > 0);
+        value.or_else(|| self.wrong(item, "must be a port from 1 to 65535"))
+    }
+
+    /// Whole seconds, 1 to `max`.
+    pub(super) fn seconds(&mut self, item: Item<'_>, max: u32) -> Option<u32> {
+        let value = item.integer(max.into()).and_then(|number| number.try_into().ok());
+        let value = value.filter(|seconds| *seconds > 0);
+        value.or_else(|| self.wrong(item, format!("must be whole seconds, 1 to {max}")))
     }
 
     /// One of the strings in `names`. What stands there instead is not quoted: a key pasted into

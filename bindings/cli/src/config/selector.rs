@@ -46,14 +46,15 @@ fn one(reader: &mut Reader, item: Item<'_>) -> Option<TrafficSelector> {
     Some(TrafficSelector { addrs: addrs?, protocol, ports })
 }
 
-fn addrs(reader: &mut Reader, item: Item<'_>, text: &str) -> Option<AddrRange> {
+/// A prefix, an address or a range.
+pub(super) fn addrs(reader: &mut Reader, item: Item<'_>, text: &str) -> Option<AddrRange> {
     // A key pasted into the wrong line has neither dot nor colon, and must not be printed.
     let quoted = if text.contains(['.', ':']) { format!("\"{text}\": ") } else { String::new() };
     let range = text.parse();
     range.map_err(|error| reader.fault(item.line, item.key, format!("{quoted}{error}"))).ok()
 }
 
-fn protocol_number(reader: &mut Reader, item: Item<'_>) -> Option<u8> {
+pub(super) fn protocol_number(reader: &mut Reader, item: Item<'_>) -> Option<u8> {
     let text = number_or_text(reader, item)?;
     parse_protocol(&text).map_err(|error| reader.fault(item.line, item.key, error.to_string())).ok()
 }
@@ -66,9 +67,23 @@ fn number_or_text(reader: &mut Reader, item: Item<'_>) -> Option<String> {
     }
 }
 
+/// The port range at `key`, ANY if it is not there, where it is known that `key` means ports.
+pub(super) fn ports(
+    reader: &mut Reader,
+    section: &Section<'_>,
+    key: &'static str,
+    number: u8,
+) -> Option<PortRange> {
+    let Some(item) = section.get(key) else { return Some(PortRange::ANY) };
+    let text = number_or_text(reader, item)?;
+    let range = text.parse::<PortRange>().map_err(|error| error.to_string());
+    let range = range.and_then(|range| suits("ports", number, range));
+    range.map_err(|text| reader.fault(item.line, key, text)).ok()
+}
+
 /// The value range of a selector: `ports`, `icmp` or `mh`, whichever its protocol has (RFC 4301
 /// section 4.4.1.1). ANY says nothing and is right for every protocol.
-fn values(reader: &mut Reader, section: &Section<'_>, number: u8) -> Option<PortRange> {
+pub(super) fn values(reader: &mut Reader, section: &Section<'_>, number: u8) -> Option<PortRange> {
     let mut values = Some(PortRange::ANY);
     for key in ["ports", "icmp", "mh"] {
         let Some(item) = section.get(key) else { continue };

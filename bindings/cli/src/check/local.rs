@@ -1,0 +1,107 @@
+//! Sessions that end on the gateway, and the policies for what has none.
+
+use espial::gate::local_in::{Answer, By as Decider, IkeAnswers, LocalIn, LocalPacket};
+use espial::gate::session::{Limits, Opened, Session, SessionPacket, Sessions};
+use espial::headers::Endpoints;
+
+use super::reason::{By, GateReason};
+use super::row::Row;
+use super::tables::{At, Clear, NO_INTERFACE};
+use super::way::Step;
+use crate::config::local_in::LocalInConfig;
+
+/// Sessions of the table. More than that within one session's life are not told apart from none.
+const SESSIONS: u32 = 1 << 16;
+/// A recorded capture chooses no flows that collide.
+const SEED: [u64; 2] = [0x6573_7069_616c, 2];
+/// Slots that are looked at for ended sessions with each packet.
+const EXPIRED_A_PACKET: u32 = 8;
+
+/// The tables of what is addressed to the gateway.
+pub(super) struct Local<'c> {
+    config: &'c LocalInConfig,
+    policies: LocalIn<'c>,
+    sessions: Sessions<'static>,
+}
+
+impl<'c> Local<'c> {
+    pub(super) fn new(config: &'c LocalInConfig) -> Result<Self, String> {
+        let limits = Limits { ttl_ms: config.session_ttl_ms, ..Limits::of(SESSIONS) };
+        let sessions = Sessions::new(&limits, SEED).map_err(|error| error.to_string())?;
+        let policies = LocalIn::open(&config.words).map_err(|error| error.to_string())?;
+        Ok(Self { config, policies, sessions })
+    }
+
+    /// A packet to the gateway: a session's, or judged by the first policy that covers it (C2).
+    pub(super) fn received(&mut self, clear: &Clear, row: &mut Row<'c>, at: At) {
+        self.sessions.expire(at.now_ms, EXPIRED_A_PACKET, |_| ());
+        let key = clear.key();
+        let packet = key.and_then(|key| SessionPacket::received(&key, &clear.class));
+        let known = packet.and_then(|packet| self.sessions.find(&packet, at.now_ms));
+        if let (Some(packet), Some(session)) = (packet, known) {
+            let reply = packet.from() != session.origin;
+            row.note(|| Step::Session { serial: session.serial, reply });
+            return row.accept(By::Session);
+        }
+        let interface = at.interface.unwrap_or(NO_INTERFACE);
+        let Ok(asked) = LocalPacket::new(&clear.class, clear.headers, interface) else { return };
+        let answer = self.policies.first(&asked, self.config.schedules);
+        let opened = packet
+            .filter(|_| answer.is_accept())
+            .map(|packet| self.sessions.open(&packet, at.now_ms));
+        let full = matches!(opened, Some(Err(_)));
+        let serial = opened.and_then(Result::ok).map(|opened| opened.session().serial);
+        row.note(|| Step::NewSession { serial });
+        row.note(|| Step::Here);
+        row.note(|| Step::LocalIn(answer));
+        if full {
+            row.note(|| Step::SessionsFull);
+        }
+        decided(answer, row);
+    }
+
+    /// A packet of the gateway: opens a session, or refreshes one (C3).
+    pub(super) fn sent(&mut self, clear: &Clear, row: &mut Row<'c>, at: At) {
+        let key = clear.key();
+        let Some(packet) = key.and_then(|key| SessionPacket::sent(&key, &clear.class)) else {
+            return;
+        };
+        self.sessions.expire(at.now_ms, EXPIRED_A_PACKET, |_| ());
+        let step = match self.sessions.open(&packet, at.now_ms) {
+            Ok(Opened::New { session, .. }) => Step::NewSession { serial: Some(session.serial) },
+            Ok(Opened::Existing(session)) => {
+                Step::Session { serial: session.serial, reply: packet.from() != session.origin }
+            }
+            Err(_) => Step::SessionsFull,
+        };
+        row.note(|| step);
+    }
+
+    /// What policies say of IKE from one address to another, without a session.
+    pub(super) fn ike(&self, endpoints: Endpoints, interface: u32) -> IkeAnswers {
+        self.policies.ike(endpoints, interface, self.config.schedules)
+    }
+
+    /// All sessions.
+    pub(super) fn sessions(&self, now_ms: u64) -> impl Iterator<Item = Session> {
+        self.sessions.iter(now_ms)
+    }
+}
+
+fn decided(answer: Answer, row: &mut Row<'_>) {
+    let (by, reason) = match answer.by {
+        Decider::Policy(id) => {
+            row.policy = Some(id.0);
+            (By::Policy, GateReason::LocalInPolicy)
+        }
+        Decider::Default => (By::Default, GateReason::LocalInDefault),
+    };
+    row.by = Some(by);
+    match answer.message() {
+        None => row.accept(by),
+        Some(message) => {
+            row.message = Some(message.to_string());
+            row.drop(reason.into());
+        }
+    }
+}

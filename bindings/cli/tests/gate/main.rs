@@ -1,0 +1,6 @@
+//! `espial check` with the tables around the selector check: timelines of the documents, as captures that
+//! are made here.
+
+mod faults;
+mod local_in;
+mod packets;
