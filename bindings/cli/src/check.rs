@@ -7,14 +7,18 @@
 //! Owns the order of things around the core: which SAs exist at a packet's time, decryption.
 //! Decides nothing: every verdict is the core's.
 
+mod explain;
 pub(crate) mod health;
 mod judge;
 mod local;
 mod measure;
+mod policies;
 mod reason;
+mod reply;
 mod report;
 mod row;
 mod tables;
+mod through;
 mod way;
 
 use std::fs::File;
@@ -45,6 +49,8 @@ pub enum Form {
     Trace,
     /// One JSON object a packet.
     Json,
+    /// The way that packets took, table by table; of all, and then the summary, or of this one.
+    Explain(Option<u64>),
 }
 
 /// How a run ended.
@@ -146,6 +152,8 @@ pub fn judge_with(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Outcome, CheckError> {
+    let explain = matches!(form, Form::Explain(_));
+    let options = Options { explain, ..options };
     let mut gateway = gateway_for(config).map_err(CheckError::Gateway)?;
     let mut judge = Judge::new(config, &mut gateway, options).map_err(CheckError::Gateway)?;
     let mut summary = Summary::new(config);
@@ -166,6 +174,8 @@ pub fn judge_with(
                             Form::Text => Ok(()),
                             Form::Trace => report::write_trace(&row, out),
                             Form::Json => row.write_json(out),
+                            Form::Explain(only) if only.is_some_and(|n| n != row.packet) => Ok(()),
+                            Form::Explain(_) => explain::write(&row, config, out),
                         };
                     }
                 });
@@ -176,7 +186,7 @@ pub fn judge_with(
         }
     }
     summary.close(&judge);
-    if form != Form::Json {
+    if !matches!(form, Form::Json | Form::Explain(Some(_))) {
         write_summary(&summary, out)?;
     }
     summary.speed = speed;

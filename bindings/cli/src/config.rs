@@ -13,7 +13,10 @@
 mod error;
 pub mod gate;
 pub mod local_in;
+pub mod passthrough;
+pub mod policy;
 mod reader;
+pub mod reply_path;
 mod selector;
 
 use std::collections::HashMap;
@@ -295,10 +298,27 @@ fn name_of<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'stat
     names.iter().find(|(_, each)| *each == value).map_or("", |(name, _)| name)
 }
 
-const ROOT_KEYS: [&str; 6] = ["gateway", "tunnel", "interface", "address", "service", "local-in"];
+const ROOT_KEYS: [&str; 9] = [
+    "gateway",
+    "tunnel",
+    "interface",
+    "address",
+    "service",
+    "local-in",
+    "reply-path",
+    "passthrough",
+    "policy",
+];
 
-const GATEWAY_KEYS: [&str; 6] =
-    ["addresses", "fortios", "ike-tcp-port", "session-ttl", "local-in-default", "schedules-on"];
+const GATEWAY_KEYS: [&str; 7] = [
+    "addresses",
+    "fortios",
+    "ike-tcp-port",
+    "session-ttl",
+    "local-in-default",
+    "schedules-on",
+    "policy-order",
+];
 
 fn gateway(reader: &mut Reader, root: Section<'_>) -> GatewayConfig {
     reader.only(&root, &ROOT_KEYS);
@@ -330,6 +350,9 @@ fn gateway(reader: &mut Reader, root: Section<'_>) -> GatewayConfig {
         tunnels.push(tunnel);
     }
     gate.local_in = local_in::read(reader, &root, of_gateway.as_ref(), &gate);
+    gate.reply_path = reply_path::read(reader, &root, &gate, fortios);
+    gate.passthrough = passthrough::read(reader, &root);
+    gate.spd = policy::read(reader, &root, of_gateway.as_ref(), &tunnels);
     let config = GatewayConfig { addresses, fortios, tunnels, gate };
     gate::check_addresses(reader, &root, &config.addresses);
     check_overlaps(reader, &config);

@@ -49,7 +49,8 @@ enum Command {
 Examples:
   espial check --config gateway.toml capture.pcap
   espial check --config gateway.toml capture.pcap --trace | grep anti-spoof
-  espial check --config gateway.toml capture.pcap --json > verdicts.jsonl")]
+  espial check --config gateway.toml capture.pcap --json > verdicts.jsonl
+  espial check --config gateway.toml capture.pcap --interface wan1 --explain --packet 7")]
     Check {
         /// The inbound side of the gateway: tunnels, Child SAs, SAs and their keys
         #[arg(long, value_name = "GATEWAY.toml")]
@@ -62,6 +63,12 @@ Examples:
         /// Before the summary, each drop in the words of a FortiOS debug flow
         #[arg(long)]
         trace: bool,
+        /// The way that each packet took, table by table, in the manner of a debug flow trace
+        #[arg(long, conflicts_with_all = ["json", "trace"])]
+        explain: bool,
+        /// With --explain: of this packet alone, from 1, and without the summary
+        #[arg(long, value_name = "N", requires = "explain")]
+        packet: Option<u64>,
         /// The interface, by its name in the configuration, of packets of which the capture says none
         #[arg(long, value_name = "NAME")]
         interface: Option<String>,
@@ -254,11 +261,12 @@ fn main() -> ExitCode {
     let mut out = BufWriter::new(io::stdout().lock());
     let status = match arguments.command {
         None => demo::run(&mut out).map(|()| 0).map_err(CheckError::Output),
-        Some(Command::Check { config, capture, json, trace, interface }) => {
-            let form = match (json, trace) {
-                (true, _) => Form::Json,
-                (false, true) => Form::Trace,
-                (false, false) => Form::Text,
+        Some(Command::Check { config, capture, json, trace, explain, packet, interface }) => {
+            let form = match (json, trace, explain) {
+                (true, _, _) => Form::Json,
+                (_, true, _) => Form::Trace,
+                (_, _, true) => Form::Explain(packet),
+                (false, false, false) => Form::Text,
             };
             let options = check::Options { interface, explain: false };
             check(&config, &capture, form, options, &mut out)

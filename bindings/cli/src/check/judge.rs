@@ -15,6 +15,7 @@ use espial::{Capacity, ChildId, Gateway, Ipsec, Opened, SaId, SaMode, TunnelId, 
 use super::health::{self, LastEsp};
 use super::measure::Speed;
 use super::reason::By;
+use super::reply::Reply;
 use super::row::{Class, FrameAt, Row, Word};
 use super::tables::{At, Bound, Tables, is_dropped};
 use crate::capture::CapturePacket;
@@ -298,6 +299,11 @@ impl<'g, 'c> Judge<'g, 'c> {
         if local_in.is_some_and(LocalInConfig::names_interfaces) { self.nowhere } else { 0 }
     }
 
+    /// SYNs whose answers leave by another interface than they came in on.
+    pub(super) fn astray(&self) -> u64 {
+        self.tables.reply.as_ref().map_or(0, Reply::astray)
+    }
+
     /// How it stands with the IKE of each tunnel, now: a sentence, and whether it is an alarm.
     pub(super) fn health(&self) -> Vec<(String, bool)> {
         let Some(local) = &self.tables.local else { return Vec::new() };
@@ -474,7 +480,9 @@ impl<'g, 'c> Judge<'g, 'c> {
             Some(SaMode::Transport) => wire::transport(outer.endpoints, next_header, payload),
             _ => wire::inner_expecting(next_header, payload),
         };
-        self.judged(row, &verdict, inner.ok())
+        let mut row = self.judged(row, &verdict, inner.ok());
+        self.tables.protected(&mut row);
+        row
     }
 
     fn judged(

@@ -89,14 +89,10 @@ impl<'c> Local<'c> {
 }
 
 fn decided(answer: Answer, row: &mut Row<'_>) {
-    let (by, reason) = match answer.by {
-        Decider::Policy(id) => {
-            row.policy = Some(id.0);
-            (By::Policy, GateReason::LocalInPolicy)
-        }
-        Decider::Default => (By::Default, GateReason::LocalInDefault),
+    let (by, policy, reason) = match answer.by {
+        Decider::Policy(id) => (By::Policy, Some(id.0), GateReason::LocalInPolicy),
+        Decider::Default => (By::Default, None, GateReason::LocalInDefault),
     };
-    row.by = Some(by);
     match answer.message() {
         None => row.accept(by),
         Some(message) => {
@@ -104,4 +100,5 @@ fn decided(answer: Answer, row: &mut Row<'_>) {
             row.drop(reason.into());
         }
     }
+    (row.by, row.policy) = (Some(by), policy);
 }

@@ -30,6 +30,8 @@ pub struct Summary {
     clear_accepted: u64,
     /// Packets that came in on no interface of the configuration.
     nowhere: u64,
+    /// SYNs whose answers leave by another interface than they came in on.
+    astray: u64,
     /// How it stands with the IKE of tunnels, a sentence each.
     health: Vec<(String, bool)>,
     passed: BTreeMap<&'static str, u64>,
@@ -75,6 +77,7 @@ struct Cause {
     spi: Option<Spi>,
     reason: DropReason,
     policy: Option<u32>,
+    rule: Option<String>,
     spi_class: Option<&'static str>,
     belongs_to: Option<String>,
     field: Option<Field>,
@@ -117,6 +120,7 @@ impl Summary {
             loose: BTreeMap::new(),
             clear_accepted: 0,
             nowhere: 0,
+            astray: 0,
             health: Vec::new(),
             passed: BTreeMap::new(),
             findings: BTreeMap::new(),
@@ -161,6 +165,7 @@ impl Summary {
             spi: row.spi(),
             reason,
             policy: row.policy,
+            rule: row.rule.map(str::to_owned),
             spi_class: row.spi_class.map(SpiClass::name),
             belongs_to: row.belongs_to.map(str::to_owned),
             field: row.field,
@@ -195,6 +200,7 @@ impl Summary {
         }
         self.health = judge.health();
         self.nowhere = judge.nowhere();
+        self.astray = judge.astray();
     }
 
     /// Dropped packets.
@@ -267,6 +273,14 @@ pub fn write_summary(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     for (sentence, is_alarm) in &summary.health {
         let sign = if *is_alarm { "alarm" } else { "health" };
         writeln!(out, "{sign}: {sentence}")?;
+    }
+    if summary.astray > 0 {
+        writeln!(
+            out,
+            "{} SYNs of IKE over TCP are answered by another interface than they came in on: their \
+             handshakes do not complete",
+            summary.astray
+        )?;
     }
     if summary.nowhere > 0 {
         writeln!(

@@ -110,10 +110,14 @@ pub struct Row<'c> {
     pub by: Option<By>,
     /// The id of the policy that decided.
     pub policy: Option<u32>,
+    /// The name of the rule that decided.
+    pub rule: Option<&'c str>,
     /// What a debug flow trace says of a drop.
     pub message: Option<String>,
     /// Name of the `[[interface]]` that it was captured on.
     pub interface: Option<&'c str>,
+    /// Name of the `[[interface]]` that answers of its TCP connection leave by, or are to.
+    pub reply_interface: Option<&'c str>,
     /// The headers of a packet that tables were asked about; not in the JSON form.
     pub headers: Option<InnerHeaders>,
     /// The way that it took, if it is to be explained; not in the JSON form.
@@ -141,8 +145,10 @@ impl<'c> Row<'c> {
             shadow: None,
             by: None,
             policy: None,
+            rule: None,
             message: None,
             interface: None,
+            reply_interface: None,
             headers: None,
             way: None,
         }
@@ -150,7 +156,7 @@ impl<'c> Row<'c> {
 
     /// A table lets it go on.
     pub(super) fn accept(&mut self, by: By) {
-        (self.word, self.by) = (Word::Accept, Some(by));
+        (self.word, self.by, self.policy) = (Word::Accept, Some(by), None);
     }
 
     /// A table drops it.
@@ -227,11 +233,17 @@ impl Serialize for Row<'_> {
         if let Some(policy) = self.policy {
             map.serialize_entry("policy", &policy)?;
         }
+        if let Some(rule) = self.rule {
+            map.serialize_entry("rule", rule)?;
+        }
         if let Some(message) = &self.message {
             map.serialize_entry("message", message)?;
         }
         if let Some(interface) = self.interface {
             map.serialize_entry("interface", interface)?;
+        }
+        if let Some(interface) = self.reply_interface {
+            map.serialize_entry("reply_interface", interface)?;
         }
         map.end()
     }

@@ -1,10 +1,10 @@
 //! The tables around the selector check, and which of them a packet meets.
 //!
 //! ```text
-//! addressed to the gateway ─┬─ ESP, AH ─▶ the SPI table alone (`judge`)
-//!                           └─ the rest ─▶ session, local-in policy
-//! sent by the gateway ────────────────────▶ opens or refreshes a session
-//! anything else ──────────────────────────▶ passes
+//! addressed to the gateway ─┬─ ESP, AH ─▶ the SPI table (`judge`), then the SPD: is it that SA's policy?
+//!                           └─ the rest ─▶ SPD: BYPASS? ─▶ session, local-in policy ─▶ reply path
+//! sent by the gateway, in the clear ──────▶ SPD: BYPASS? ─▶ opens or refreshes a session ─▶ reply path
+//! anything else ──────────────────────────▶ SPD: BYPASS? ─▶ passthrough
 //! ```
 //! Owns the order of tables; each table has a file of its own, and every decision is the core's. Without
 //! the sections of GATEWAY.toml that configure them there are none, and nothing is asked.
@@ -13,12 +13,16 @@ use std::net::IpAddr;
 
 use espial::gate::flow::FlowKey;
 use espial::headers::{Fragment, InnerHeaders, NextLayer, Outer};
+use espial::spd::Direction;
 use espial::verdict::Reason;
 use espial::wire;
 
 use super::local::Local;
+use super::policies::Policies;
 use super::reason::By;
+use super::reply::Reply;
 use super::row::{Row, Word};
+use super::through::Through;
 use super::way::Step;
 use crate::config::GatewayConfig;
 
@@ -68,6 +72,9 @@ pub(super) enum Bound {
 pub(super) struct Tables<'c> {
     config: &'c GatewayConfig,
     pub(super) local: Option<Local<'c>>,
+    pub(super) reply: Option<Reply<'c>>,
+    through: Option<Through<'c>>,
+    policies: Option<Policies<'c>>,
 }
 
 impl<'c> Tables<'c> {
@@ -77,12 +84,17 @@ impl<'c> Tables<'c> {
     /// What does not fit, in words.
     pub(super) fn new(config: &'c GatewayConfig) -> Result<Self, String> {
         let local = config.gate.local_in.as_ref().map(Local::new).transpose()?;
-        Ok(Self { config, local })
+        let reply = config.gate.reply_path.as_ref();
+        let reply = reply.map(|path| Reply::new(config, path)).transpose()?;
+        let through = config.gate.passthrough.as_ref().map(Through::new).transpose()?;
+        let policies = config.gate.spd.as_ref().map(Policies::new).transpose()?;
+        Ok(Self { config, local, reply, through, policies })
     }
 
     /// True if some table is to be asked.
     fn is_any(&self) -> bool {
-        self.local.is_some()
+        let Self { local, reply, through, policies, .. } = self;
+        local.is_some() || reply.is_some() || through.is_some() || policies.is_some()
     }
 
     /// Where a packet goes. Without addresses every packet is for the gateway, and unreadable ones are.
@@ -99,43 +111,103 @@ impl<'c> Tables<'c> {
 
     /// Puts a packet to the tables that are for it; a row that still says `pass` was not decided.
     pub(super) fn judge(&mut self, ip: &[u8], bound: Bound, mut row: Row<'c>, at: At) -> Row<'c> {
-        if !self.is_any() {
+        if !self.is_any() && row.way.is_none() {
             return row;
         }
-        // What cannot be read is dropped or passed by the SPI table's own rules.
-        let Ok(class) = wire::classify(ip) else { return row };
-        let headers = match wire::inner(ip) {
+        let (class, headers) = (wire::classify(ip), wire::inner(ip));
+        row.headers = headers.ok();
+        if bound == Bound::Here
+            && !matches!(class, Ok(Outer::Ike | Outer::NatKeepalive | Outer::Other))
+        {
+            // ESP, AH, and what pretends to be: the SPI table's own rules.
+            row.by = self.local.as_ref().map(|_| By::IpsecLocalIn);
+            row.note(|| Step::Here);
+            return row;
+        }
+        let headers = match headers {
             Ok(headers) => headers,
-            Err(_) if bound != Bound::Here => return row,
             Err(what) => {
-                row.drop(Reason::from(what).into());
+                let is_judged = match bound {
+                    Bound::Here => self.is_any(),
+                    Bound::Away => false,
+                    Bound::Through => self.through.is_some() || self.policies.is_some(),
+                };
+                if is_judged {
+                    row.drop(Reason::from(what).into());
+                }
                 return row;
             }
         };
-        row.headers = Some(headers);
-        let clear = Clear { headers, class };
-        let is_ipsec = matches!(clear.class, Outer::Ipsec(_));
-        match bound {
-            Bound::Here if is_ipsec => {
-                row.by = self.local.as_ref().map(|_| By::IpsecLocalIn);
-                row.note(|| Step::Here);
-            }
-            Bound::Here => self.received(&clear, &mut row, at),
-            Bound::Away => self.sent(&clear, &mut row, at),
-            Bound::Through => {}
+        match (bound, class) {
+            (Bound::Here, Ok(class)) => self.received(&Clear { headers, class }, ip, &mut row, at),
+            (Bound::Away, Ok(class)) => self.sent(&Clear { headers, class }, ip, &mut row, at),
+            (Bound::Through, class) => self.forwarded(&headers, class, &mut row, at),
+            (Bound::Here | Bound::Away, Err(_)) => {}
         }
         row
     }
 
-    fn received(&mut self, clear: &Clear, row: &mut Row<'c>, at: At) {
-        if let Some(local) = &mut self.local {
-            local.received(clear, row, at);
+    /// A decrypted packet that its SA's selectors accept.
+    pub(super) fn protected(&self, row: &mut Row<'c>) {
+        if let Some(policies) = &self.policies {
+            policies.protected(row);
         }
     }
 
-    fn sent(&mut self, clear: &Clear, row: &mut Row<'c>, at: At) {
+    fn received(&mut self, clear: &Clear, ip: &[u8], row: &mut Row<'c>, at: At) {
+        self.arrives(&clear.headers, row, at);
+        if is_dropped(row) {
+            return;
+        }
+        match &mut self.local {
+            Some(local) => local.received(clear, row, at),
+            None => row.note(|| Step::Here),
+        }
+        // A connection that a policy denies is never answered.
+        if let Some(reply) = self.reply.as_mut().filter(|_| !is_dropped(row)) {
+            reply.received(ip, row, at);
+        }
+    }
+
+    fn sent(&mut self, clear: &Clear, ip: &[u8], row: &mut Row<'c>, at: At) {
+        row.note(|| Step::Sent);
+        if matches!(clear.class, Outer::Ipsec(_)) {
+            return;
+        }
+        if let Some(policies) = &self.policies {
+            policies.clear(Direction::Outbound, &clear.headers, row);
+        }
+        if is_dropped(row) {
+            return;
+        }
         if let Some(local) = &mut self.local {
             local.sent(clear, row, at);
+        }
+        if let Some(reply) = &mut self.reply {
+            reply.sent(ip, row, at);
+        }
+    }
+
+    fn forwarded(
+        &mut self,
+        headers: &InnerHeaders,
+        class: Result<Outer, Reason>,
+        row: &mut Row<'c>,
+        at: At,
+    ) {
+        row.note(|| Step::Through);
+        self.arrives(headers, row, at);
+        if let Some(through) = self.through.as_mut().filter(|_| !is_dropped(row)) {
+            through.forwarded(headers, class, row, at);
+        }
+    }
+
+    /// A packet that comes in without IPsec, unless from the protected side.
+    fn arrives(&self, headers: &InnerHeaders, row: &mut Row<'c>, at: At) {
+        let interface = at.interface.and_then(|number| self.config.gate.interface_at(number));
+        let inside = interface.is_some_and(|interface| interface.protected);
+        if let Some(policies) = self.policies.as_ref().filter(|_| !inside) {
+            policies.clear(Direction::Inbound, headers, row);
         }
     }
 }

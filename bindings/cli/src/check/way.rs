@@ -1,14 +1,20 @@
 //! The way that a packet took: what each table said of it, in the order in which they were asked.
 //!
-//! Facts only, as the tables gave them; [`explain`](super::explain) has the words.
+//! Facts only, as the tables gave them; `explain` has the words.
 
-use espial::gate::local_in;
+use espial::gate::passthrough::PassAnswer;
+use espial::gate::{local_in, reply_path};
+use espial::spd;
 
 /// One table's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// The packet is addressed to the gateway.
+    /// The gateway sends it.
+    Sent,
+    /// It is addressed to the gateway.
     Here,
+    /// It is addressed to somebody else.
+    Through,
     /// It belongs to a session.
     Session {
         /// The session's number.
@@ -25,4 +31,15 @@ pub enum Step {
     SessionsFull,
     /// What local-in policy says.
     LocalIn(local_in::Answer),
+    /// What the security policies say.
+    Spd {
+        /// Of which direction.
+        direction: spd::Direction,
+        /// Their answer.
+        answer: spd::Answer,
+    },
+    /// Where answers to it leave.
+    Reply(reply_path::Answer),
+    /// What the firewall in the middle says.
+    Pass(PassAnswer),
 }

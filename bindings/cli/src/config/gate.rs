@@ -7,7 +7,10 @@ use espial::headers::{Family, protocol};
 use espial::selector::AddrRange;
 
 use super::local_in::LocalInConfig;
+use super::passthrough::PassthroughConfig;
+use super::policy::SpdConfig;
 use super::reader::{Item, Reader, Section};
+use super::reply_path::ReplyPathConfig;
 use super::selector;
 
 /// The tables around the selector check. All of it may be missing: then `check` asks SAs alone.
@@ -19,6 +22,12 @@ pub struct GateConfig {
     pub ike_tcp_port: Option<u16>,
     /// Sessions and policies for what is addressed to the gateway.
     pub local_in: Option<LocalInConfig>,
+    /// Where answers of IKE over TCP leave.
+    pub reply_path: Option<ReplyPathConfig>,
+    /// IPsec of others.
+    pub passthrough: Option<PassthroughConfig>,
+    /// Security policies.
+    pub spd: Option<SpdConfig>,
 }
 
 /// One interface.
@@ -90,7 +99,7 @@ fn address_of_interface(reader: &mut Reader, item: Item<'_>) -> Option<IpAddr> {
 }
 
 /// Sections that ask whom a packet is for, but for keys of `[gateway]`.
-const NEED_ADDRESSES: [&str; 1] = ["local-in"];
+const NEED_ADDRESSES: [&str; 4] = ["local-in", "reply-path", "passthrough", "policy"];
 
 /// Notes a fault where a section cannot tell which packets are for the gateway.
 pub(super) fn check_addresses(reader: &mut Reader, root: &Section<'_>, addresses: &[IpAddr]) {

@@ -110,3 +110,89 @@ fn sections_that_ask_whom_a_packet_is_for_need_addresses() {
          the gateway?"
     );
 }
+
+const SECTIONS: &str =
+    "[gateway]\naddresses = ['192.0.2.1']\nike-tcp-port = 443\n[[interface]]\nname = 'wan1'\n";
+
+#[test]
+fn reply_path() {
+    let modes = "\"unpinned\", \"pinned\", \"policy-route\"";
+    for (lines, fault) in [
+        ("[reply-path]\n", format!("6: mode: is missing: write one of {modes}")),
+        ("[reply-path]\nmode = 'pin'\n", format!("7: mode: must be one of {modes}")),
+        ("[reply-path]\nmode = 'pinned'\nroute = 'wan2'\n", "8: route: no [[interface]] has this name".into()),
+        (
+            "[reply-path]\nmode = 'pinned'\nike-policy-route = true\n",
+            "8: ike-policy-route: only with mode = \"policy-route\"".into(),
+        ),
+        (
+            "[reply-path]\nmode = 'policy-route'\n[[reply-path.policy-route]]\nsource = 'x'\nout = 'wan1'\n",
+            "9: source: must be an address and its mask in quotes, such as \"203.0.113.2/255.255.255.252\"".into(),
+        ),
+    ] {
+        assert_eq!(faults(&format!("{SECTIONS}{lines}")), fault);
+    }
+    let old = SECTIONS.replace("ike-tcp-port = 443", "fortios = '7.2.0'");
+    assert_eq!(
+        faults(&format!("{old}[reply-path]\n")),
+        format!(
+            "6: mode: is missing, and what FortiOS 7.2.0 does is not documented: write one of {modes}\n\
+             6: reply-path: needs ike-tcp-port under [gateway]"
+        )
+    );
+}
+
+#[test]
+fn passthrough() {
+    let rule =
+        "[[passthrough.rule]]\nname = 'r'\naction = 'accept'\nsrc = '1.1.1.1'\ndst = '2.2.2.2'\n";
+    let with = |lines: &str| faults(&format!("{SECTIONS}[passthrough]\n{lines}"));
+    assert_eq!(with(rule), "");
+    for (lines, fault) in [
+        (
+            "alg = true\n".to_owned(),
+            "7: alg: only with server = \"standard\": a FastL4 one cannot have the IPsec ALG",
+        ),
+        (
+            "default = 'accept-decisively'\n".into(),
+            "7: default: must be one of \"reject\", \"drop\", \"accept\"",
+        ),
+        ("lookup = 1\n".into(), "7: lookup: unknown key: here stand lookupspi"),
+        (rule.replace("'2.2.2.2'", "'::2'"), "11: dst: no address family in common with src"),
+        (format!("{rule}protocol = 'esp'\nports = 500\n"), "13: ports: protocol 50 has none"),
+        (format!("{rule}{rule}"), "13: name: is the name of the one at line 7"),
+        (
+            "[[passthrough.tunnel]]\nname = 't'\ninside = '1.1.1.1'\n".into(),
+            "7: outside: is missing",
+        ),
+    ] {
+        let found = with(&lines);
+        assert!(found.starts_with(fault), "{found}");
+    }
+}
+
+#[test]
+fn policies() {
+    let policy = "[[policy]]\nid = 1\ndirection = 'inbound'\naction = 'protect'\nlocal = ['10.1.0.0/16']\n\
+                  remote = ['10.2.0.0/16']\n";
+    let with = |lines: &str| faults(&format!("{SECTIONS}{lines}"));
+    assert_eq!(with(policy), "");
+    for (lines, fault) in [
+        (
+            policy.replace("'inbound'", "'in'"),
+            "8: direction: must be one of \"inbound\", \"outbound\"",
+        ),
+        (
+            policy.replace("'protect'", "'allow'"),
+            "9: action: must be one of \"discard\", \"bypass\", \"protect\"",
+        ),
+        (format!("{policy}priority = 3\n"), "12: priority: only with policy-order under [gateway]"),
+        (format!("{policy}tunnel = 't'\n"), "12: tunnel: no [[tunnel]] has this name"),
+        (format!("{policy}child = 't'\n"), "12: child: needs tunnel to name"),
+        (format!("{policy}{policy}"), "13: id: is the id of the policy at line 6"),
+        (policy.replace("10.2.0.0/16", "::/0"), "11: remote: no packet can match local and remote"),
+    ] {
+        let found = with(&lines);
+        assert!(found.starts_with(fault), "{found}");
+    }
+}

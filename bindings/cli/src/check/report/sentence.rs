@@ -113,6 +113,7 @@ impl Sentence<'_> {
     /// What the tables around the selector check say.
     fn gate(&self, f: &mut fmt::Formatter<'_>, reason: GateReason) -> fmt::Result {
         let policy = self.cause.policy.unwrap_or(0);
+        let rule = self.cause.rule.as_deref().unwrap_or_default();
         match reason {
             GateReason::LocalInPolicy => write!(
                 f,
@@ -120,6 +121,35 @@ impl Sentence<'_> {
             ),
             GateReason::LocalInDefault => f.write_str(
                 "no local-in policy covers it, local-in-default is deny, and there is no session",
+            ),
+            GateReason::TcpNoSession => f.write_str(
+                "TCP segments to the IKE port without a connection: they belong to one from before the \
+                 capture, or are forged",
+            ),
+            GateReason::PassthroughRule => write!(f, "rule {rule} drops it"),
+            GateReason::PassthroughDefault => f.write_str("no rule covers it, and the default is drop"),
+            GateReason::Rejected if rule.is_empty() => {
+                f.write_str("no rule covers it and no flow is there: the default rejects it")
+            }
+            GateReason::Rejected => write!(f, "rule {rule} rejects it"),
+            GateReason::AlgNeedsLookupSpi => f.write_str(
+                "it answers a flow of the IPsec ALG, which relies on lookupspi: no rule helps, set \
+                 lookupspi = true",
+            ),
+            GateReason::TableFull => f.write_str("there is no room for its flow"),
+            GateReason::SpiZero => f.write_str("SPI 0, which is never on the wire"),
+            GateReason::LaterFragment => {
+                f.write_str("a later fragment, which has nothing to find its flow by")
+            }
+            GateReason::SpdDiscard if self.cause.policy.is_none() => {
+                f.write_str("no security policy covers it, which is DISCARD")
+            }
+            GateReason::SpdDiscard => write!(f, "security policy {policy} says DISCARD"),
+            GateReason::SpdProtect => {
+                write!(f, "in the clear, but security policy {policy} says PROTECT")
+            }
+            GateReason::SpdOtherPolicy => f.write_str(
+                "the first security policy that covers it is none that the SA was made for",
             ),
         }
     }
