@@ -17,6 +17,7 @@ mod case;
 mod classify;
 mod events;
 mod lists;
+mod local_in;
 mod packet;
 mod preset;
 mod replay;
@@ -122,7 +123,7 @@ const KINDS: [(&str, Kind); 23] = [
     ("event_rate", Kind::Runs(events::rate)),
     ("event_fields", Kind::Records),
     ("passthrough_fact", Kind::Records),
-    ("local_in", Kind::Later),
+    ("local_in", Kind::Runs(local_in::run)),
     ("passthrough", Kind::Later),
     ("tcp_pin", Kind::Later),
     ("version_preset", Kind::Runs(preset::run)),

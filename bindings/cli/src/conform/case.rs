@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use espial::selector::PortRange;
 use serde_json::{Map, Value};
 
 /// Why a case cannot be run: a sentence that names the field or the step.
@@ -259,6 +260,21 @@ pub(super) fn octets(path: &str, value: &Value) -> Result<Vec<u8>, Problem> {
     };
     let octets: Option<Vec<u8>> = digits.chunks(2).map(pair).collect();
     octets.ok_or_else(|| Problem::field(path, "pairs of hexadecimal digits", value))
+}
+
+/// A range of ports, or one port.
+pub(super) fn ports(path: &str, value: &Value) -> Result<PortRange, Problem> {
+    let (from, to) = match value {
+        Value::Array(both) => match both.as_slice() {
+            [from, to] => (from, to),
+            _ => return Err(Problem::field(path, "first and last port", value)),
+        },
+        one => (one, one),
+    };
+    let (from, to): (u16, u16) = (number(path, from)?, number(path, to)?);
+    PortRange::new(from, to)
+        .filter(|range| !range.is_opaque())
+        .ok_or_else(|| Problem::field(path, "a range of ports", value))
 }
 
 /// A list of texts, or one text for a list of one, or `null` for none.

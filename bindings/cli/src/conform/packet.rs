@@ -17,6 +17,9 @@ pub(super) const OUTER_V6: Endpoints = Endpoints::V6 {
     dst: 0x2001_0db8_0000_0000_0000_0000_0000_0002,
 };
 
+/// Octets of an IKE header (RFC 7296 section 3.1).
+const IKE_HEADER_OCTETS: usize = 28;
+
 /// The headers of an ESP packet directly in IP that arrived with this SPI.
 pub(super) fn esp_headers(endpoints: Endpoints, spi: u32) -> Result<OuterHeaders, Problem> {
     let headers = wire::esp(endpoints, &esp(spi, 1), 20);
@@ -57,6 +60,49 @@ pub(super) fn ip(endpoints: Endpoints, next: u8, body: &[u8]) -> Option<Vec<u8>>
 /// An IP packet that holds an ESP packet without content.
 pub(super) fn esp_in_ip(endpoints: Endpoints, spi: u32, sequence: u32) -> Vec<u8> {
     ip(endpoints, protocol::ESP, &esp(spi, sequence)).unwrap_or_default()
+}
+
+/// ESP or AH of a case: its SPI and sequence number.
+#[derive(Clone, Copy)]
+pub(super) struct Spied {
+    pub(super) spi: u32,
+    pub(super) sequence: u32,
+}
+
+/// A packet with these headers from its IP header on, or `None` if it cannot be written. With an SPI, UDP
+/// holds ESP (RFC 3948); without one UDP holds IKE, behind the non-ESP marker where port 4500 is.
+pub(super) fn whole(headers: &InnerHeaders, ipsec: Option<Spied>) -> Option<Vec<u8>> {
+    if headers.fragment != Fragment::None {
+        return None;
+    }
+    let body = match (headers.protocol, headers.next_layer, ipsec) {
+        (protocol::ESP, _, Some(Spied { spi, sequence })) => esp(spi, sequence),
+        (protocol::AH, _, Some(Spied { spi, sequence })) => ah(spi, sequence),
+        (protocol::UDP, NextLayer::Ports { src, dst }, Some(Spied { spi, sequence })) => {
+            udp(src, dst, &esp(spi, sequence))?
+        }
+        (protocol::ESP | protocol::AH, ..) | (.., Some(_)) => return None,
+        (protocol::UDP, NextLayer::Ports { src, dst }, None) => {
+            let marker = if [src, dst].contains(&wire::NAT_T_PORT) { 4 } else { 0 };
+            udp(src, dst, &vec![0; marker + IKE_HEADER_OCTETS])?
+        }
+        // What stands behind the ports of other protocols is not looked at.
+        (_, NextLayer::Ports { src, dst }, None) => {
+            [[src, dst].map(u16::to_be_bytes).as_flattened(), &[0; 16]].concat()
+        }
+        (_, NextLayer::Icmp(value), None) => [&value.to_be_bytes()[..], &[0; 6]].concat(),
+        (_, NextLayer::Mobility(value), None) => {
+            let [kind, _] = value.to_be_bytes();
+            vec![59, 0, kind, 0, 0, 0, 0, 0]
+        }
+        (_, NextLayer::Opaque, None) => vec![0; 8],
+    };
+    ip(headers.endpoints, headers.protocol, &body)
+}
+
+/// An AH header with an ICV of 96 bits of zero.
+fn ah(spi: u32, sequence: u32) -> Vec<u8> {
+    [&[protocol::TCP, 4, 0, 0][..], &esp(spi, sequence), &[0; 12]].concat()
 }
 
 /// The headers of an inner packet, whose fields stand in `object` beside others.

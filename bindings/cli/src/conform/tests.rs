@@ -144,7 +144,7 @@ fn a_case_without_expectations_is_no_pass() {
             case.as_object_mut().unwrap().remove("expect_ordered_spd");
             assert!(!passes(&case), "{id}");
         }
-        for name in ["ops", "cases"] {
+        for name in ["ops", "cases", "steps"] {
             if let Some(list) = case.get_mut(name) {
                 *list = json!([]);
                 assert!(!passes(&case), "{id}");
@@ -180,6 +180,16 @@ fn any_field_may_be_missing_or_of_another_type() {
         }
     }
     assert!(shapes.len() > 50, "{} shapes", shapes.len());
+}
+
+#[test]
+fn steps_of_a_timeline_are_in_order() {
+    let cases = cases();
+    let (_, case) = cases.iter().find(|(id, _)| id == "own-local-timeline").unwrap();
+    let mut case = case.clone();
+    case["steps"][3]["t"] = json!(0.1);
+    let Err(Problem(problem)) = run_case(&case) else { panic!("time goes back") };
+    assert_eq!(problem, "field `steps[3].t`: earlier than the step before");
 }
 
 #[test]
