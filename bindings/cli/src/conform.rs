@@ -19,6 +19,7 @@ mod events;
 mod lists;
 mod local_in;
 mod packet;
+mod passthrough;
 mod preset;
 mod replay;
 mod sa_check;
@@ -124,7 +125,7 @@ const KINDS: [(&str, Kind); 23] = [
     ("event_fields", Kind::Records),
     ("passthrough_fact", Kind::Records),
     ("local_in", Kind::Runs(local_in::run)),
-    ("passthrough", Kind::Later),
+    ("passthrough", Kind::Runs(passthrough::run)),
     ("tcp_pin", Kind::Later),
     ("version_preset", Kind::Runs(preset::run)),
 ];
