@@ -16,6 +16,7 @@
 
 mod sas;
 mod staging;
+mod transfer;
 
 use core::mem::MaybeUninit;
 
@@ -93,7 +94,7 @@ impl SaParams {
     }
 
     fn start(&self) -> SaStart {
-        SaStart { replay: self.replay, lifetime: self.lifetime }
+        SaStart { replay: self.replay, lifetime: self.lifetime, ..SaStart::default() }
     }
 }
 
@@ -530,7 +531,7 @@ impl<'m> Control<'m> {
         children_of(self.tunnels, self.children, tunnel)
     }
 
-    fn established(&self, child: u32) -> u32 {
+    pub(crate) fn established(&self, child: u32) -> u32 {
         self.tables.established.get(child as usize).map_or(0, |cell| cell.get())
     }
 

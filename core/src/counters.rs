@@ -52,6 +52,11 @@ impl Counter {
         u64::from(self.0.load(Ordering::Relaxed))
     }
 
+    /// Starts at a number, when nobody adds.
+    fn set(&self, n: u64) {
+        self.0.store(n as Raw, Ordering::Relaxed);
+    }
+
     /// Reads and zeroes, when nobody adds.
     fn take(&self) -> u64 {
         let count = self.get();
@@ -178,6 +183,15 @@ pub(crate) fn of_sa(segments: &Segments<'_>, index: u32) -> Counts {
 /// The counts of the SA at an index, which start anew at zero. Nobody may be counting.
 pub(crate) fn take_sa(segments: &Segments<'_>, index: u32) -> Counts {
     read(segments, index, Counter::take)
+}
+
+/// What was accepted on the SA at an index before it came here, as if the first worker had counted it.
+/// Nobody may be counting; the counts were zero.
+pub(crate) fn set_accepted(segments: &Segments<'_>, index: u32, [packets, octets]: [u64; 2]) {
+    if let Some(accepted) = segments.accepted(0, index) {
+        accepted.packets.set(packets);
+        accepted.octets.set(octets);
+    }
 }
 
 fn read(segments: &Segments<'_>, index: u32, read: impl Fn(&Counter) -> u64) -> Counts {

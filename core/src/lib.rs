@@ -144,6 +144,8 @@ pub mod selector;
 #[cfg_attr(loom, allow(dead_code, reason = "models have no bursts and no selectors"))]
 mod simd;
 #[cfg(not(loom))]
+pub mod snapshot;
+#[cfg(not(loom))]
 pub mod spd;
 #[cfg(not(loom))]
 pub mod verdict;

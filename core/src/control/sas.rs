@@ -4,7 +4,7 @@ use super::{ChildId, Control, Due, SaParams, SaState};
 use crate::counters::{self, Counts};
 use crate::error::SaError;
 use crate::headers::{Ipsec, Spi};
-use crate::sad::{Outcome, SaFields, SaId, SaKey, SaRef};
+use crate::sad::{Outcome, SaFields, SaId, SaKey, SaRef, SaStart};
 
 impl<'m> Control<'m> {
     /// Chooses an SPI for an SA that is being negotiated, one that is found with one load and one
@@ -49,13 +49,22 @@ impl<'m> Control<'m> {
     /// # Errors
     /// [`SaError`]; after any of them the SAD is as before (T22).
     pub fn add_sa(&mut self, child: ChildId, params: &SaParams) -> Result<SaId, SaError> {
+        self.add_started(child, params, &params.start())
+    }
+
+    /// [`Control::add_sa`] of an SA that was somewhere else before.
+    pub(super) fn add_started(
+        &mut self,
+        child: ChildId,
+        params: &SaParams,
+        start: &SaStart,
+    ) -> Result<SaId, SaError> {
         let fields = self.sa_fields(child, params)?;
-        let start = params.start();
         self.settle();
-        self.sad.may_add(&params.key, &start)?;
+        self.sad.may_add(&params.key, start)?;
         // First, so that a worker that finds the SA finds its Child SA established.
         self.adjust_established(child.index, 1);
-        let added = self.sad.add(&params.key, &fields, &start);
+        let added = self.sad.add(&params.key, &fields, start);
         if added.is_err() {
             self.adjust_established(child.index, -1);
         }
@@ -168,7 +177,7 @@ impl<'m> Control<'m> {
         None
     }
 
-    fn live(&self, sa: SaId) -> Result<SaRef<'m>, SaError> {
+    pub(super) fn live(&self, sa: SaId) -> Result<SaRef<'m>, SaError> {
         let found = self.sad.sad().segments.sa(sa.index()).ok_or(SaError::NotFound)?;
         found.hot.get(sa).ok_or(SaError::NotFound)?;
         Ok(found)

@@ -34,6 +34,7 @@
 mod key;
 mod outcome;
 mod sip;
+mod transfer;
 mod word;
 
 use core::mem::MaybeUninit;
@@ -43,6 +44,7 @@ use bytemuck::Zeroable;
 pub use key::{FlowKey, shard};
 pub use outcome::{Full, Gone, Inserted};
 pub use word::BACK_MS;
+pub(crate) use word::since_ms;
 
 use self::key::Compact;
 use self::word::{
@@ -142,6 +144,8 @@ pub struct FlowTable<'m, T> {
     clock: Clock,
     /// The bucket that `expire` goes on with.
     cursor: usize,
+    /// Entries that made room for others, modulo 2^32.
+    moved: u32,
     /// The memory of the slices, where it is the table's own.
     #[cfg(feature = "alloc")]
     _region: Option<crate::storage::OwnedRegion>,
@@ -192,6 +196,7 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
             len: 0,
             clock: Clock::default(),
             cursor: 0,
+            moved: 0,
             #[cfg(feature = "alloc")]
             _region: None,
         })
@@ -292,7 +297,7 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         ttl_ms: u32,
         now_ms: u64,
     ) -> Result<Inserted<'_, T>, Full> {
-        self.insert_counted(key, value, ttl_ms, now_ms, &mut ())
+        self.insert_counted(key, value, ttl_ms, 0, now_ms, &mut ())
     }
 
     fn insert_counted(
@@ -300,6 +305,7 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         key: &FlowKey,
         value: T,
         ttl_ms: u32,
+        idle_ms: u64,
         now_ms: u64,
         probe: &mut impl Probe,
     ) -> Result<Inserted<'_, T>, Full> {
@@ -309,13 +315,14 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         let home = self.home(&key);
         let (place, gone) = match self.locate(&key, home, probe) {
             Some(place) if self.live(place, at).is_some() => {
-                return self.matched(place, at).map(Inserted::Existing).ok_or(full);
+                return self.matched_before(place, at, idle_ms).map(Inserted::Existing).ok_or(full);
             }
             Some(place) => (place, self.clear(place, at)),
             None => self.make_room(home, at, probe).ok_or(full)?,
         };
         if let Some(word) = self.words.as_flattened_mut().get_mut(place) {
-            *word = word_of(home.tag, at.wrapping_add(u64::from(ttl_ms)));
+            let left = u64::from(ttl_ms).saturating_sub(idle_ms);
+            *word = word_of(home.tag, at.wrapping_add(left));
             self.len = self.len.wrapping_add(1);
         }
         let entry = self.entries.get_mut(place).ok_or(full)?;
@@ -564,6 +571,7 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         if let (Some(word), Some(vacant)) = (word, words.get_mut(to)) {
             *vacant = word;
         }
+        self.moved = self.moved.wrapping_add(1);
         let entry = self.entries.get(from).copied();
         if let (Some(entry), Some(vacant)) = (entry, self.entries.get_mut(to)) {
             *vacant = entry;

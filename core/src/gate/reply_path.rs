@@ -28,6 +28,7 @@
 //! [`connected`](ReplyPath::connected).
 
 mod tcp;
+mod transfer;
 
 use core::mem::MaybeUninit;
 use core::net::IpAddr;
@@ -315,7 +316,7 @@ impl<'m, 'c> ReplyPath<'m, 'c> {
     }
 
     /// A connection whose handshake needs no watching: one that this box starts, by the tunnel's interface; one
-    /// that a SYN cookie vouches for; one of a table that is restored. `key` has this box as the source. One
+    /// that a SYN cookie vouches for. `key` has this box as the source. One
     /// that is there gets this interface.
     ///
     /// # Errors
@@ -324,7 +325,7 @@ impl<'m, 'c> ReplyPath<'m, 'c> {
         self.close(key, now_ms);
         let stage = Connection::ESTABLISHED;
         let connection = Connection { came_in: interface, next: 0, mark: 0, closed_ms: 0, stage };
-        self.insert(key, connection, self.limits.timers.established_ms, now_ms)
+        self.insert(key, connection, self.limits.timers.established_ms, 0, now_ms)
     }
 
     /// Drops a connection, with this box as the source of its key. True if it was there.
@@ -411,7 +412,7 @@ impl<'m, 'c> ReplyPath<'m, 'c> {
             stage: Connection::NUMBERED,
         };
         let recorded = self.half_open < self.limits.half_open
-            && self.insert(key, connection, self.limits.timers.half_open_ms, now_ms).is_ok();
+            && self.insert(key, connection, self.limits.timers.half_open_ms, 0, now_ms).is_ok();
         match self.leave(key, interface, Some(syn.seq), route) {
             Answer::Leave(leave) => Answer::Leave(Leave { recorded, ..leave }),
             other => other,
@@ -423,9 +424,11 @@ impl<'m, 'c> ReplyPath<'m, 'c> {
         key: &FlowKey,
         connection: Connection,
         ttl_ms: u32,
+        idle_ms: u64,
         now_ms: u64,
     ) -> Result<(), Full> {
-        if let Inserted::New { gone, .. } = self.table.insert(key, connection, ttl_ms, now_ms)? {
+        let inserted = self.table.insert_idle(key, connection, ttl_ms, idle_ms, now_ms)?;
+        if let Inserted::New { gone, .. } = inserted {
             self.forget(gone.map_or(0, |gone| gone.value.half_open()));
             self.half_open = self.half_open.wrapping_add(connection.half_open());
         }

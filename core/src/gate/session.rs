@@ -14,13 +14,15 @@
 //! will start: remote hosts get no more than the capacity less [`Limits::reserved`]. A packet that a policy
 //! accepts is accepted, whether there is room for its session or not.
 
+mod transfer;
+
 use core::fmt;
 use core::mem::MaybeUninit;
 
 use bytemuck::Zeroable;
 
 use crate::error::SetupError;
-use crate::gate::flow::{FlowKey, FlowTable, Full, Gone, Inserted};
+use crate::gate::flow::{FlowKey, FlowTable, Full, Gone, Inserted, since_ms};
 use crate::headers::{Outer, protocol};
 
 /// A session that was not matched for longer than this is gone: 180 s (C3).
@@ -341,7 +343,7 @@ fn session(key: FlowKey, state: &State, ttl_ms: u32, idle_ms: u64, now_ms: u64) 
         key,
         origin: state.origin(),
         serial: state.serial,
-        duration_ms: now_ms.saturating_sub(state.started_ms),
+        duration_ms: since_ms(now_ms, state.started_ms),
         left_ms: u64::from(ttl_ms).saturating_sub(idle_ms),
     }
 }

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use bytemuck::Zeroable;
 
 use super::key::{self, Kind, Parts};
-use super::lifetime::{self, Lifetime, Usage};
+use super::lifetime::{self, Lifetime, Usage, Used};
 use super::replay::{self, Cell64, Replayed, Window};
 use super::{SaId, id};
 use crate::headers::{Encap, Endpoints, Ipsec, OuterHeaders, Spi};
@@ -181,6 +181,9 @@ pub(crate) struct SaFields {
 pub(crate) struct SaStart {
     pub(crate) replay: Replay,
     pub(crate) lifetime: Lifetime,
+    pub(crate) used: Used,
+    /// Packets and octets that were accepted before.
+    pub(crate) accepted: [u64; 2],
 }
 
 /// One SA's slot: its entry and what lies beside it.
@@ -332,6 +335,26 @@ impl<'m> SaRef<'m> {
         self.hot.usage.used()
     }
 
+    /// What an SA would have to start with to go on as this one: all numbers up to the highest count as
+    /// seen. Nothing of what was accepted.
+    pub(crate) fn as_start(&self) -> SaStart {
+        let Window { size: window, esn, .. } = self.replay();
+        // First: when it says so, `top` is that of an authentic packet.
+        let is_synchronised = self.hot.synchronised.load(Ordering::Acquire) != 0;
+        let top = self.replay_top();
+        let start = match is_synchronised {
+            true => ReplayStart::Top(top),
+            false => ReplayStart::High((top >> 32) as u32),
+        };
+        let (packets, octets) = self.used();
+        SaStart {
+            replay: Replay { window, esn, start },
+            lifetime: self.cold.limits.get(),
+            used: Used { packets, octets, told: self.hot.was_told() },
+            accepted: [0; 2],
+        }
+    }
+
     /// The key this entry was added under.
     pub(super) fn parts(&self) -> Parts {
         let flags = self.hot.flags.load(Ordering::Relaxed);
@@ -350,7 +373,7 @@ impl<'m> SaRef<'m> {
         fields: &SaFields,
         start: &SaStart,
     ) -> SaId {
-        let SaStart { replay, lifetime } = start;
+        let SaStart { replay, lifetime, used, .. } = start;
         let flags = if parts.ipsec == Ipsec::Ah { AH } else { 0 }
             | if fields.mode == SaMode::Transport { TRANSPORT } else { 0 }
             | match fields.encap {
@@ -360,6 +383,7 @@ impl<'m> SaRef<'m> {
             }
             | if replay.esn { ESN } else { 0 }
             | if lifetime.counts() { LIMITED } else { 0 }
+            | if used.told { TOLD } else { 0 }
             | replay.window << WINDOW_SHIFT;
         let Entry { name, spi, tunnel, child, child_generation, usage, .. } = self.hot;
         spi.store(parts.spi, Ordering::Relaxed);
@@ -375,7 +399,7 @@ impl<'m> SaRef<'m> {
             ReplayStart::Top(top) => self.replay().start_behind(top),
         }
         self.cold.limits.set(lifetime);
-        usage.start(lifetime);
+        usage.start(lifetime, used);
         let before = SaId::from_raw(u64::from(name.load(Ordering::Relaxed))).generation();
         let id = SaId::new(parts.ipsec, parts.spi, id::next_generation(before), index);
         name.store(id.low(), Ordering::Release);

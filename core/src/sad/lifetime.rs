@@ -92,6 +92,25 @@ impl Limits {
             }
         }
     }
+
+    /// What was set.
+    pub(super) fn get(&self) -> Lifetime {
+        let limit = |cells: &[Cell64; 3]| {
+            let [packets, octets, at_ms] =
+                cells.each_ref().map(|cell| Some(cell.load()).filter(|&limit| limit != NONE));
+            Limit { packets, octets, at_ms }
+        };
+        Lifetime { soft: limit(&self.soft), hard: limit(&self.hard) }
+    }
+}
+
+/// What was used of an SA before it came here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+    /// The soft limit was told.
+    pub(crate) told: bool,
 }
 
 /// What was used up.
@@ -105,11 +124,15 @@ pub(super) struct Usage {
 
 impl Usage {
     /// Writer: before the SA is visible.
-    pub(super) fn start(&self, lifetime: &Lifetime) {
-        self.packets.store(0);
-        self.octets.store(0);
-        let next = [lifetime.soft.at_ms, lifetime.hard.at_ms].into_iter().flatten().min();
-        self.next_ms.store(next.unwrap_or(NONE));
+    pub(super) fn start(&self, lifetime: &Lifetime, used: &Used) {
+        self.packets.store(used.packets);
+        self.octets.store(used.octets);
+        let Lifetime { soft, hard } = lifetime;
+        let soft_ms = soft.at_ms.filter(|_| !used.told);
+        let next = [soft_ms, hard.at_ms].into_iter().flatten().min();
+        let reached = |limit: Option<u64>, used| limit.is_some_and(|limit| used >= limit);
+        let is_over = reached(hard.packets, used.packets) || reached(hard.octets, used.octets);
+        self.next_ms.store(if is_over { 0 } else { next.unwrap_or(NONE) });
     }
 
     #[inline]

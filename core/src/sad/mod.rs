@@ -53,7 +53,7 @@ pub use table::Probe;
 
 pub(crate) use burst::AHEAD;
 pub(crate) use entry::{SaFields, SaRef, SaStart};
-pub(crate) use lifetime::Outcome;
+pub(crate) use lifetime::{Outcome, Used};
 pub(crate) use segment::Segments;
 pub(crate) use writer::SadWriter;
 
@@ -357,6 +357,11 @@ impl<'m> Sad<'m> {
             Kind::DestinationSource => Scope::DestinationSource(parts.endpoints),
         };
         Some(SaKey { ipsec: parts.ipsec, spi: Spi(parts.spi), scope })
+    }
+
+    /// Slots for SAs.
+    pub(crate) fn slots(&self) -> u32 {
+        self.segments.slots()
     }
 
     /// The hash of a word in the table.

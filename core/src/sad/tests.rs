@@ -68,6 +68,8 @@ const START: SaStart = SaStart {
         soft: Limit { packets: None, octets: None, at_ms: None },
         hard: Limit { packets: None, octets: None, at_ms: None },
     },
+    used: Used { packets: 0, octets: 0, told: false },
+    accepted: [0; 2],
 };
 
 pub(super) fn outer(ipsec: Ipsec, spi: u32, endpoints: Endpoints) -> OuterHeaders {

@@ -10,6 +10,7 @@ use super::recent::{Mark, Recent};
 use super::segment::{Extent, Segment, Segments, Shape};
 use super::table::{Place, Record, Spills, Table, TableWriter, Word};
 use super::{MEASURING, SaId, Sad, flag, replay};
+use crate::counters;
 use crate::error::{SaError, SetupError};
 use crate::headers::{Ipsec, Spi};
 use crate::publish::Epochs;
@@ -401,8 +402,11 @@ impl<'m> SadWriter<'m> {
         }
         let (index, sa) = self.free_slot().ok_or(SaError::Busy)?;
         let id = sa.birth(index, &parts, fields, start);
+        // Nobody counts on it until it is linked.
+        counters::set_accepted(&self.sad.segments, index, start.accepted);
         if !self.link(&parts, id, &sa) {
             sa.stillbirth();
+            counters::set_accepted(&self.sad.segments, index, [0; 2]);
             return Err(SaError::Bucket);
         }
         self.use_slot(index);
@@ -426,6 +430,7 @@ impl<'m> SadWriter<'m> {
         let longer =
             direct.find(parts.ipsec, parts.spi, &mut ()).is_some_and(|slot| slot.has_longer());
         let id = sa.birth(index, parts, fields, start);
+        counters::set_accepted(&self.sad.segments, index, start.accepted);
         direct.activate(id, longer);
         Ok(id)
     }

@@ -408,7 +408,7 @@ fn an_insert_searches_no_further_than_it_may() {
     let mut table = FlowTable::new(5_000, SEED).unwrap();
     for number in 0..5_000 {
         let mut lines = 0;
-        table.insert_counted(&random_key(number), 0_u32, 1_000, 0, &mut lines).unwrap();
+        table.insert_counted(&random_key(number), 0_u32, 1_000, 0, 0, &mut lines).unwrap();
         // Those of the key beside those of the search.
         assert!(lines as usize <= 2 + SEARCHED);
     }
@@ -418,7 +418,7 @@ fn an_insert_searches_no_further_than_it_may() {
     let word = table.words.as_flattened()[taken];
     table.words.as_flattened_mut().iter_mut().filter(|at| **at == 0).for_each(|at| *at = word);
     table.len -= 1;
-    assert!(table.insert_counted(&random_key(9_999_999), 0, 1_000, 0, &mut lines).is_err());
+    assert!(table.insert_counted(&random_key(9_999_999), 0, 1_000, 0, 0, &mut lines).is_err());
     assert_eq!(lines as usize, 2 + SEARCHED);
 }
 

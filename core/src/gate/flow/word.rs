@@ -34,6 +34,13 @@ impl Clock {
     }
 }
 
+/// Milliseconds since `then`, on the caller's clock: a time before its zero is one modulo 2^64, as that of
+/// a connection which is older than this node. 0 if `then` is still to come.
+pub(crate) fn since_ms(now_ms: u64, then_ms: u64) -> u64 {
+    let since = now_ms.wrapping_sub(then_ms);
+    if since >> 63 == 0 { since } else { 0 }
+}
+
 #[inline(always)]
 pub(super) fn tag_of(word: u64) -> u64 {
     word >> TIME_BITS

@@ -94,6 +94,7 @@ mod spread;
 mod teardown;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
+mod transfer;
 
 use core::mem::MaybeUninit;
 
@@ -114,7 +115,7 @@ pub use rules::{
 pub use spread::Spread;
 pub use teardown::{QUEUE_TEARDOWNS, Teardown, TeardownKind};
 
-use super::flow::{FlowKey, FlowTable, Full, Gone, Inserted};
+use super::flow::{FlowKey, FlowTable, Full, Gone, Inserted, since_ms};
 use crate::error::SetupError;
 use crate::headers::{Endpoints, protocol};
 use teardown::Teardowns;
@@ -208,7 +209,8 @@ pub struct PassFlow {
     pub key: FlowKey,
     /// Who admitted it.
     pub origin: Origin,
-    /// When it was made, on the caller's clock, in milliseconds.
+    /// When it was made, on the caller's clock, in milliseconds; modulo 2^64, as a flow of another node may
+    /// be older than this clock.
     pub made_ms: u64,
     /// Milliseconds since its last packet.
     pub idle_ms: u64,
@@ -551,8 +553,19 @@ impl<'m> Passthrough<'m> {
     }
 
     fn make(&mut self, key: &FlowKey, origin: Origin, now_ms: u64) -> Result<(), Full> {
+        self.make_idle(key, state(now_ms, origin), 0, now_ms)
+    }
+
+    /// A flow whose last packet came `idle_ms` ago.
+    fn make_idle(
+        &mut self,
+        key: &FlowKey,
+        state: State,
+        idle_ms: u64,
+        now_ms: u64,
+    ) -> Result<(), Full> {
         let ttl_ms = self.config.timeouts.of(FlowKind::of(key));
-        let gone = match self.ask().insert(key, state(now_ms, origin), ttl_ms, now_ms)? {
+        let gone = match self.ask().insert_idle(key, state, ttl_ms, idle_ms, now_ms)? {
             Inserted::New { gone, .. } => gone,
             Inserted::Existing(_) => None,
         };
@@ -591,7 +604,7 @@ fn ended(
         *cell = cell.wrapping_add(1);
     }
     let &[made_ms, _] = state;
-    let age_ms = now_ms.saturating_sub(made_ms);
+    let age_ms = since_ms(now_ms, made_ms);
     teardowns.tell(Teardown {
         kind,
         endpoints: key.endpoints,

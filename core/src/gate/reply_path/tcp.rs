@@ -99,6 +99,18 @@ impl Connection {
         u32::from(!self.is(Self::ESTABLISHED))
     }
 
+    /// True if segments can have brought a connection this far.
+    pub(super) fn is_possible(&self) -> bool {
+        if self.stage >= Self::NUMBERED << 1 {
+            return false;
+        }
+        if !self.is(Self::ESTABLISHED) {
+            return self.stage & !Self::MARKED == Self::NUMBERED;
+        }
+        let both_fins = self.is(Self::FIN_IN | Self::FIN_OUT);
+        both_fins == self.is(Self::CLOSED) && (!self.is(Self::FIN_IN) || self.is(Self::MARKED))
+    }
+
     /// Takes note of a segment of the peer.
     pub(super) fn hears(&mut self, segment: &Segment) {
         let Segment { flags, seq, ack, payload_octets, .. } = *segment;
