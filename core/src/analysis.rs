@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! Child SAs ─▶ Analysis ─┬─▶ overlaps: one packet, two Child SAs (RFC 7296 section 2.9.1, T3)
-//!                        └─▶ hidden ◀── policies     covered by earlier ones of the list
+//!                        ├─▶ hidden ◀── policies     covered by earlier ones of the list
+//!                        └─▶ lost_pairs: what a peer with one pair an SA would not carry
 //! selectors of one side ───▶ supernets               one prefix for all (seed 000, A8)
 //! ```
 //!
@@ -13,13 +14,15 @@
 //! Invariants:
 //! - I1: what is said of selectors is true of the packets that [`Selector::covers`] takes: exact,
 //!   never sampled.
-//! - I2: where [`Limits`] end the work, that is said: [`Why::Undecided`], [`Overlaps::complete`].
+//! - I2: where [`Limits`] end the work, that is said: [`Why::Undecided`], [`Loss::Undecided`],
+//!   [`Overlaps::complete`].
 //!   Nothing is taken for absent because it was not looked at.
 //! - I3: Child SAs of one tunnel with the same selectors are as one (RFC 9611, T7): neither
 //!   overlaps the other nor hides it.
 
 mod cells;
 mod index;
+mod pairs;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -31,6 +34,7 @@ use crate::selector::{
 };
 use cells::{Steps, cells, covered, hold};
 use index::{Hull, Index};
+pub use pairs::{Loss, LostPair};
 
 /// How much work and how long a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -224,6 +224,53 @@ proptest! {
         prop_assert_eq!(analysis.without_boxes().collect::<Vec<_>>(), none);
     }
 
+    /// Spec 4.6: packet by packet, what the first pairs of a tunnel's Child SAs do not cover.
+    #[test]
+    fn pairs_are_lost_whose_packets_no_first_pair_covers(
+        children in proptest::collection::vec(one_child(), 0..7),
+        steps in prop_oneof![Just(u64::MAX), 0..300_u64],
+        steps_a_selector in prop_oneof![Just(u64::MAX), 0..60_u64],
+    ) {
+        let universe = universe();
+        let views: Vec<_> = children
+            .iter()
+            .map(|(tunnel, local, remote)| ChildSelectors { tunnel: *tunnel, local, remote })
+            .collect();
+        let analysis = Analysis::new(&views).unwrap();
+        let boxes = analysis.boxes();
+        let sets: Vec<_> = boxes.iter().map(|one| packets_of(&one.selector, &universe)).collect();
+        let first = |child: usize| boxes.iter().position(|one| one.child == child);
+        let mut expected = Vec::new();
+        for (index, one) in boxes.iter().enumerate() {
+            let is_told = first(one.child) != Some(index) && analysis.same_as(one.child).is_none();
+            let kept: Vec<usize> = (0..views.len())
+                .filter(|&child| views[child].tunnel == views[one.child].tunnel)
+                .filter_map(first)
+                .collect();
+            let union: Packets = kept.iter().flat_map(|&at| sets[at].clone()).collect();
+            if !is_told || sets[index].is_subset(&union) {
+                continue;
+            }
+            let kept_by: Vec<_> =
+                kept.into_iter().filter(|&at| !sets[at].is_disjoint(&sets[index])).collect();
+            let loss = if kept_by.is_empty() { Loss::Whole } else { Loss::Part { kept_by } };
+            expected.push(LostPair { index, loss });
+        }
+        let limits = Limits { steps, steps_a_selector, ..Limits::USUAL };
+        let said = analysis.lost_pairs(&limits);
+        prop_assert!(said.is_sorted_by_key(|lost| lost.index));
+        if steps == u64::MAX && steps_a_selector == u64::MAX {
+            prop_assert_eq!(&said, &expected);
+        }
+        // With less work less is known, and nothing else is said.
+        for lost in &said {
+            prop_assert!(lost.loss == Loss::Undecided || expected.contains(lost), "{:?}", lost);
+        }
+        for lost in &expected {
+            prop_assert!(said.iter().any(|one| one.index == lost.index), "{:?}", lost);
+        }
+    }
+
     /// Large ranges, many boxes: the index against a scan.
     #[test]
     fn the_index_finds_what_a_scan_finds(
@@ -325,6 +372,35 @@ fn t7_parallel_child_sas_neither_overlap_nor_hide() {
     let two = Analysis::new(&[child(0, &remote), child(1, &other_way)]).unwrap();
     assert_eq!(two.overlaps(&Limits::USUAL).total, 2);
     assert_eq!(two.hidden(&Limits::USUAL), []);
+}
+
+/// The cloud gateway of section 3: one pair an SA, "more than one will cause unexpected results".
+#[test]
+fn a8_a_peer_with_one_pair_an_sa_loses_all_pairs_but_the_first() {
+    let (local, remote) = (list(&["10.1.0.0/24", "10.1.1.0/24"]), list(&["10.2.0.0/24", "::/0"]));
+    let of = |local, remote| ChildSelectors { tunnel: 0, local, remote };
+    let lost = |children: &[ChildSelectors<'_>]| -> Vec<(String, Loss)> {
+        let analysis = Analysis::new(children).unwrap();
+        let lost = analysis.lost_pairs(&Limits::USUAL).into_iter();
+        lost.map(|one| (analysis.boxes()[one.index].selector.local.to_string(), one.loss)).collect()
+    };
+    assert_eq!(lost(&[of(&local, &remote)]), [("10.1.1.0/24".into(), Loss::Whole)]);
+    // Another Child SA has half of it, by its first pair; by its second it has nothing.
+    let half = list(&["10.1.1.0/25", "10.1.1.128/25"]);
+    assert_eq!(
+        lost(&[of(&local, &remote), of(&half, &remote)]),
+        [
+            ("10.1.1.0/24".into(), Loss::Part { kept_by: vec![2] }),
+            ("10.1.1.128/25".into(), Loss::Whole),
+        ]
+    );
+    // In another tunnel it is of no use.
+    let other = ChildSelectors { tunnel: 1, ..of(&local[1..], &remote) };
+    assert_eq!(lost(&[of(&local, &remote), other]).len(), 1);
+    // The supernet of both, or a Child SA each, and nothing is lost.
+    let supernet = list(&["10.1.0.0/23"]);
+    assert_eq!(lost(&[of(&supernet, &remote)]), []);
+    assert_eq!(lost(&[of(&local, &remote), of(&local[1..], &remote)]), []);
 }
 
 #[test]
