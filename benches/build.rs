@@ -10,7 +10,8 @@ fn main() {
 mod dpdk {
     use std::process::Command;
 
-    const SHIMS: [&str; 3] = ["src/peers/dpdk.c", "src/peers/acl.c", "src/peers/dpdk.h"];
+    const SHIMS: [&str; 4] =
+        ["src/peers/dpdk.c", "src/peers/acl.c", "src/peers/gateway.c", "src/peers/dpdk.h"];
 
     /// What pkg-config says, word by word. It is asked here, not by its crate, which leaves out
     /// `-include rte_config.h` and `-march`: the headers' inline CRC32 wants both.

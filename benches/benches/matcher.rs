@@ -5,7 +5,6 @@
 //! before its row is timed.
 
 use std::cell::{LazyCell, RefCell};
-use std::collections::BTreeMap;
 use std::ptr;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use espial_benches::matching::{Contender, List, Trace, Tries};
 use espial_benches::naive::Naive;
 use espial_benches::peers::{Algorithm, Question};
 use espial_benches::selectors::{self, Shape, Traffic};
-use espial_benches::{self as benches, Drops, Plan, Rng};
+use espial_benches::{self as benches, Drops, Plan};
 
 /// Packets of a trace.
 const PACKETS: usize = 1 << 14;
@@ -120,29 +119,6 @@ fn matcher(criterion: &mut Criterion, size: &str, n: usize, set: (Shape, Family)
     }
 }
 
-/// Orders packets so that those of one turn are of different SAs: one of each SA, in random order,
-/// again and again as far as there are some. A turn that would be cut short is left out.
-///
-/// # Panics
-/// If that leaves fewer than [`DEALT`].
-fn dealt<T: Copy, K: Ord>(packets: &[T], seed: u64, sa: impl Fn(&T) -> K) -> Vec<T> {
-    let mut rng = Rng::new(seed, 51);
-    let mut hands = BTreeMap::<K, Vec<T>>::new();
-    for packet in packets {
-        hands.entry(sa(packet)).or_default().push(*packet);
-    }
-    let mut dealt = Vec::with_capacity(packets.len());
-    while dealt.len() < DEALT {
-        let mut round: Vec<T> = hands.values_mut().filter_map(Vec::pop).collect();
-        rng.shuffle(&mut round);
-        let turns = round.len() / TURN * TURN;
-        assert!(turns > 0, "packets of so many SAs");
-        dealt.extend(&round[..turns]);
-    }
-    dealt.truncate(DEALT);
-    dealt
-}
-
 /// A gateway with its traffic, whose answers have been compared.
 struct Gateway {
     bed: RefCell<Bed>,
@@ -189,7 +165,7 @@ fn strict(criterion: &mut Criterion, seed: u64) {
                     let mut worker = bed.worker();
                     let mut answers = Answers::new(&mut worker);
                     let arrived = Arrived::new(&mut worker, &gateway.trace);
-                    let opened = dealt(&arrived.opened(), seed, |opened| opened.sa);
+                    let opened = drive::dealt(&arrived.opened(), DEALT, seed, |opened| opened.sa);
                     match row {
                         "single" => {
                             bencher.iter(|| drive::check_singles_pass(&mut worker, &opened));
@@ -201,7 +177,7 @@ fn strict(criterion: &mut Criterion, seed: u64) {
             }
             group.bench_function(format!("sel{selectors}/naive"), |bencher| {
                 let arrived = drive::naive_arrived(&gateway.naive, &gateway.trace);
-                let arrived = dealt(&arrived, seed, |(sa, ..)| ptr::from_ref(*sa));
+                let arrived = drive::dealt(&arrived, DEALT, seed, |(sa, ..)| ptr::from_ref(*sa));
                 bencher.iter(|| drive::naive_check_pass(&gateway.naive, &arrived));
             });
             for (row, contender) in ROWS {

@@ -5,16 +5,18 @@
 //! [`Worker::quiescent`]. Between arrival and check a caller would decrypt; here the opened packet
 //! is there already.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::ops::Range;
 
-use espial::headers::OuterHeaders;
+use espial::headers::{InnerHeaders, OuterHeaders};
 use espial::inbound::{Arrival, Ingress};
 use espial::verdict::{Reason, Verdict};
 use espial::{Gateway, Opened, SaId, Worker};
 use heapless::Vec as Room;
 
 use crate::naive::{Naive, Sa};
-use crate::{Plan, Trace};
+use crate::{Plan, Rng, Trace};
 
 /// Packets of one turn of the poll loop, and the largest burst.
 pub const TURN: usize = 32;
@@ -41,6 +43,29 @@ impl Bed {
     }
 }
 
+/// Orders packets so that those of one turn are of different SAs: one of each SA, in random order,
+/// again and again as far as there are some, `n` in all. A turn that would be cut short is left out.
+///
+/// # Panics
+/// If that leaves fewer than `n`.
+pub fn dealt<T: Copy, K: Ord>(packets: &[T], n: usize, seed: u64, sa: impl Fn(&T) -> K) -> Vec<T> {
+    let mut rng = Rng::new(seed, 51);
+    let mut hands = BTreeMap::<K, Vec<T>>::new();
+    for packet in packets {
+        hands.entry(sa(packet)).or_default().push(*packet);
+    }
+    let mut dealt = Vec::with_capacity(packets.len());
+    while dealt.len() < n {
+        let mut round: Vec<T> = hands.values_mut().filter_map(Vec::pop).collect();
+        rng.shuffle(&mut round);
+        let turns = round.len() / TURN * TURN;
+        assert!(turns > 0, "packets of so many SAs");
+        dealt.extend(&round[..turns]);
+    }
+    dealt.truncate(n);
+    dealt
+}
+
 /// The arguments of both calls, in arrays as a caller has them.
 pub struct Input<'t> {
     packets: Vec<&'t [u8]>,
@@ -50,9 +75,14 @@ pub struct Input<'t> {
 impl<'t> Input<'t> {
     /// The packets of `trace`.
     pub fn new(trace: &'t Trace) -> Self {
+        Self::part(trace, 0..trace.len())
+    }
+
+    /// Some packets of `trace`.
+    pub fn part(trace: &'t Trace, part: Range<usize>) -> Self {
         Self {
-            packets: (0..trace.len()).map(|at| trace.outer(at)).collect(),
-            opened: (0..trace.len()).map(|at| trace.opened(at)).collect(),
+            packets: part.clone().map(|at| trace.outer(at)).collect(),
+            opened: part.map(|at| trace.opened(at)).collect(),
         }
     }
 }
@@ -233,6 +263,25 @@ pub fn check_singles_pass(worker: &mut Worker<'_>, opened: &[Opened<'_>]) -> usi
     accepted
 }
 
+/// One pass of checks of headers that the caller has read itself; returns how many were accepted.
+#[inline(never)]
+pub fn check_headers_pass(
+    worker: &mut Worker<'_>,
+    opened: &[Opened<'_>],
+    inner: &[InnerHeaders],
+) -> usize {
+    let mut accepted = 0;
+    for (opened, inner) in opened.chunks(TURN).zip(inner.chunks(TURN)) {
+        for (opened, inner) in opened.iter().zip(inner) {
+            let octets = opened.payload.len();
+            let verdict = worker.check_headers(opened.sa, opened.outer, inner, octets, INGRESS);
+            accepted += usize::from(verdict.is_accept());
+        }
+        worker.quiescent();
+    }
+    accepted
+}
+
 /// Calls `each` with every verdict of the naive twin.
 #[inline(always)]
 pub fn naive_whole(naive: &Naive, input: &Input<'_>, mut each: impl FnMut(usize, Option<Reason>)) {
@@ -305,4 +354,34 @@ pub fn assert_naive(naive: &Naive, trace: &Trace) {
         judged += 1;
     });
     assert_eq!(judged, trace.len());
+}
+
+/// Compares the verdicts of checks with what `trace` expects: all of its packets, in its order.
+///
+/// # Panics
+/// If one differs.
+pub fn assert_checked(
+    worker: &mut Worker<'_>,
+    trace: &Trace,
+    opened: &[Opened<'_>],
+    inner: &[InnerHeaders],
+) {
+    assert!(opened.len() == trace.len() && inner.len() == trace.len(), "every packet");
+    let mut answers = Answers::new(worker);
+    for (turn, packets) in opened.chunks(TURN).enumerate() {
+        let count = worker.check_burst(packets, INGRESS, &mut answers.verdicts);
+        assert_eq!(count, packets.len());
+        for (place, opened) in packets.iter().enumerate() {
+            let at = turn * TURN + place;
+            let expected = trace.expected(at);
+            let octets = opened.payload.len();
+            let one = worker.check(opened, INGRESS).reason();
+            let headers =
+                worker.check_headers(opened.sa, opened.outer, &inner[at], octets, INGRESS);
+            assert_eq!(answers.verdicts[place].reason(), expected, "packet {at}, in a burst");
+            assert_eq!(one, expected, "packet {at}, alone");
+            assert_eq!(headers.reason(), expected, "packet {at}, by its headers");
+        }
+        worker.quiescent();
+    }
 }

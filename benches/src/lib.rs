@@ -29,6 +29,7 @@
 //! as many packets as there are SAs, 16 384 at least: the tables of all SAs are in use.
 
 pub mod arena;
+pub mod checks;
 pub mod contest;
 pub mod drive;
 pub mod gate;

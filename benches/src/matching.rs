@@ -17,7 +17,7 @@ use espial::matcher::{Matcher, Words, compile};
 use espial::selector::Selector;
 
 #[cfg(feature = "dpdk")]
-use crate::peers::acl::{Acl, Packets};
+use crate::peers::acl::{Acl, Packets, Recipe};
 use crate::peers::{Algorithm, Question};
 
 /// Boxes that are asked one by one to know what a trace must be answered: a sample of a long trace.
@@ -141,13 +141,14 @@ impl List {
 
     #[cfg(feature = "dpdk")]
     fn acl(&self, question: Question, tries: Tries) -> Option<&Acl> {
-        let made = || Acl::new(&self.selectors, question, None).ok();
+        let made = || Acl::new(&self.selectors, &Recipe::new(question)).ok();
         let default = self.acl[question as usize][0].get_or_init(made);
         if tries == Tries::Default {
             return default.as_ref();
         }
         let fewer = || {
-            let acl = Acl::new(&self.selectors, question, Some(self.max_size?)).ok()?;
+            let recipe = Recipe { max_size: Some(self.max_size?), ..Recipe::new(question) };
+            let acl = Acl::new(&self.selectors, &recipe).ok()?;
             // The same table again is no other contender.
             (default.as_ref().map(Acl::octets) != Some(acl.octets())).then_some(acl)
         };

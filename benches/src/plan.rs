@@ -59,6 +59,22 @@ impl Plan {
     /// # Panics
     /// If the number of selectors is no square.
     pub fn new(shape: Shape, seed: u64) -> Self {
+        Self::made(shape, seed, Networks::Private)
+    }
+
+    /// The same with IPv4 only, and with remote networks that no two tunnels share: no selector of one
+    /// Child SA overlaps with one of another.
+    ///
+    /// # Panics
+    /// As [`Plan::new`]; or if there are more tunnels than /16 networks, 16 384: of 65 536 SAs there
+    /// never are.
+    pub fn disjoint(shape: Shape, seed: u64) -> Self {
+        let plan = Self::made(shape, seed, Networks::Disjoint);
+        assert!(plan.tunnels.len() <= 1 << 14, "a network for each tunnel");
+        plan
+    }
+
+    fn made(shape: Shape, seed: u64, networks: Networks) -> Self {
         let prefixes = shape.selectors.isqrt();
         assert_eq!(prefixes * prefixes, shape.selectors, "selectors of an SA: 1, 4, 16");
         let mut rng = Rng::new(seed, 1);
@@ -84,7 +100,7 @@ impl Plan {
                     };
                     sas.push(SaPlan { child: children.len(), spi });
                 }
-                children.push(child(&mut rng, tunnel, places));
+                children.push(child(&mut rng, tunnel, places, networks));
             }
             tunnels.push((first..children.len()).collect());
         }
@@ -132,9 +148,18 @@ impl Plan {
     }
 }
 
+/// What tunnels have for remote networks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Networks {
+    /// Private ones, again after 128 tunnels, and IPv6.
+    Private,
+    /// One of 64.0.0.0/2 for each.
+    Disjoint,
+}
+
 /// A Child SA whose remote prefixes have these places in the tunnel's remote network.
-fn child(rng: &mut Rng, tunnel: usize, places: &[u8]) -> ChildPlan {
-    let v6 = rng.chance(1, 8);
+fn child(rng: &mut Rng, tunnel: usize, places: &[u8], networks: Networks) -> ChildPlan {
+    let v6 = rng.chance(1, 8) && networks == Networks::Private;
     let any = (0, PortRange::ANY);
     let (protocol, ports) = if rng.chance(1, 4) {
         let ports = |lo, hi| PortRange::new(lo, hi).expect("lo <= hi");
@@ -147,8 +172,16 @@ fn child(rng: &mut Rng, tunnel: usize, places: &[u8]) -> ChildPlan {
     } else {
         any
     };
-    let remote =
-        places.iter().map(|place| TrafficSelector::any(network(rng, v6, tunnel, 0, *place)));
+    let remote = places.iter().map(|place| {
+        let addrs = network(rng, v6, tunnel, 0, *place);
+        TrafficSelector::any(match (addrs, networks) {
+            (AddrRange::V4 { lo, hi }, Networks::Disjoint) => {
+                let own = |addr| 1 << 30 | (tunnel as u32) << 16 | addr & 0xffff;
+                AddrRange::V4 { lo: own(lo), hi: own(hi) }
+            }
+            _ => addrs,
+        })
+    });
     let remote: Vec<_> = remote.collect();
     let local = places.iter().map(|_| {
         // Headquarters' networks: Child SAs share them.

@@ -38,6 +38,7 @@ pub struct Trace {
     outer: Vec<Line>,
     inner: Vec<(Line, u8)>,
     next_header: Vec<u8>,
+    sa: Vec<Option<usize>>,
     expected: Vec<Option<Reason>>,
 }
 
@@ -52,17 +53,26 @@ impl Trace {
     /// # Panics
     /// If every tunnel of the plan has one Child SA only and wrong SAs are asked for.
     pub fn new(plan: &Plan, drops: Drops, seed: u64) -> Self {
+        Self::sized(plan, drops, Self::packets(plan.sas.len()), seed)
+    }
+
+    /// A trace of so many packets.
+    ///
+    /// # Panics
+    /// As [`Trace::new`].
+    pub fn sized(plan: &Plan, drops: Drops, packets: usize, seed: u64) -> Self {
         let mut rng = Rng::new(seed, 3);
         let mut trace = Self {
             outer: Vec::new(),
             inner: Vec::new(),
             next_header: Vec::new(),
+            sa: Vec::new(),
             expected: Vec::new(),
         };
         let known: HashSet<u32> = plan.sas.iter().map(|sa| sa.spi).collect();
         let siblings = |sa: usize| &plan.tunnels[plan.children[plan.sas[sa].child].tunnel];
         assert!(drops.wrong_sa == 0 || plan.tunnels.iter().any(|children| children.len() > 1));
-        while trace.len() < Self::packets(plan.sas.len()) {
+        while trace.len() < packets {
             let mut sa = rng.below(plan.sas.len());
             let own = |sa: usize| &plan.children[plan.sas[sa].child];
             let dice = rng.below(100);
@@ -96,8 +106,23 @@ impl Trace {
                 selector.remote = foreign_network(&selector);
             }
             trace.push(&mut rng, spi, &selector, reason);
+            trace.sa.push((reason != Some(Reason::UnknownSpi)).then_some(sa));
         }
         trace
+    }
+
+    /// The packets at these places, in this order, behind each other.
+    pub fn reordered(&self, places: &[usize]) -> Self {
+        fn at<T: Copy>(of: &[T], places: &[usize]) -> Vec<T> {
+            places.iter().map(|place| of[*place]).collect()
+        }
+        Self {
+            outer: at(&self.outer, places),
+            inner: at(&self.inner, places),
+            next_header: at(&self.next_header, places),
+            sa: at(&self.sa, places),
+            expected: at(&self.expected, places),
+        }
     }
 
     /// Number of packets.
@@ -119,6 +144,11 @@ impl Trace {
     pub fn opened(&self, at: usize) -> (u8, &[u8]) {
         let (line, octets) = &self.inner[at];
         (self.next_header[at], &line.0[..usize::from(*octets)])
+    }
+
+    /// The place in [`Plan::sas`] of the SA that it comes on; `None` of an unknown SPI.
+    pub fn sa(&self, at: usize) -> Option<usize> {
+        self.sa[at]
     }
 
     /// Why it must be dropped; `None`: it must be accepted.

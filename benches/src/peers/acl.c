@@ -23,6 +23,7 @@ struct side {
 
 struct rule {
 	struct side src, dst;
+	uint32_t answer; /* never 0 */
 	uint16_t sport[2], dport[2];
 	uint8_t protocol; /* 0 is any */
 };
@@ -30,19 +31,21 @@ struct rule {
 /* How all rules of a table are written. */
 struct form {
 	uint32_t words;          /* of an address: 1 or 4 */
+	uint32_t addresses;      /* octets from the protocol to the source */
 	uint8_t src_is_range;    /* else a mask */
 	uint8_t dst_is_range;
-	uint8_t one_answer;      /* 1 for every rule, instead of the first rule's place and 1 */
+	uint8_t one_priority;    /* instead of one a rule, the first rule's the highest */
 	size_t max_size;         /* octets of run-time table at most, 0 without a limit */
+	size_t most_data;        /* RLIMIT_DATA while it builds, 0 for three quarters of the machine's memory */
 };
 
 /*
- * A packet: protocol, three octets that nobody reads, source, destination, ports, in network order. rte_acl
+ * A packet: protocol, octets that nobody reads, source, destination, ports, in network order. rte_acl
  * takes the first field alone, then four octets a time.
  */
 static void field_defs(struct rte_acl_config *config, const struct form *form)
 {
-	uint32_t n = 0, offset = 4, input = 1;
+	uint32_t n = 0, offset = form->addresses, input = 1;
 
 	config->num_categories = 1;
 	config->max_size = form->max_size;
@@ -65,8 +68,8 @@ static void fill(struct rte_acl_rule *out, const struct rule *rule, uint32_t pla
 	struct rte_acl_field *field = out->field;
 
 	out->data.category_mask = 1;
-	out->data.priority = form->one_answer ? 1 : (int32_t)(n - place);
-	out->data.userdata = form->one_answer ? 1 : place + 1;
+	out->data.priority = form->one_priority ? 1 : (int32_t)(n - place);
+	out->data.userdata = rule->answer;
 	field->value.u8 = rule->protocol;
 	field++->mask_range.u8 = rule->protocol ? 0xff : 0;
 	for (int side = 0; side < 2; side++) {
@@ -85,13 +88,15 @@ static void fill(struct rte_acl_rule *out, const struct rule *rule, uint32_t pla
 	}
 }
 
-/* Builds within three quarters of the machine's memory: rte_acl takes many times what the table does. */
-static int build(struct rte_acl_ctx *acl, const struct rte_acl_config *config)
+/* Builds within a limit of memory: rte_acl takes many times what the table does. */
+static int build(struct rte_acl_ctx *acl, const struct rte_acl_config *config, size_t most_data)
 {
 	struct rlimit kept, less;
 	rlim_t most = (rlim_t)sysconf(_SC_PHYS_PAGES) / 4 * 3 * (rlim_t)sysconf(_SC_PAGESIZE);
 	int limited = getrlimit(RLIMIT_DATA, &kept) == 0;
 
+	if (most_data != 0)
+		most = most_data;
 	less = kept;
 	if (limited && (less.rlim_cur == RLIM_INFINITY || less.rlim_cur > most)) {
 		less.rlim_cur = most;
@@ -108,7 +113,10 @@ void espial_peer_acl_free(void *acl)
 	rte_acl_free(acl);
 }
 
-/* `octets` is the run-time table alone, without the rules that rte_acl keeps. NULL with an errno in `error`. */
+/*
+ * `octets` is the run-time table alone, without the rules that rte_acl keeps; NULL leaves out what it takes to
+ * know it, a walk over the whole heap. NULL with an errno in `error`.
+ */
 void *espial_peer_acl_new(uint32_t n, const struct rule *rules, const struct form *form, size_t *octets, int *error)
 {
 	struct rte_acl_config config = { 0 };
@@ -133,15 +141,16 @@ void *espial_peer_acl_new(uint32_t n, const struct rule *rules, const struct for
 		fill((struct rte_acl_rule *)(filled + i * size), &rules[i], i, n, form);
 	int done = rte_acl_add_rules(acl, (const struct rte_acl_rule *)filled, n);
 	free(filled);
-	size_t before = espial_peer_heap();
+	size_t before = octets ? espial_peer_heap() : 0;
 	if (done == 0)
-		done = build(acl, &config);
+		done = build(acl, &config, form->most_data);
 	if (done != 0) {
 		*error = -done;
 		rte_acl_free(acl);
 		return NULL;
 	}
-	*octets = espial_peer_heap() - before;
+	if (octets)
+		*octets = espial_peer_heap() - before;
 	return acl;
 }
 

@@ -17,7 +17,9 @@
 #![allow(unsafe_code, reason = "calls C")]
 
 use std::ffi::{c_int, c_void};
+use std::fmt;
 use std::ops::Range;
+use std::ptr;
 use std::time::Instant;
 
 use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
@@ -38,6 +40,7 @@ struct Side {
 struct Rule {
     src: Side,
     dst: Side,
+    answer: u32,
     sport: [u16; 2],
     dport: [u16; 2],
     protocol: u8,
@@ -46,10 +49,12 @@ struct Rule {
 #[repr(C)]
 struct Form {
     words: u32,
+    addresses: u32,
     src_is_range: bool,
     dst_is_range: bool,
-    one_answer: bool,
+    one_priority: bool,
     max_size: usize,
+    most_data: usize,
 }
 
 unsafe extern "C" {
@@ -85,8 +90,66 @@ pub enum AclError {
     /// The selector at this place says what rte_acl cannot: OPAQUE, or IPv6 addresses that are no
     /// prefix; or its family is not that of the first.
     Selector(usize),
-    /// DPDK's errno: ENOMEM if building takes more than three quarters of the machine's memory.
+    /// DPDK's errno: ENOMEM if building takes more than three quarters of the machine's memory, or than
+    /// [`Recipe::most_octets`].
     Errno(c_int),
+}
+
+impl fmt::Display for AclError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Selector(place) => write!(f, "rte_acl has no rule for selector {place}"),
+            Self::Errno(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
+        }
+    }
+}
+
+/// Where rte_acl finds the fields of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// In [`Packets`].
+    Words,
+    /// In an IPv4 header without options, from its protocol on, and in the octets behind it.
+    Header,
+}
+
+/// How a table is made, beside its selectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe<'a> {
+    /// What it is asked.
+    pub question: Question,
+    /// Octets of the table at most: rte_acl tries for fewer and larger tries.
+    pub max_size: Option<usize>,
+    /// The packets it is asked about.
+    pub layout: Layout,
+    /// The answer that each selector stands for, none of them 0; without, its place and 1, or 1 of
+    /// [`Question::Any`].
+    pub answers: Option<&'a [u32]>,
+    /// What building may take beside DPDK's heap.
+    pub most_octets: Option<usize>,
+    /// Whether [`Acl::octets`] is to be known: not for thousands of tables, as each asks the whole heap.
+    pub measured: bool,
+}
+
+impl Recipe<'_> {
+    /// A table for [`Packets`], as rte_acl makes it by itself.
+    pub fn new(question: Question) -> Self {
+        Self {
+            question,
+            max_size: None,
+            layout: Layout::Words,
+            answers: None,
+            most_octets: None,
+            measured: true,
+        }
+    }
+}
+
+/// Octets of data that this process has; 0 where the system does not say.
+fn data_octets() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(5).and_then(|pages| pages.parse::<usize>().ok());
+    pages.unwrap_or(0) * 4096
 }
 
 /// Words of a packet, pad included.
@@ -98,6 +161,7 @@ fn stride(words: u32) -> usize {
 pub struct Acl {
     owned: Owned,
     words: u32,
+    layout: Layout,
     algorithms: Vec<Algorithm>,
     build_ms: f64,
 }
@@ -133,27 +197,25 @@ fn ports(range: PortRange) -> Option<[u16; 2]> {
 }
 
 impl Acl {
-    /// Compiles selectors, whose places are the order. `max_size` limits the octets of the table, and
-    /// makes rte_acl try for fewer and larger tries; `None` leaves the choice to it.
+    /// Compiles selectors, whose places are the order.
     ///
     /// # Errors
     /// [`AclError`].
     ///
     /// # Panics
-    /// If DPDK does not start.
-    pub fn new(
-        selectors: &[Selector],
-        question: Question,
-        max_size: Option<usize>,
-    ) -> Result<Self, AclError> {
+    /// If DPDK does not start, or there are not as many answers as selectors.
+    pub fn new(selectors: &[Selector], recipe: &Recipe<'_>) -> Result<Self, AclError> {
+        assert!(recipe.answers.is_none_or(|answers| answers.len() == selectors.len()));
         let v4 = |selector: &Selector| matches!(selector.remote, AddrRange::V4 { .. });
         let is_v4 = selectors.first().is_none_or(v4);
         let form = Form {
             words: if is_v4 { 1 } else { 4 },
+            addresses: if recipe.layout == Layout::Words { 4 } else { 3 },
             src_is_range: is_v4 && !selectors.iter().all(|one| is_prefix(&one.remote)),
             dst_is_range: is_v4 && !selectors.iter().all(|one| is_prefix(&one.local)),
-            one_answer: question == Question::Any,
-            max_size: max_size.unwrap_or(0),
+            one_priority: recipe.question == Question::Any,
+            max_size: recipe.max_size.unwrap_or(0),
+            most_data: recipe.most_octets.map_or(0, |octets| octets + data_octets()),
         };
         let rule = |(place, one): (usize, &Selector)| {
             let rule = || {
@@ -161,6 +223,11 @@ impl Acl {
                 Some(Rule {
                     src: side(&one.remote, form.src_is_range)?,
                     dst: side(&one.local, form.dst_is_range)?,
+                    answer: match (recipe.answers, recipe.question) {
+                        (Some(answers), _) => answers[place],
+                        (None, Question::Any) => 1,
+                        (None, Question::First) => place as u32 + 1,
+                    },
                     sport: ports(one.remote_ports)?,
                     dport: ports(one.local_ports)?,
                     protocol: one.protocol,
@@ -173,6 +240,7 @@ impl Acl {
         let owned = Owned::try_new(espial_peer_acl_free, |octets, error| {
             let start = Instant::now();
             let n = u32::try_from(rules.len()).expect("a number of selectors in 32 bits");
+            let octets = if recipe.measured { ptr::from_mut(octets) } else { ptr::null_mut() };
             // SAFETY: `rules` holds n, written as `form` says; DPDK runs.
             let made = unsafe { espial_peer_acl_new(n, rules.as_ptr(), &form, octets, error) };
             build_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -184,7 +252,7 @@ impl Acl {
             unsafe { espial_peer_acl_can(owned.table.as_ptr(), *algorithm as c_int) != 0 }
         };
         let algorithms = Algorithm::ALL.into_iter().filter(can).collect();
-        Ok(Self { owned, words: form.words, algorithms, build_ms })
+        Ok(Self { owned, words: form.words, layout: recipe.layout, algorithms, build_ms })
     }
 
     /// Those that this machine can, the widest first.
@@ -197,12 +265,22 @@ impl Acl {
         self.build_ms
     }
 
-    /// Of the table, without the rules that rte_acl keeps.
+    /// Of the table, without the rules that rte_acl keeps; 0 if they are not measured.
     pub fn octets(&self) -> usize {
         self.owned.octets
     }
 
+    /// The context, for a shim that asks about [`Layout::Header`].
+    ///
+    /// # Panics
+    /// If it was made for another layout.
+    pub(super) fn of_headers(&self) -> *const c_void {
+        assert!(self.layout == Layout::Header && self.words == 1, "a table for IPv4 headers");
+        self.owned.table.as_ptr()
+    }
+
     fn check(&self, packets: &Packets, part: &Range<usize>, burst: usize, algorithm: Algorithm) {
+        assert!(self.layout == Layout::Words, "a table for packets of this form");
         assert!(packets.words == self.words, "packets of the other family");
         assert!(part.start <= part.end && part.end <= packets.pointers.len(), "no such packets");
         assert!((1..=64).contains(&burst), "bursts of 1 to 64");

@@ -21,6 +21,7 @@ use super::{Handle, Keys, Kind, MixedTable, Table};
 
 unsafe extern "C" {
     fn espial_peer_eal() -> c_int;
+    fn espial_peer_heap() -> usize;
     fn espial_peer_sad_new(
         n: u32,
         kinds: *const Kind,
@@ -67,7 +68,7 @@ pub(super) struct Owned {
 impl Owned {
     /// Starts DPDK if it does not run yet, and makes a table. One at a time: its octets are the
     /// difference that it makes to DPDK's heap.
-    fn new(
+    pub(super) fn new(
         free: unsafe extern "C" fn(*mut c_void),
         make: impl FnOnce(&mut usize, &mut c_int) -> *mut c_void,
     ) -> Self {
@@ -95,6 +96,12 @@ impl Drop for Owned {
         // SAFETY: I1: made for this function, and not used after.
         unsafe { (self.free)(self.table.as_ptr()) }
     }
+}
+
+/// What is allocated of DPDK's heap, in octets. A walk over all of it; only while DPDK runs.
+pub(super) fn heap_octets() -> usize {
+    // SAFETY: DPDK runs, for who has an [`Owned`].
+    unsafe { espial_peer_heap() }
 }
 
 fn count(n: usize) -> u32 {

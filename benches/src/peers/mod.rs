@@ -12,7 +12,8 @@
 //! | `dpdk::Sad`, `dpdk::Hash` (feature `dpdk`) | two buckets of 8 | as created |
 //! | [`Roofline`] | no table: what the memory under one costs | |
 //!
-//! And `acl::Acl` (feature `dpdk`), which is asked about selectors and not about SPIs.
+//! And `acl::Acl` (feature `dpdk`), which is asked about selectors and not about SPIs, and
+//! `gateway::Gateway`, which puts it and `rte_ipsec_sad` together.
 //!
 //! Pages: no contender asks for huge ones. With transparent huge pages on `always`, or glibc's
 //! tunable `glibc.malloc.hugetlb=1`, those on malloc's heap get them and DPDK's do not: compare
@@ -22,6 +23,8 @@
 pub mod acl;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+#[cfg(feature = "dpdk")]
+pub mod gateway;
 mod roofline;
 #[cfg(test)]
 mod tests;
@@ -355,4 +358,26 @@ impl Question {
             Self::Any => "any",
         }
     }
+}
+
+/// How `rte_acl` is asked about the selectors of one SA.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i32)]
+pub enum Way {
+    /// A context for each Child SA, and a call for the packets of each: those that follow each other in a
+    /// burst. The question that strict-sa asks.
+    Own = 0,
+    /// One context with the selectors of all, and a call for the burst: the first one that covers a packet
+    /// must be of its SA. Stricter: where selectors of two Child SAs overlap, those of the later one do not
+    /// count.
+    All = 1,
+}
+
+/// What `rte_acl` made of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Built {
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Of DPDK's heap, with the rules that rte_acl keeps.
+    pub octets: usize,
 }

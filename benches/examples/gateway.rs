@@ -1,0 +1,373 @@
+//! The whole inbound check, and the strict check alone, beside the same made of DPDK's parts, in one run:
+//! `gateway [--row whole|strict]... [--selectors N]... [--traffic accept|mixed]... [--rounds N]
+//! [--build-mib N] [--build-seconds N] [--json FILE] [SAS...]`. `--help` says more.
+//!
+//! Contenders take turns (`espial_benches::contest`), and every verdict and every counter is compared
+//! before the first is timed.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use espial_benches::checks::{self, Contender, Limits, PART, Peer, Vectors};
+use espial_benches::contest::{Sheet, figure};
+use espial_benches::drive::{self, TURN};
+use espial_benches::peers::Way;
+use espial_benches::{Drops, Plan, Shape, Trace};
+
+const HELP: &str = "\
+The whole inbound check, and the strict check alone, beside the same made of DPDK's rte_ipsec_sad and rte_acl.
+
+usage: gateway [OPTION]... [SAS...]
+
+SAS is 1k, 64k or a number of SAs of the whole check; without one 1k, 4k, 16k and 64k.
+
+  --row whole|strict       only this part, as often as wanted
+  --selectors N            selectors an SA: 1, 4, 16; without one, the three
+  --traffic accept|mixed   mixed: of 100 packets 4 on the wrong SA, 4 of no selector, 2 of an unknown SPI
+  --rounds N               turns of each contender, whose least counts; 100
+  --build-mib N            memory that rte_acl may take to build, beside its tables; 3072
+  --build-seconds N        seconds that it may take; 120
+  --json FILE              one object for each figure
+  --help                   this text
+
+Without feature dpdk of the package, espial and its naive twin compete alone.
+
+examples:
+  gateway                                        all of it, up to 64k SAs
+  gateway --row whole --selectors 16 64k         one column
+  gateway --row strict --traffic accept --json strict.jsonl
+";
+
+/// SAs of the strict check.
+const SAS: usize = 1000;
+/// Packets of its trace.
+const DEALT: usize = 7 * PART;
+
+const BURSTS: &str = "espial, bursts of 32";
+const SINGLE: &str = "espial, one at a time";
+const OWN_BURSTS: &str = "DPDK, a context a Child SA, bursts of 32";
+const OWN_SINGLE: &str = "DPDK, a context a Child SA, one at a time";
+const ALL_BURSTS: &str = "DPDK, one context, bursts of 32";
+const ALL_AVX2: &str = "DPDK, one context, AVX2, bursts of 32";
+const ALL_SINGLE: &str = "DPDK, one context, one at a time";
+const MATCHERS: &str = "espial, selectors alone";
+const CONTEXTS: &str = "rte_acl, a context a Child SA, selectors alone";
+
+const fn peer(way: Way, vectors: Vectors, burst: usize) -> Contender {
+    Contender::Peer(way, vectors, burst)
+}
+
+const WHOLE: [(&str, Contender); 8] = [
+    (BURSTS, Contender::Espial(TURN)),
+    (OWN_BURSTS, peer(Way::Own, Vectors::Widest, TURN)),
+    (ALL_BURSTS, peer(Way::All, Vectors::Widest, TURN)),
+    (ALL_AVX2, peer(Way::All, Vectors::Avx2, TURN)),
+    (SINGLE, Contender::Espial(1)),
+    (OWN_SINGLE, peer(Way::Own, Vectors::Widest, 1)),
+    (ALL_SINGLE, peer(Way::All, Vectors::Widest, 1)),
+    ("naive twin", Contender::Naive),
+];
+
+const STRICT: [(&str, Contender); 9] = [
+    (BURSTS, Contender::Espial(TURN)),
+    (SINGLE, Contender::Espial(1)),
+    ("espial, headers already read, one at a time", Contender::Headers),
+    (OWN_BURSTS, peer(Way::Own, Vectors::Widest, TURN)),
+    (ALL_BURSTS, peer(Way::All, Vectors::Widest, TURN)),
+    (ALL_AVX2, peer(Way::All, Vectors::Avx2, TURN)),
+    ("naive twin", Contender::Naive),
+    (MATCHERS, Contender::Matchers),
+    (CONTEXTS, Contender::Contexts),
+];
+
+/// Rows below those of the contenders: the first over the least of the others.
+const RATIOS: [(&str, &str, &[&str]); 5] = [
+    ("espial / DPDK with a context a Child SA, bursts of 32", BURSTS, &[OWN_BURSTS]),
+    ("espial / DPDK with one context, bursts of 32", BURSTS, &[ALL_BURSTS, ALL_AVX2]),
+    ("espial / DPDK with a context a Child SA, one at a time", SINGLE, &[OWN_SINGLE]),
+    ("espial / DPDK with one context, one at a time", SINGLE, &[ALL_SINGLE]),
+    ("espial / rte_acl, selectors alone", MATCHERS, &[CONTEXTS]),
+];
+
+struct Options {
+    rows: Vec<String>,
+    sizes: Vec<(String, usize)>,
+    selectors: Vec<usize>,
+    traffic: Vec<(&'static str, Drops)>,
+    rounds: usize,
+    limits: Limits,
+    json: Option<BufWriter<File>>,
+}
+
+impl Options {
+    fn wants(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|wanted| wanted == row)
+    }
+}
+
+const TRAFFIC: [(&str, Drops); 2] = [("accept", Drops::NONE), ("mixed", Drops::MIXED)];
+
+fn options() -> Options {
+    let mut options = Options {
+        rows: Vec::new(),
+        sizes: Vec::new(),
+        selectors: Vec::new(),
+        traffic: Vec::new(),
+        rounds: 100,
+        limits: Limits { octets: 3072 << 20, seconds: 120.0 },
+        json: None,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().expect("a value behind the option");
+        match argument.as_str() {
+            "--help" | "-h" => {
+                print!("{HELP}");
+                std::process::exit(0);
+            }
+            "--row" => {
+                let row = value();
+                assert!(
+                    ["whole", "strict"].contains(&row.as_str()),
+                    "--row {row}: whole or strict"
+                );
+                options.rows.push(row);
+            }
+            "--selectors" => options.selectors.push(value().parse().expect("1, 4 or 16")),
+            "--traffic" => {
+                let name = value();
+                let traffic = TRAFFIC.into_iter().find(|(listed, _)| *listed == name);
+                options.traffic.push(traffic.expect("accept or mixed"));
+            }
+            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
+            "--build-mib" => {
+                options.limits.octets = value().parse::<usize>().expect("a number of MiB") << 20;
+            }
+            "--build-seconds" => {
+                options.limits.seconds = value().parse().expect("a number of seconds");
+            }
+            "--json" => {
+                let file = File::create(value()).expect("a file that can be written");
+                options.json = Some(BufWriter::new(file));
+            }
+            option if option.starts_with('-') => panic!("{option}: see --help"),
+            size => options.sizes.push((size.to_owned(), sas(size))),
+        }
+    }
+    if options.sizes.is_empty() {
+        options.sizes = ["1k", "4k", "16k", "64k"].map(|size| (size.to_owned(), sas(size))).into();
+    }
+    if options.selectors.is_empty() {
+        options.selectors = vec![1, 4, 16];
+    }
+    if options.traffic.is_empty() {
+        options.traffic = TRAFFIC.to_vec();
+    }
+    options
+}
+
+fn sas(size: &str) -> usize {
+    let (digits, unit) = size.strip_suffix('k').map_or((size, 1), |digits| (digits, 1 << 10));
+    unit * digits.parse::<usize>().expect("1k, 64k or a number of SAs")
+}
+
+/// What one column says in the row of that name.
+fn cell(
+    row: &str,
+    names: &[(&'static str, Contender)],
+    times: &[(Contender, f64)],
+) -> Option<String> {
+    let of = |name: &str| {
+        let (_, contender) = names.iter().find(|(listed, _)| *listed == name)?;
+        times.iter().find(|(one, _)| one == contender).map(|(_, ns)| *ns)
+    };
+    let Some((_, one, others)) = RATIOS.iter().find(|(name, ..)| *name == row) else {
+        return of(row).map(figure);
+    };
+    let least = others.iter().filter_map(|name| of(name)).reduce(f64::min)?;
+    Some(format!("{:.2}", of(one)? / least))
+}
+
+/// A table of these contenders and of the ratios between them.
+fn times_sheet(title: String, names: &[(&'static str, Contender)]) -> Sheet {
+    let ratios = RATIOS.iter().map(|(name, ..)| *name);
+    Sheet::new(title, names.iter().map(|(name, _)| *name).chain(ratios))
+}
+
+/// Where figures go: tables, and the file of `--json`.
+struct Record {
+    json: Option<BufWriter<File>>,
+    rounds: usize,
+}
+
+impl Record {
+    fn column(
+        &mut self,
+        sheet: &mut Sheet,
+        part: &str,
+        (sas, selectors, traffic): (usize, usize, &str),
+        names: &[(&'static str, Contender)],
+        times: &[(Contender, f64)],
+    ) -> io::Result<()> {
+        sheet.column(format!("{selectors} selectors"), |row| cell(row, names, times));
+        let Some(json) = &mut self.json else { return Ok(()) };
+        for (contender, ns) in times {
+            let (name, _) = names.iter().find(|(_, one)| one == contender).expect("its name");
+            writeln!(
+                json,
+                "{{\"part\":\"{part}\",\"sas\":{sas},\"selectors\":{selectors},\
+                 \"traffic\":\"{traffic}\",\"contender\":\"{name}\",\"ns_min\":{ns:.3},\
+                 \"rounds\":{}}}",
+                self.rounds,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Builds rte_acl's tables, and says what that took or why it could not be done.
+fn build(
+    peer: &mut Peer,
+    plan: &Plan,
+    way: Way,
+    limits: Limits,
+    before: Option<&(f64, usize)>,
+) -> (String, Option<(f64, usize)>) {
+    // The time of one context cannot be known before its end, but from a smaller one's.
+    if let (Way::All, Some((seconds, selectors))) = (way, before) {
+        let expected = seconds * plan.selectors() as f64 / *selectors as f64;
+        if expected > limits.seconds {
+            let why = format!(
+                "not tried: {selectors} selectors took {seconds:.0} s, these would take {expected:.0} s"
+            );
+            return (why, Some((*seconds, *selectors)));
+        }
+    }
+    match peer.build(plan, way, limits) {
+        Ok(built) => (
+            format!("{:.1} s, {} MiB", built.seconds, built.octets.div_ceil(1 << 20)),
+            Some((built.seconds, plan.selectors())),
+        ),
+        Err(why) => (format!("does not build: {why}"), before.copied()),
+    }
+}
+
+const WAYS: [(&str, Way); 2] =
+    [("rte_acl, a context a Child SA", Way::Own), ("rte_acl, one context", Way::All)];
+
+fn main() -> io::Result<()> {
+    let mut options = options();
+    let seed = espial_benches::seed();
+    let mut record = Record { json: options.json.take(), rounds: options.rounds };
+    let mut sheets = Vec::new();
+    if options.wants("strict") {
+        let titles = ["of 32 different SAs", "of one SA"].map(|what| {
+            options.traffic.iter().map(move |(traffic, _)| {
+                let title =
+                    format!("Strict check, {SAS} SAs, bursts {what}, {traffic}: ns a packet");
+                times_sheet(title, &STRICT)
+            })
+        });
+        let mut tables: Vec<Vec<Sheet>> = titles.map(Iterator::collect).into();
+        for selectors in &options.selectors {
+            let plan = Plan::disjoint(Shape { sas: SAS, selectors: *selectors }, seed);
+            let mut peer = Peer::new(&plan);
+            for (name, way) in WAYS {
+                let (said, _) = build(&mut peer, &plan, way, options.limits, None);
+                eprintln!("strict, {selectors} selectors, {name}: {said}");
+            }
+            for (at, (traffic, drops)) in options.traffic.iter().enumerate() {
+                let drops = Drops { unknown_spi: 0, ..*drops };
+                let trace = Trace::sized(&plan, drops, 64 * SAS, seed);
+                let places: Vec<usize> = (0..trace.len()).collect();
+                let different = drive::dealt(&places, DEALT, seed, |at| trace.sa(*at));
+                let mut same = places;
+                same.sort_by_key(|at| trace.sa(*at));
+                let same = of_one(&same, |at| trace.sa(*at));
+                for (tables, places) in tables.iter_mut().zip([&different, &same]) {
+                    let trace = trace.reordered(places);
+                    let times = checks::strict(
+                        &STRICT.map(|(_, one)| one),
+                        &plan,
+                        &trace,
+                        &peer,
+                        options.rounds,
+                    );
+                    let part =
+                        if std::ptr::eq(places, &different) { "strict" } else { "strict-same" };
+                    let shape = (SAS, *selectors, *traffic);
+                    record.column(&mut tables[at], part, shape, &STRICT, &times)?;
+                }
+            }
+        }
+        sheets.extend(tables.into_iter().flatten());
+    }
+    if options.wants("whole") {
+        let mut built = Sheet::new("rte_acl's tables".to_owned(), WAYS.map(|(name, _)| name));
+        // What one context of that many selectors an SA took last.
+        let mut took = vec![None; options.selectors.len()];
+        for (size, sas) in &options.sizes {
+            let title = |traffic| format!("Whole check, {size} SAs, {traffic}: ns a packet");
+            let mut tables: Vec<Sheet> = options
+                .traffic
+                .iter()
+                .map(|(traffic, _)| times_sheet(title(*traffic), &WHOLE))
+                .collect();
+            for (took, selectors) in took.iter_mut().zip(&options.selectors) {
+                let plan = Plan::disjoint(Shape { sas: *sas, selectors: *selectors }, seed);
+                let mut peer = Peer::new(&plan);
+                let said = WAYS.map(|(name, way)| {
+                    let before = if way == Way::All { took.as_ref() } else { None };
+                    let (said, now) = build(&mut peer, &plan, way, options.limits, before);
+                    if way == Way::All {
+                        *took = now;
+                    }
+                    eprintln!(
+                        "{size} SAs, {} Child SAs, {} selectors, {name}: {said}",
+                        plan.children.len(),
+                        plan.selectors(),
+                    );
+                    (name, said)
+                });
+                built.column(format!("{size}, {selectors} selectors"), |row| {
+                    said.iter().find(|(name, _)| *name == row).map(|(_, said)| said.clone())
+                });
+                for (table, (traffic, drops)) in tables.iter_mut().zip(&options.traffic) {
+                    let trace = Trace::sized(
+                        &plan,
+                        *drops,
+                        Trace::packets(*sas).next_multiple_of(PART),
+                        seed,
+                    );
+                    let times = checks::whole(
+                        &WHOLE.map(|(_, one)| one),
+                        &plan,
+                        &trace,
+                        &peer,
+                        options.rounds,
+                    );
+                    let shape = (*sas, *selectors, *traffic);
+                    record.column(table, "whole", shape, &WHOLE, &times)?;
+                }
+            }
+            sheets.extend(tables);
+        }
+        if cfg!(feature = "dpdk") {
+            sheets.push(built);
+        }
+    }
+    let mut out = io::stdout().lock();
+    for sheet in &sheets {
+        sheet.print(&mut out)?;
+    }
+    record.json.as_mut().map_or(Ok(()), BufWriter::flush)
+}
+
+/// Of packets in the order of their SAs, 32 of each that has as many.
+fn of_one(places: &[usize], sa: impl Fn(&usize) -> Option<usize>) -> Vec<usize> {
+    let hands = places.chunk_by(|one, next| sa(one) == sa(next));
+    let bursts = hands.filter_map(|hand| hand.get(..TURN));
+    let dealt: Vec<usize> = bursts.flatten().copied().take(DEALT).collect();
+    assert_eq!(dealt.len(), DEALT, "bursts of one SA");
+    dealt
+}
