@@ -1,6 +1,6 @@
 //! The whole inbound check, and the strict check alone, beside the same made of DPDK's parts, in one run:
 //! `gateway [--row whole|strict]... [--selectors N]... [--traffic accept|mixed]... [--rounds N]
-//! [--build-mib N] [--build-seconds N] [--json FILE] [SAS...]`. `--help` says more.
+//! [--way own|all] [--build-mib N] [--build-seconds N] [--json FILE] [SAS...]`. `--help` says more.
 //!
 //! Contenders take turns (`espial_benches::contest`), and every verdict and every counter is compared
 //! before the first is timed.
@@ -12,7 +12,7 @@ use espial_benches::checks::{self, Contender, Limits, PART, Peer, Vectors};
 use espial_benches::contest::{Sheet, figure};
 use espial_benches::drive::{self, TURN};
 use espial_benches::peers::Way;
-use espial_benches::{Drops, Plan, Shape, Trace};
+use espial_benches::{Drops, Plan, Rng, Shape, Trace};
 
 const HELP: &str = "\
 The whole inbound check, and the strict check alone, beside the same made of DPDK's rte_ipsec_sad and rte_acl.
@@ -25,6 +25,7 @@ SAS is 1k, 64k or a number of SAs of the whole check; without one 1k, 4k, 16k an
   --selectors N            selectors an SA: 1, 4, 16; without one, the three
   --traffic accept|mixed   mixed: of 100 packets 4 on the wrong SA, 4 of no selector, 2 of an unknown SPI
   --rounds N               turns of each contender, whose least counts; 100
+  --way own|all            only DPDK's contexts of Child SAs, or only its one context
   --build-mib N            memory that rte_acl may take to build, beside its tables; 3072
   --build-seconds N        seconds that it may take; 120
   --json FILE              one object for each figure
@@ -94,6 +95,7 @@ struct Options {
     sizes: Vec<(String, usize)>,
     selectors: Vec<usize>,
     traffic: Vec<(&'static str, Drops)>,
+    ways: Vec<Way>,
     rounds: usize,
     limits: Limits,
     json: Option<BufWriter<File>>,
@@ -113,6 +115,7 @@ fn options() -> Options {
         sizes: Vec::new(),
         selectors: Vec::new(),
         traffic: Vec::new(),
+        ways: vec![Way::Own, Way::All],
         rounds: 100,
         limits: Limits { octets: 3072 << 20, seconds: 120.0 },
         json: None,
@@ -139,6 +142,11 @@ fn options() -> Options {
                 let traffic = TRAFFIC.into_iter().find(|(listed, _)| *listed == name);
                 options.traffic.push(traffic.expect("accept or mixed"));
             }
+            "--way" => match value().as_str() {
+                "own" => options.ways = vec![Way::Own],
+                "all" => options.ways = vec![Way::All],
+                other => panic!("--way {other}: own or all"),
+            },
             "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
             "--build-mib" => {
                 options.limits.octets = value().parse::<usize>().expect("a number of MiB") << 20;
@@ -272,7 +280,7 @@ fn main() -> io::Result<()> {
         for selectors in &options.selectors {
             let plan = Plan::disjoint(Shape { sas: SAS, selectors: *selectors }, seed);
             let mut peer = Peer::new(&plan);
-            for (name, way) in WAYS {
+            for (name, way) in WAYS.into_iter().filter(|(_, way)| options.ways.contains(way)) {
                 let (said, _) = build(&mut peer, &plan, way, options.limits, None);
                 eprintln!("strict, {selectors} selectors, {name}: {said}");
             }
@@ -283,7 +291,7 @@ fn main() -> io::Result<()> {
                 let different = drive::dealt(&places, DEALT, seed, |at| trace.sa(*at));
                 let mut same = places;
                 same.sort_by_key(|at| trace.sa(*at));
-                let same = of_one(&same, |at| trace.sa(*at));
+                let same = of_one(&same, seed, |at| trace.sa(*at));
                 for (tables, places) in tables.iter_mut().zip([&different, &same]) {
                     let trace = trace.reordered(places);
                     let times = checks::strict(
@@ -316,7 +324,8 @@ fn main() -> io::Result<()> {
             for (took, selectors) in took.iter_mut().zip(&options.selectors) {
                 let plan = Plan::disjoint(Shape { sas: *sas, selectors: *selectors }, seed);
                 let mut peer = Peer::new(&plan);
-                let said = WAYS.map(|(name, way)| {
+                let ways = WAYS.into_iter().filter(|(_, way)| options.ways.contains(way));
+                let said = ways.map(|(name, way)| {
                     let before = if way == Way::All { took.as_ref() } else { None };
                     let (said, now) = build(&mut peer, &plan, way, options.limits, before);
                     if way == Way::All {
@@ -329,6 +338,7 @@ fn main() -> io::Result<()> {
                     );
                     (name, said)
                 });
+                let said: Vec<_> = said.collect();
                 built.column(format!("{size}, {selectors} selectors"), |row| {
                     said.iter().find(|(name, _)| *name == row).map(|(_, said)| said.clone())
                 });
@@ -363,11 +373,12 @@ fn main() -> io::Result<()> {
     record.json.as_mut().map_or(Ok(()), BufWriter::flush)
 }
 
-/// Of packets in the order of their SAs, 32 of each that has as many.
-fn of_one(places: &[usize], sa: impl Fn(&usize) -> Option<usize>) -> Vec<usize> {
+/// Of packets in the order of their SAs, 32 of each that has as many; SAs in random order.
+fn of_one(places: &[usize], seed: u64, sa: impl Fn(&usize) -> Option<usize>) -> Vec<usize> {
     let hands = places.chunk_by(|one, next| sa(one) == sa(next));
-    let bursts = hands.filter_map(|hand| hand.get(..TURN));
-    let dealt: Vec<usize> = bursts.flatten().copied().take(DEALT).collect();
+    let mut bursts: Vec<&[usize]> = hands.filter_map(|hand| hand.get(..TURN)).collect();
+    Rng::new(seed, 52).shuffle(&mut bursts);
+    let dealt: Vec<usize> = bursts.concat().into_iter().take(DEALT).collect();
     assert_eq!(dealt.len(), DEALT, "bursts of one SA");
     dealt
 }

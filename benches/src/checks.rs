@@ -326,3 +326,76 @@ fn assert_matchers(asked: &[&Matcher<'_>], inner: &[InnerHeaders], trace: &Trace
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Drops, SEED, Shape};
+
+    const ALL: [Contender; 11] = [
+        Contender::Espial(32),
+        Contender::Espial(1),
+        Contender::Naive,
+        Contender::Peer(Way::Own, Vectors::Widest, 32),
+        Contender::Peer(Way::Own, Vectors::Widest, 1),
+        Contender::Peer(Way::All, Vectors::Widest, 32),
+        Contender::Peer(Way::All, Vectors::Widest, 1),
+        Contender::Peer(Way::All, Vectors::Avx2, 32),
+        Contender::Headers,
+        Contender::Matchers,
+        Contender::Contexts,
+    ];
+    const LIMITS: Limits = Limits { octets: 1 << 30, seconds: 60.0 };
+
+    fn built(plan: &Plan) -> Peer {
+        let mut peer = Peer::new(plan);
+        for way in [Way::Own, Way::All] {
+            assert_eq!(peer.build(plan, way, LIMITS).is_ok(), cfg!(feature = "dpdk"));
+        }
+        peer
+    }
+
+    #[test]
+    fn every_contender_gives_the_verdicts_that_are_expected_and_counts_them() {
+        for selectors in [1, 4, 16] {
+            let plan = Plan::disjoint(Shape { sas: 300, selectors }, SEED);
+            let peer = built(&plan);
+            for (drops, unknown_spi) in [(20, 20), (0, 0)] {
+                let drops = Drops { wrong_sa: drops, no_selector: drops, unknown_spi };
+                let trace = Trace::sized(&plan, drops, PART, SEED);
+                whole(&ALL[..8], &plan, &trace, &peer, 1);
+                let opened = Drops { unknown_spi: 0, ..drops };
+                let trace = Trace::sized(&plan, opened, PART, SEED);
+                strict(&ALL, &plan, &trace, &peer, 1);
+                let mut of_one: Vec<usize> = (0..PART).collect();
+                of_one.sort_by_key(|at| trace.sa(*at));
+                strict(&ALL, &plan, &trace.reordered(&of_one), &peer, 1);
+            }
+        }
+    }
+
+    /// rte_acl keeps the selectors of another configuration: its verdicts are not those of this one.
+    #[test]
+    #[cfg(feature = "dpdk")]
+    #[should_panic(expected = "way: All")]
+    fn another_verdict_of_the_peer_is_noticed() {
+        let shape = Shape { sas: 50, selectors: 1 };
+        let (plan, other) = (Plan::disjoint(shape, SEED), Plan::disjoint(shape, SEED + 1));
+        let mut peer = Peer::new(&plan);
+        peer.build(&other, Way::All, LIMITS).unwrap();
+        let trace = Trace::sized(&plan, Drops::NONE, PART, SEED);
+        whole(&[Contender::Peer(Way::All, Vectors::Widest, 32)], &plan, &trace, &peer, 1);
+    }
+
+    #[test]
+    #[cfg(feature = "dpdk")]
+    fn what_cannot_be_built_within_its_limits_is_said() {
+        let plan = Plan::disjoint(Shape { sas: 50, selectors: 4 }, SEED);
+        let mut peer = Peer::new(&plan);
+        let none = Limits { octets: 1 << 30, seconds: -1.0 };
+        assert!(peer.build(&plan, Way::Own, none).unwrap_err().contains("after 0 of"));
+        let little = Limits { octets: 1 << 12, seconds: 60.0 };
+        assert!(peer.build(&plan, Way::All, little).unwrap_err().contains("allocate"));
+        assert!(!peer.has(Contender::Contexts));
+    }
+}

@@ -206,3 +206,27 @@ fn network(rng: &mut Rng, v6: bool, tunnel: usize, side: usize, place: u8) -> Ad
     let lo = net | (rng.below(256) as u32 & !(octets - 1));
     AddrRange::V4 { lo, hi: lo | (octets - 1) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SEED;
+
+    #[test]
+    fn disjoint_plans_have_no_remote_address_twice_and_are_as_large_as_asked() {
+        for selectors in [1, 16] {
+            let plan = Plan::disjoint(Shape { sas: 1 << 16, selectors }, SEED);
+            assert_eq!(plan.sas.len(), 1 << 16);
+            assert!(plan.children.iter().all(|child| child.selectors.len() == selectors));
+            let remote = plan.children.iter().flat_map(|child| &child.remote);
+            let mut ranges: Vec<_> = remote
+                .map(|one| match one.addrs {
+                    AddrRange::V4 { lo, hi } => (lo, hi),
+                    AddrRange::V6 { .. } => panic!("IPv4 only"),
+                })
+                .collect();
+            ranges.sort_unstable();
+            assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0));
+        }
+    }
+}
