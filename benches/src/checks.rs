@@ -82,7 +82,6 @@ impl Peer {
     ///
     /// # Errors
     /// Why it could not, in words.
-    #[cfg_attr(not(feature = "dpdk"), expect(clippy::unused_self, reason = "nothing is built in"))]
     pub fn build(&mut self, plan: &Plan, way: Way, limits: Limits) -> Result<Built, String> {
         #[cfg(feature = "dpdk")]
         return self.gateway.build(plan, way, limits.octets, limits.seconds);
