@@ -161,7 +161,7 @@ fn shuffled<P: Copy>(all: &[P], items: usize, rng: &mut Rng) -> Vec<P> {
 /// So many different keys.
 fn distinct(n: usize, mut draw: impl FnMut() -> FlowKey) -> Vec<FlowKey> {
     let mut seen = HashSet::with_capacity(n);
-    std::iter::repeat_with(|| draw()).filter(|key| seen.insert(*key)).take(n).collect()
+    std::iter::repeat_with(draw).filter(|key| seen.insert(*key)).take(n).collect()
 }
 
 /// Two hosts: the source is one of 2^24 or many more, the destination one of 16.
