@@ -44,7 +44,9 @@ fn main() -> Result<()> {
     write(here, "config_text", "every-key", EVERY_KEY.as_bytes())?;
     write(here, "ts_payload", "two-families", &ts_payload())?;
     write(here, "tcp_stream", "ike-esp-keepalive", &tcp_stream())?;
-    for target in ["whole_check", "sad_operations"] {
+    let of_choices =
+        ["whole_check", "sad_operations", "sessions", "passthrough", "reply_path", "gate_words"];
+    for target in of_choices {
         for (seed, octets) in [(1, 60), (2, 400), (3, 1500)] {
             write(here, target, &format!("random-{octets}"), &random(seed, octets))?;
         }

@@ -6,11 +6,11 @@
 extern crate std;
 
 #[macro_use]
-#[path = "../../ffi/src/handle.rs"]
+#[path = "../../ffi/src/handle/mod.rs"]
 mod handle;
 #[path = "../../ffi/src/config.rs"]
 mod config;
-#[path = "../../ffi/src/convert.rs"]
+#[path = "../../ffi/src/convert/mod.rs"]
 mod convert;
 #[path = "../../ffi/src/hostile.rs"]
 mod hostile;
@@ -24,7 +24,7 @@ mod setup;
 mod spd;
 #[path = "../../ffi/src/status.rs"]
 mod status;
-#[path = "../../ffi/src/types.rs"]
+#[path = "../../ffi/src/types/mod.rs"]
 mod types;
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| hostile::calls(octets));

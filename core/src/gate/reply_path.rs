@@ -379,8 +379,10 @@ impl<'m, 'c> ReplyPath<'m, 'c> {
     /// The connection with this key, unless it was closed long enough ago.
     fn known(&mut self, key: &FlowKey, now_ms: u64) -> Option<Connection> {
         let connection = *self.table.find(key, now_ms)?;
-        let closed_for_ms = (now_ms as u32).wrapping_sub(connection.closed_ms);
-        if connection.is(Connection::CLOSED) && closed_for_ms > self.limits.timers.closed_ms {
+        // Signed: a clock that goes back by a little has not gone on by 49 days.
+        let closed_for_ms = (now_ms as u32).wrapping_sub(connection.closed_ms).cast_signed();
+        let is_over = i64::from(closed_for_ms) > i64::from(self.limits.timers.closed_ms);
+        if connection.is(Connection::CLOSED) && is_over {
             self.close(key, now_ms);
             return None;
         }

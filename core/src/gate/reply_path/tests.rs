@@ -274,6 +274,21 @@ fn t29_a_reset_drops_the_pin() {
     assert!(path.is_empty());
 }
 
+/// A step of the clock back by a millisecond is none of 49 days on: the last ACK is still to leave.
+#[test]
+fn t29_a_trembling_clock_does_not_drop_a_closed_connection_early() {
+    const FIN_ACK: TcpFlags = TcpFlags(0x11);
+    let mut path = reply_path(ReplyMode::Pinned);
+    handshake(&mut path, WAN1, 0);
+    leave(path.sent(&to_peer(FIN_ACK, SYN_ACK + 1, SYN + 1), None, 5_000));
+    leave(path.received(&from_peer(FIN_ACK, SYN + 1, SYN_ACK + 2), WAN1, None, 5_000));
+    let last = to_peer(TcpFlags::ACK, SYN_ACK + 2, SYN + 2);
+    for now_ms in [5_000, 4_999, 15_000] {
+        assert_eq!(leave(path.sent(&last, Some(WAN2), now_ms)).interface, WAN1, "at {now_ms}");
+    }
+    assert_eq!(path.sent(&last, Some(WAN2), 15_001), Answer::NoSession);
+}
+
 /// Whoever closes first, the last ACK still leaves by the pin; 10 s later it is gone. A SYN ends it at once.
 #[test]
 fn t29_fins_both_ways_drop_the_pin() {
