@@ -21,7 +21,7 @@ impl Clock {
 
     /// The caller's clock goes on, or back.
     pub fn step(&mut self, choices: &mut Choices<'_>) {
-        let step_ms = u64::from(choices.octet()) * [0, 1, 10, 100][choices.below(4)];
+        let step_ms = u64::from(choices.octet()) * [0, 0, 1, 10][choices.below(4)];
         self.now_ms = match choices.below(16) {
             0 => self.now_ms - step_ms,
             1 => self.now_ms - step_ms * 100,

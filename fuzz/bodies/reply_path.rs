@@ -16,7 +16,7 @@ use crate::clock::Clock;
 
 const LOCAL: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::from_bits(0xcb00_7102)), IpAddr::V4(Ipv4Addr::from_bits(0xc633_6402))];
-const TIMERS: Timers = Timers { half_open_ms: 400, established_ms: 3000, closed_ms: 200 };
+const TIMERS: Timers = Timers { half_open_ms: 2000, established_ms: 9000, closed_ms: 700 };
 const ROUTES: [PolicyRoute; 2] = [
     PolicyRoute { src: AddrRange::V4 { lo: 0xc633_6400, hi: 0xc633_64ff }, output: 7 },
     PolicyRoute { src: AddrRange::V4 { lo: 0xc633_6402, hi: 0xc633_6402 }, output: 8 },
@@ -192,21 +192,25 @@ impl Twin<'_> {
 
 /// With this box as the source, as a rule on its port.
 fn key(choices: &mut Choices<'_>) -> FlowKey {
-    let nth = choices.below(64) as u32;
-    let src = [0xcb00_7102, 0xc633_6402, 0xcb00_7102, 9][nth as usize & 3];
+    let nth = choices.below(32) as u32;
+    let src = match nth {
+        31 => 9,
+        _ => [0xcb00_7102, 0xc633_6402][nth as usize & 1],
+    };
     FlowKey {
-        endpoints: Endpoints::V4 { src, dst: 0x0a00_0000 + (nth >> 2 & 3) },
-        protocol: if nth == 63 { protocol::UDP } else { protocol::TCP },
-        src_port: if nth == 62 { 500 } else { 4500 },
-        dst_port: 40_000 + (nth >> 4) as u16,
+        endpoints: Endpoints::V4 { src, dst: 0x0a00_0000 + (nth >> 1 & 1) },
+        protocol: if nth == 30 { protocol::UDP } else { protocol::TCP },
+        src_port: if nth == 29 { 500 } else { 4500 },
+        dst_port: 40_000 + (nth >> 2 & 1) as u16,
     }
 }
 
-/// Numbers that often fit each other.
-fn number(choices: &mut Choices<'_>) -> u32 {
+/// The number that fits, more often than not.
+fn number(choices: &mut Choices<'_>, fitting: Option<u32>) -> u32 {
     match choices.below(32) {
         31 => u32::MAX,
-        n => n as u32 % 6,
+        n @ 20.. => n as u32 % 6,
+        _ => fitting.unwrap_or(7),
     }
 }
 
@@ -231,24 +235,27 @@ pub fn check(octets: &[u8]) {
         let own = key(&mut choices);
         let interface = choices.below(3) as u32;
         let route = [None, Some(5), Some(6)][choices.below(3)];
-        let mut segment = |key| Segment {
+        let mut segment = |key, seq, ack| Segment {
             key,
             flags: TcpFlags(match choices.below(32) {
                 31 => choices.octet(),
                 n => FLAGS[n % FLAGS.len()],
             }),
-            seq: number(&mut choices),
-            ack: number(&mut choices),
-            payload_octets: number(&mut choices),
+            seq: number(&mut choices, seq),
+            ack: number(&mut choices, ack),
+            payload_octets: choices.below(2) as u32,
         };
         if interface < 2 {
-            let one = segment(own.reversed());
+            let held = twin.at(&own).map(|at| &twin.connections[at]);
+            let (next, wanted) = held.map_or((None, None), |one| (one.next, one.wanted));
+            let one = segment(own.reversed(), next, wanted);
             assert_eq!(
                 path.received(&one, interface, route, now_ms),
                 twin.received(&one, interface, route),
                 "{one:?}"
             );
-            let one = segment(own);
+            let held = twin.at(&own).map(|at| &twin.connections[at]);
+            let one = segment(own, Some(3), held.and_then(|one| one.fin.or(one.next)));
             assert_eq!(path.sent(&one, route, now_ms), twin.sent(&one, route), "{one:?}");
         } else if own.dst_port.is_multiple_of(2) {
             let was = twin.at(&own).map(|at| twin.connections.remove(at)).is_some();
