@@ -12,6 +12,7 @@ pub(crate) mod health;
 mod judge;
 mod local;
 mod measure;
+mod outer;
 mod policies;
 mod reason;
 mod reply;

@@ -6,6 +6,8 @@
 //! Owns the findings and their form; what selectors cover is the core's ([`espial::analysis`]). A new
 //! rule is a function in `RULES` and a [`Code`] for what it finds.
 
+mod gate;
+mod passthrough;
 mod sas;
 mod selectors;
 mod tunnels;
@@ -33,7 +35,7 @@ const MOST_ROWS: usize = 100;
 type Rule = for<'c> fn(&Scene<'c>, &mut Vec<Finding<'c>>);
 
 /// Every rule.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 19] = [
     selectors::no_packet,
     selectors::overlaps,
     selectors::hidden,
@@ -46,6 +48,13 @@ const RULES: [Rule; 12] = [
     sas::reserved_spi,
     sas::replay,
     sas::integrity,
+    gate::ike_not_admitted,
+    gate::hidden_policies,
+    gate::reply_unpinned,
+    gate::unreachable_policies,
+    gate::ike_not_bypassed,
+    passthrough::missing,
+    passthrough::hidden_rules,
 ];
 
 /// How bad a finding is.
@@ -147,6 +156,36 @@ codes! {
     /// A cipher that authenticates nothing, without an integrity algorithm.
     NoIntegrity = "no_integrity",
         "add integrity, or a cipher that authenticates: without either anybody can forge packets of the SA";
+    /// No local-in policy admits IKE from the peer of a tunnel.
+    IkeNotAdmitted = "ike_not_admitted",
+        "put a [[local-in]] with action = \"accept\", the service IKE and the peer's address before those that deny it";
+    /// One earlier local-in policy covers all of this one.
+    LocalInShadowed = "local_in_shadowed",
+        "take it out, or put it before the wider one";
+    /// Earlier local-in policies together cover all of this one.
+    LocalInUnreachable = "local_in_unreachable",
+        "take it out, or put it before the others";
+    /// A local-in policy that no packet can meet.
+    LocalInNeverJudged = "local_in_never_judged",
+        "take it out: whom ESP and AH may come from is a matter of SAs";
+    /// Answers of IKE over TCP may leave by another interface than their SYN came in on.
+    ReplyUnpinned = "reply_unpinned",
+        "upgrade to FortiOS 7.4.9, 7.6.4 or 8.0.0, or route each WAN's address out on its own interface with ike-policy-route = true";
+    /// Earlier security policies cover all of this one.
+    PolicyUnreachable = "policy_unreachable",
+        "take it out, or put it before the wider ones";
+    /// No security policy lets IKE of a tunnel's peer in.
+    IkeNotBypassed = "ike_not_bypassed",
+        "put a [[policy]] with action = \"bypass\" for the peer's IKE before the others";
+    /// A tunnel that is to pass needs a rule.
+    RuleMissing = "rule_missing",
+        "add a [[passthrough.rule]] that accepts it, before those that do not";
+    /// A passthrough rule that no packet meets first.
+    RuleHidden = "rule_hidden",
+        "take it out, or put it before the wider ones";
+    /// The IPsec ALG without lookupspi.
+    AlgWithoutLookupSpi = "alg_without_lookupspi",
+        "lookupspi = true, or alg = false and rules for ESP";
 }
 
 impl ValueEnum for Code {
@@ -170,11 +209,27 @@ impl Serialize for Code {
 pub struct Place<'c> {
     /// From 1: of the key, or of the table.
     line: usize,
-    tunnel: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<&'c str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     child: Option<&'c str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "spi")]
     spi: Option<Spi>,
+    /// The section, of what is no tunnel's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    section: Option<&'static str>,
+    /// The id of a local-in policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_in: Option<u32>,
+    /// The id of a security policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<u32>,
+    /// The name of a passthrough rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'c str>,
+    /// The name of a tunnel that passes through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'c str>,
 }
 
 #[allow(clippy::ref_option, reason = "serde passes it so")]
@@ -184,7 +239,21 @@ fn spi<S: Serializer>(spi: &Option<Spi>, serializer: S) -> Result<S::Ok, S::Erro
 
 impl<'c> Place<'c> {
     fn tunnel(tunnel: &'c TunnelConfig) -> Self {
-        Self { line: tunnel.line, tunnel: &tunnel.name, child: None, spi: None }
+        Self { tunnel: Some(&tunnel.name), section: None, ..Self::section("tunnel", tunnel.line) }
+    }
+
+    fn section(section: &'static str, line: usize) -> Self {
+        Self {
+            line,
+            tunnel: None,
+            child: None,
+            spi: None,
+            section: Some(section),
+            local_in: None,
+            policy: None,
+            rule: None,
+            name: None,
+        }
     }
 
     fn child(tunnel: &'c TunnelConfig, child: &'c ChildConfig) -> Self {
@@ -198,7 +267,12 @@ impl<'c> Place<'c> {
     fn words(&self) -> String {
         let spi = self.spi.map(|spi| format!("SA {spi} of ")).unwrap_or_default();
         let child = self.child.map(|child| format!("{child} of ")).unwrap_or_default();
-        format!("{spi}{child}{}", self.tunnel)
+        if let Some(tunnel) = self.tunnel {
+            return format!("{spi}{child}{tunnel}");
+        }
+        let id = self.local_in.or(self.policy).map(|id| format!(" {id}")).unwrap_or_default();
+        let name = self.rule.or(self.name).map(|name| format!(" {name}")).unwrap_or_default();
+        format!("{}{id}{name}", self.section.unwrap_or_default())
     }
 }
 

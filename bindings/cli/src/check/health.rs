@@ -12,6 +12,9 @@ use super::local::Local;
 use super::tables::NO_INTERFACE;
 use crate::config::{GatewayConfig, TunnelConfig};
 
+/// The interface of a tunnel that names none.
+pub(crate) const NOWHERE: u32 = NO_INTERFACE;
+
 /// ESP is live if a packet authenticated in the last minute; a session is about to go in its last half
 /// minute.
 const THRESHOLDS: Thresholds = Thresholds { esp_live_ms: 60_000, session_ends_ms: 30_000 };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use espial::control::{Control, SaParams};
 use espial::error::SaError;
-use espial::headers::{Endpoints, Outer, OuterHeaders, protocol};
+use espial::headers::{Endpoints, Outer, OuterHeaders};
 use espial::inbound::{Arrival, Ingress};
 use espial::names::Names;
 use espial::sad::{Replay, ReplayStart, SaKey};
@@ -14,6 +14,7 @@ use espial::{Capacity, ChildId, Gateway, Ipsec, Opened, SaId, SaMode, TunnelId, 
 
 use super::health::{self, LastEsp};
 use super::measure::Speed;
+use super::outer::{class_of, destination, source};
 use super::reason::By;
 use super::reply::Reply;
 use super::row::{Class, FrameAt, Row, Word};
@@ -550,52 +551,4 @@ fn ingress(time: i64) -> Ingress {
 
 fn millis(micros: i64) -> u64 {
     u64::try_from(micros / 1000).unwrap_or(0)
-}
-
-/// The class of a packet that starts at its IP header, as far as that can be told.
-fn class_of(ip: &[u8]) -> Class {
-    match wire::classify(ip) {
-        Ok(Outer::Ipsec(outer)) if outer.is_esp() => Class::Esp,
-        Ok(Outer::Ipsec(_)) => Class::Ah,
-        Ok(Outer::Ike) => Class::Ike,
-        Ok(Outer::NatKeepalive) => Class::NatKeepalive,
-        Ok(Outer::Other) => Class::Other,
-        Err(Reason::OuterFragment | Reason::Malformed(Malformed::Esp | Malformed::NatT)) => {
-            if protocol_of(ip) == Some(protocol::AH) {
-                Class::Ah
-            } else {
-                Class::Esp
-            }
-        }
-        Err(Reason::Malformed(Malformed::Ah)) => Class::Ah,
-        Err(_) => match protocol_of(ip) {
-            Some(protocol::ESP) => Class::Esp,
-            Some(protocol::AH) => Class::Ah,
-            _ => Class::Other,
-        },
-    }
-}
-
-/// The protocol that the fixed IP header names.
-fn protocol_of(ip: &[u8]) -> Option<u8> {
-    let at = if ip.first()? >> 4 == 4 { 9 } else { 6 };
-    ip.get(at).copied()
-}
-
-/// The source address of a packet whose fixed IP header arrived.
-fn source(ip: &[u8]) -> Option<std::net::IpAddr> {
-    match ip.first()? >> 4 {
-        4 => Some(std::net::IpAddr::from(*ip.get(12..)?.first_chunk::<4>()?)),
-        6 => Some(std::net::IpAddr::from(*ip.get(8..)?.first_chunk::<16>()?)),
-        _ => None,
-    }
-}
-
-/// The destination address of a packet whose fixed IP header arrived.
-fn destination(ip: &[u8]) -> Option<std::net::IpAddr> {
-    match ip.first()? >> 4 {
-        4 => Some(std::net::IpAddr::from(*ip.get(16..)?.first_chunk::<4>()?)),
-        6 => Some(std::net::IpAddr::from(*ip.get(24..)?.first_chunk::<16>()?)),
-        _ => None,
-    }
 }

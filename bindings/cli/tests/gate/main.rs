@@ -3,6 +3,7 @@
 
 mod explain;
 mod faults;
+mod lint;
 mod local_in;
 mod packets;
 mod passthrough;
