@@ -294,3 +294,51 @@ fn arguments_of_lookup_that_cannot_be_are_unusable() {
         assert!(err.contains(why), "{arguments:?}: {err}");
     }
 }
+
+/// A pcap file with IKE from a stranger to the gateway of seed 001, as seed 001 traces it.
+fn stranger() -> Vec<u8> {
+    let ip = [0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0, 10, 10, 10, 13, 10, 10, 10, 1];
+    let udp = [1, 0xf4, 1, 0xf4, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let words = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 101, 7, 0, 36, 36];
+    let head: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    [&head[..], &ip, &udp].concat()
+}
+
+#[test]
+fn explain_prints_the_way_of_one_packet() {
+    let (config, capture) =
+        (sample("seed-001-local-in.gateway.toml"), scratch("stranger.pcap", stranger()));
+    let on_wan1 = ["--interface", "wan1", "--explain"];
+    let output = check(&config, &capture, &[&on_wan1[..], &["--packet", "1"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let (out, err) = texts(&output);
+    assert_eq!(err, "");
+    assert_eq!(
+        out.lines().nth(3),
+        Some(
+            "packet=1 time=7.000000 func=fw_local_in_handler msg=\"iprope_in_check() check failed on policy 1, drop\""
+        )
+    );
+    assert_eq!(out.lines().count(), 5, "{out}");
+    // Another packet than there is: nothing to explain, and the same status.
+    let output = check(&config, &capture, &[&on_wan1[..], &["--packet", "2"]].concat());
+    assert_eq!((output.status.code(), texts(&output).0.as_str()), (Some(1), ""));
+    // All of them, and the summary.
+    let (out, _) = texts(&check(&config, &capture, &on_wan1));
+    assert!(out.contains("0 accepted, 1 dropped"), "{out}");
+    // Nobody denies it on an interface that is not named.
+    assert_eq!(check(&config, &capture, &[]).status.code(), Some(0));
+}
+
+#[test]
+fn interfaces_that_are_not_there_and_options_that_do_not_go_together() {
+    let (config, capture) =
+        (sample("seed-001-local-in.gateway.toml"), scratch("stranger-2.pcap", stranger()));
+    let output = check(&config, &capture, &["--interface", "wan9"]);
+    let (_, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains("no [[interface]] is called `wan9`"), "{err}");
+    for options in [&["--packet", "1"][..], &["--explain", "--json"], &["--explain", "--trace"]] {
+        assert_eq!(check(&config, &capture, options).status.code(), Some(2), "{options:?}");
+    }
+}

@@ -361,3 +361,24 @@ fn damaged_files() {
         }
     }
 }
+
+#[test]
+fn pcapng_names_the_interface_of_a_packet() {
+    for order in Order::BOTH {
+        let file = [
+            order.section(),
+            order.interface(101, &[(2, b"wan1")]),
+            order.interface(101, &[(9, &[6])]),
+            order.interface(101, &[(3, b"not the name"), (2, b"a long name of one")]),
+            order.interface(101, &[(2, b"")]),
+            order.enhanced(0, 1, &[0x45], 1),
+            order.enhanced(1, 1, &[0x45], 1),
+            order.enhanced(2, 1, &[0x45], 1),
+            order.enhanced(3, 1, &[0x45], 1),
+        ];
+        let (packets, error) = read(&file.concat());
+        assert_eq!(error, None);
+        let names: Vec<_> = packets.iter().map(|packet| packet.interface.as_deref()).collect();
+        assert_eq!(names, [Some("wan1"), None, Some("a long name of one"), None]);
+    }
+}

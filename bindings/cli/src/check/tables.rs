@@ -21,7 +21,7 @@ use super::local::Local;
 use super::policies::Policies;
 use super::reason::By;
 use super::reply::Reply;
-use super::row::{Row, Word};
+use super::row::{Class, Row, Word};
 use super::through::Through;
 use super::way::Step;
 use crate::config::GatewayConfig;
@@ -119,8 +119,9 @@ impl<'c> Tables<'c> {
         if bound == Bound::Here
             && !matches!(class, Ok(Outer::Ike | Outer::NatKeepalive | Outer::Other))
         {
-            // ESP, AH, and what pretends to be: the SPI table's own rules.
-            row.by = self.local.as_ref().map(|_| By::IpsecLocalIn);
+            // ESP, AH, and what cannot be read: the SPI table's own rules.
+            let is_ipsec = matches!(row.class, Class::Esp | Class::Ah);
+            row.by = self.local.as_ref().filter(|_| is_ipsec).map(|_| By::IpsecLocalIn);
             row.note(|| Step::Here);
             return row;
         }

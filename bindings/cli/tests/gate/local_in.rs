@@ -192,3 +192,20 @@ fn a_schedule_counts_when_the_gateway_says_that_it_is_on() {
     let on = config.replace("[gateway]\n", "[gateway]\nschedules-on = ['nights']\n");
     assert_eq!(decided(&on, &file), ["ike|drop|local_in_policy|policy|1"]);
 }
+
+/// What is too short to be judged is dropped by nobody's policy.
+#[test]
+fn what_cannot_be_read_is_dropped_before_policies_are_asked() {
+    let whole = udp("203.0.113.10:500", "10.10.10.1:500");
+    let mut short = whole[..22].to_vec();
+    short[3] = 22;
+    let mut tcp = tcp("203.0.113.10:500", "10.10.10.1:443", 2, 1, 0, &[])[..22].to_vec();
+    tcp[3] = 22;
+    let file = pcapng(&["wan1"], &[at(0.0, whole[..30].to_vec()), at(0.0, short), at(0.0, tcp)]);
+    let expected = [
+        "other|drop|malformed_ip_length|-|-",
+        "other|drop|malformed_udp|-|-",
+        "other|drop|malformed_next_layer|-|-",
+    ];
+    assert_eq!(decided(&sample("seed-001-local-in"), &file), expected);
+}
