@@ -984,6 +984,122 @@
 #define ESPIAL_TEARDOWN_ESP 3
 
 /**
+ * No interface: the routing table has no route.
+ */
+#define ESPIAL_INTERFACE_NONE 4294967295
+
+/**
+ * Answers of IKE over TCP: not known how they leave.
+ */
+#define ESPIAL_TCP_REPLY_UNKNOWN 0
+
+/**
+ * Answers of IKE over TCP leave as the routing table chooses for each packet: the fault, kept to reproduce it.
+ */
+#define ESPIAL_TCP_REPLY_UNPINNED 1
+
+/**
+ * Answers of IKE over TCP leave by the interface that the SYN came in on.
+ */
+#define ESPIAL_TCP_REPLY_PINNED 2
+
+/**
+ * There are policy routes, but what the gateway itself sends for IKE does not ask them (ike-policy-route disabled):
+ * the routing table chooses.
+ */
+#define ESPIAL_TCP_REPLY_POLICY_ROUTE 3
+
+/**
+ * It asks them: the first policy route of the answer's source, else the routing table (ike-policy-route enabled).
+ */
+#define ESPIAL_TCP_REPLY_IKE_POLICY_ROUTE 4
+
+/**
+ * Segment: it starts no connection and belongs to none: drop it. All-zero memory reads as this.
+ */
+#define ESPIAL_SEGMENT_NO_SESSION 0
+
+/**
+ * Segment: it is not IKE over TCP of this gateway.
+ */
+#define ESPIAL_SEGMENT_NOT_OURS 1
+
+/**
+ * Segment: a reset; the connection is gone and there is nothing to answer.
+ */
+#define ESPIAL_SEGMENT_RESET 2
+
+/**
+ * Segment: the routing table is to choose and has no route: it cannot be answered.
+ */
+#define ESPIAL_SEGMENT_NO_ROUTE 3
+
+/**
+ * Segment: answers leave by espial_reply.interface.
+ */
+#define ESPIAL_SEGMENT_LEAVE 4
+
+/**
+ * Interface chosen by nobody: there is none.
+ */
+#define ESPIAL_CHOSEN_NONE 0
+
+/**
+ * Interface chosen by the connection: its SYN came in there.
+ */
+#define ESPIAL_CHOSEN_PIN 1
+
+/**
+ * Interface chosen by a policy route.
+ */
+#define ESPIAL_CHOSEN_POLICY_ROUTE 2
+
+/**
+ * Interface chosen by the routing table.
+ */
+#define ESPIAL_CHOSEN_ROUTE 3
+
+/**
+ * A time that never was, or something that there is not.
+ */
+#define ESPIAL_NEVER 18446744073709551615ull
+
+/**
+ * Where IKE comes in: UDP 500.
+ */
+#define ESPIAL_IKE_500 1
+
+/**
+ * Where IKE comes in: UDP 4500.
+ */
+#define ESPIAL_IKE_4500 2
+
+/**
+ * Where IKE comes in: the TCP port that is configured.
+ */
+#define ESPIAL_IKE_TCP 4
+
+/**
+ * Health: no SA lives; nothing to keep.
+ */
+#define ESPIAL_HEALTH_DOWN 0
+
+/**
+ * Health: a policy admits the peer's IKE.
+ */
+#define ESPIAL_HEALTH_ADMITTED 1
+
+/**
+ * Health: no policy does; a session that is not about to go lets it in.
+ */
+#define ESPIAL_HEALTH_HELD 2
+
+/**
+ * Health: no policy does, and the session is gone or about to go.
+ */
+#define ESPIAL_HEALTH_STARVED 3
+
+/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
@@ -1007,6 +1123,11 @@ typedef struct espial_passthrough espial_passthrough;
  * Rules for what has no flow, compiled. Opaque.
  */
 typedef struct espial_passthrough_rules espial_passthrough_rules;
+
+/**
+ * The IKE over TCP connections of one thread. Opaque.
+ */
+typedef struct espial_reply_path espial_reply_path;
 
 /**
  * The sessions of one thread that end on this gateway. Opaque.
@@ -2406,6 +2527,290 @@ typedef struct {
      */
     uint64_t teardowns[8];
 } espial_passthrough_counts;
+
+/**
+ * How many connections there may be, for how long, and how large a configuration.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_reply_limits).
+     */
+    uint32_t size;
+    /**
+     * Connections, at least 1.
+     */
+    uint32_t capacity;
+    /**
+     * How many of them may be without a complete handshake; 0 = half of the capacity.
+     */
+    uint32_t half_open;
+    /**
+     * Addresses of this gateway at most.
+     */
+    uint32_t addresses;
+    /**
+     * Policy routes at most.
+     */
+    uint32_t routes;
+    /**
+     * Milliseconds that a connection is kept without a segment during the handshake; 0 = 20 000.
+     */
+    uint32_t half_open_ms;
+    /**
+     * After it; 0 = 3 600 000.
+     */
+    uint32_t established_ms;
+    /**
+     * Milliseconds that it is kept after FINs both ways, whether there are segments or not; 0 = 10 000.
+     */
+    uint32_t closed_ms;
+} espial_reply_limits;
+
+/**
+ * Which connections are IKE over TCP, and how they are answered.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_reply_config).
+     */
+    uint32_t size;
+    /**
+     * The TCP port that IKE listens on.
+     */
+    uint16_t port;
+    /**
+     * ESPIAL_TCP_REPLY_*, but for ESPIAL_TCP_REPLY_UNKNOWN.
+     */
+    uint8_t mode;
+    /**
+     * 0.
+     */
+    uint8_t reserved;
+} espial_reply_config;
+
+/**
+ * An address.
+ */
+typedef struct {
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+    /**
+     * Octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t addr[16];
+} espial_addr;
+
+/**
+ * A policy route: what is sent from these addresses leaves by this interface.
+ */
+typedef struct {
+    /**
+     * The caller's number of the interface.
+     */
+    uint32_t output;
+    /**
+     * ESPIAL_FAMILY_*.
+     */
+    uint8_t family;
+    /**
+     * Bits of addr that count: host bits behind them do not, so 203.0.113.2 with 30 is 203.0.113.0 to 203.0.113.3.
+     */
+    uint8_t prefix_len;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+    /**
+     * Source addresses of what is sent.
+     */
+    uint8_t addr[16];
+} espial_policy_route;
+
+/**
+ * What counts of a TCP segment.
+ */
+typedef struct {
+    /**
+     * Addresses, protocol and ports as the packet says them.
+     */
+    espial_flow flow;
+    /**
+     * Sequence number.
+     */
+    uint32_t seq;
+    /**
+     * Acknowledgement number; read if the ACK bit is set.
+     */
+    uint32_t ack;
+    /**
+     * Octets of data.
+     */
+    uint32_t payload_octets;
+    /**
+     * Control bits, the 14th octet of the TCP header.
+     */
+    uint8_t flags;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+} espial_segment;
+
+/**
+ * What becomes of a segment, and where answers to it leave. All-zero memory is a drop.
+ */
+typedef struct {
+    /**
+     * ESPIAL_SEGMENT_*; the rest is 0 but for ESPIAL_SEGMENT_LEAVE.
+     */
+    uint8_t answer;
+    /**
+     * ESPIAL_CHOSEN_*.
+     */
+    uint8_t chosen;
+    /**
+     * 1 = the connection is recorded; 0 = there was no room, and its next segment finds none.
+     */
+    uint8_t recorded;
+    /**
+     * Control bits of the answer to a SYN: SYN and ACK; else 0.
+     */
+    uint8_t flags;
+    /**
+     * Where answers leave, the caller's number.
+     */
+    uint32_t interface;
+    /**
+     * Where the SYN of the connection came in: if that is another one, the peer's path does not see both ways.
+     */
+    uint32_t came_in;
+    /**
+     * Acknowledgement number of the answer to a SYN; else 0.
+     */
+    uint32_t ack;
+    /**
+     * Which of the policy routes, from 0, for ESPIAL_CHOSEN_POLICY_ROUTE; else 0.
+     */
+    uint32_t route;
+} espial_reply;
+
+/**
+ * A connection that is kept.
+ */
+typedef struct {
+    /**
+     * Milliseconds since its last segment.
+     */
+    uint64_t idle_ms;
+    /**
+     * Where its SYN came in.
+     */
+    uint32_t interface;
+    /**
+     * 1 = its handshake is complete, 0 = it is not.
+     */
+    uint8_t established;
+    /**
+     * 0.
+     */
+    uint8_t reserved[3];
+    /**
+     * Addresses, protocol and ports, with this gateway as the source.
+     */
+    espial_flow flow;
+} espial_pin;
+
+/**
+ * What the tables say of one tunnel, and from when on that counts.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_tunnel_facts).
+     */
+    uint32_t size;
+    /**
+     * Inbound SAs of the tunnel.
+     */
+    uint32_t live_sas;
+    /**
+     * Milliseconds since the last packet that authenticated on one of them; ESPIAL_NEVER = there was none.
+     */
+    uint64_t esp_idle_ms;
+    /**
+     * Milliseconds that a session with the peer on UDP 500 lives on without a match (espial_session.left_ms);
+     * ESPIAL_NEVER = there is none.
+     */
+    uint64_t left_500_ms;
+    /**
+     * The same on UDP 4500.
+     */
+    uint64_t left_4500_ms;
+    /**
+     * The same on TCP.
+     */
+    uint64_t left_tcp_ms;
+    /**
+     * ESP is live if a packet authenticated within these milliseconds.
+     */
+    uint64_t esp_live_ms;
+    /**
+     * An IKE session is about to go if it has no more than these milliseconds left.
+     */
+    uint64_t session_ends_ms;
+    /**
+     * The peer's address, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t peer[16];
+    /**
+     * ESPIAL_FAMILY_* of the peer.
+     */
+    uint8_t family;
+    /**
+     * ESPIAL_IKE_* of the ports on which a policy accepts IKE from the peer, added up.
+     */
+    uint8_t admitted;
+    /**
+     * ESPIAL_IKE_* of the port that the tunnel's IKE SA uses: then the others do not help it. 0 = not known.
+     */
+    uint8_t in_use;
+    /**
+     * 0.
+     */
+    uint8_t reserved[5];
+} espial_tunnel_facts;
+
+/**
+ * How it stands with the IKE of a tunnel.
+ */
+typedef struct {
+    /**
+     * Milliseconds that the session lives on without a match, for ESPIAL_HEALTH_HELD and ESPIAL_HEALTH_STARVED;
+     * ESPIAL_NEVER = there is none, or another state.
+     */
+    uint64_t left_ms;
+    /**
+     * ESPIAL_HEALTH_*.
+     */
+    uint8_t state;
+    /**
+     * 1 = an operator has to add a policy that admits IKE from the peer, 0 = not.
+     */
+    uint8_t alarm;
+    /**
+     * 1 for ESPIAL_HEALTH_STARVED with live ESP: this gateway sees no reason to send IKE and heal the tunnel.
+     */
+    uint8_t esp_is_live;
+    /**
+     * 0.
+     */
+    uint8_t reserved[5];
+} espial_health;
 
 /**
  * A Child SA to be analysed: its selectors are parts of an array of espial_ts.
@@ -4297,6 +4702,209 @@ int32_t espial_passthrough_worker_of(const espial_passthrough_config *config,
                                      const espial_passthrough_packet *packet,
                                      uint32_t workers,
                                      uint32_t *worker);
+
+/**
+ * Octets of memory that a reply path of these limits needs.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE; ESPIAL_ERANGE: no capacity, more than 117 million, or it does
+ * not fit this machine.
+ */
+int32_t espial_reply_path_size(const espial_reply_limits *limits,
+                               size_t *size);
+
+/**
+ * Alignment in octets of the memory of a reply path.
+ *
+ * Thread: any.
+ */
+size_t espial_reply_path_align(void);
+
+/**
+ * Makes a reply path without connections in the caller's memory, of len octets at mem: for the config, the addresses
+ * of this gateway, and policy routes in order, which only two of the modes look at. The arrays are not kept. The
+ * seed is 128 bits that peers do not know.
+ *
+ * The memory is the library's until espial_reply_path_release(), must not move, and is used by one thread, the
+ * owner.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE; ESPIAL_ERANGE as espial_reply_path_size(), or more addresses or
+ * routes than the limits say, or a prefix_len above that of its family; ESPIAL_EVALUE: no such mode or family, or
+ * reserved is not 0; ESPIAL_EROOM: len is smaller than espial_reply_path_size() says. The content of mem is then
+ * unspecified.
+ */
+int32_t espial_reply_path_init(void *mem,
+                               size_t len,
+                               const espial_reply_limits *limits,
+                               const espial_reply_config *config,
+                               const espial_addr *addresses,
+                               size_t address_count,
+                               const espial_policy_route *routes,
+                               size_t route_count,
+                               uint64_t seed0,
+                               uint64_t seed1,
+                               espial_reply_path **reply_path);
+
+/**
+ * Takes a reply path out of use: its memory is the caller's again, and the handle is refused from now on while that
+ * memory is not used for something else.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of espial_reply_path_new().
+ */
+int32_t espial_reply_path_release(espial_reply_path *reply_path);
+
+/**
+ * Makes a reply path in memory of its own. Nothing is allocated after this. Shared library only.
+ *
+ * Thread: any. Give it back with espial_reply_path_free().
+ * Errors: those of espial_reply_path_init(); ESPIAL_ENOMEM.
+ */
+int32_t espial_reply_path_new(const espial_reply_limits *limits,
+                              const espial_reply_config *config,
+                              const espial_addr *addresses,
+                              size_t address_count,
+                              const espial_policy_route *routes,
+                              size_t route_count,
+                              uint64_t seed0,
+                              uint64_t seed1,
+                              espial_reply_path **reply_path);
+
+/**
+ * Releases and frees a reply path of espial_reply_path_new(). NULL is fine. Shared library only.
+ *
+ * Thread: owner only.
+ * Errors: those of espial_reply_path_release(); nothing is freed then.
+ */
+int32_t espial_reply_path_free(espial_reply_path *reply_path);
+
+/**
+ * Gives a reply path another configuration, as espial_reply_path_init() takes it, from the next segment on.
+ * Connections stay.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE, ESPIAL_ERANGE, ESPIAL_EVALUE as
+ * espial_reply_path_init().
+ */
+int32_t espial_reply_path_configure(espial_reply_path *reply_path,
+                                    const espial_reply_config *config,
+                                    const espial_addr *addresses,
+                                    size_t address_count,
+                                    const espial_policy_route *routes,
+                                    size_t route_count);
+
+/**
+ * A segment addressed to this gateway came in on an interface: where do answers to it leave? route is what the
+ * routing table would choose for them, ESPIAL_INTERFACE_NONE if it has no route; it is not looked at where a pin or
+ * a policy route decides.
+ *
+ * A segment of no connection that is no SYN is ESPIAL_SEGMENT_NO_SESSION: drop it.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as a drop.
+ */
+int32_t espial_reply_path_received(espial_reply_path *reply_path,
+                                   const espial_segment *segment,
+                                   uint32_t interface,
+                                   uint32_t route,
+                                   uint64_t now_ms,
+                                   espial_reply *reply);
+
+/**
+ * A segment that this gateway is about to send: where does it leave? route as in espial_reply_path_received(). To be
+ * asked for every one, for what is acknowledged tells forged segments of the peer from its own.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_reply_path_sent(espial_reply_path *reply_path,
+                               const espial_segment *segment,
+                               uint32_t route,
+                               uint64_t now_ms,
+                               espial_reply *reply);
+
+/**
+ * A connection whose handshake needs no watching, with this gateway as the source: one that it starts, by the
+ * tunnel's interface; one that a SYN cookie vouches for; one of a table that is restored. One that is there gets
+ * this interface. *recorded is 1, or 0 if there is no room.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_reply_path_connected(espial_reply_path *reply_path,
+                                    const espial_flow *flow,
+                                    uint32_t interface,
+                                    uint64_t now_ms,
+                                    uint8_t *recorded);
+
+/**
+ * Drops a connection, with this gateway as the source: from then on only a SYN starts it anew. *closed is 1 if there
+ * was one, else 0.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE.
+ */
+int32_t espial_reply_path_close(espial_reply_path *reply_path,
+                                const espial_flow *flow,
+                                uint64_t now_ms,
+                                uint8_t *closed);
+
+/**
+ * Looks at the next slots of the table, rounded up to a multiple of 8, takes out the connections that were idle for
+ * too long and tells of them: the first room of them into the caller's array; *count is how many there are, room for
+ * them or not, and the others are told to nobody. To be called again and again: all of the table was looked at after
+ * calls for espial_reply_path_slots() slots together.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE. Nothing is taken out then.
+ */
+int32_t espial_reply_path_expire(espial_reply_path *reply_path,
+                                 uint64_t now_ms,
+                                 uint32_t slots,
+                                 espial_pin *ended,
+                                 size_t room,
+                                 size_t *count);
+
+/**
+ * All connections: the first room of them into the caller's array; *count is how many there are, room for them or
+ * not. Reads the whole table: for an operator's command, not for the packet path.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_reply_path_list(espial_reply_path *reply_path,
+                               uint64_t now_ms,
+                               espial_pin *list,
+                               size_t room,
+                               size_t *count);
+
+/**
+ * How many connections there are, those included that have ended and not been told of yet, and how many slots the
+ * table has for espial_reply_path_expire() to look at.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_reply_path_slots(espial_reply_path *reply_path,
+                                uint32_t *used,
+                                uint32_t *slots);
+
+/**
+ * Joins what the tables say of a tunnel: whether its IKE is admitted, held by a session, or starved though ESP goes on.
+ *
+ * text is a sentence for the operator, of room octets at most with a NUL at its end, which is cut off where there is
+ * no room; *len is how many octets it has without the NUL, room for them or not. (NULL, 0) asks for the number.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_ERANGE; ESPIAL_EVALUE: no such family or port, or reserved
+ * is not 0.
+ */
+int32_t espial_tunnel_health(const espial_tunnel_facts *facts,
+                             espial_health *health,
+                             char *text,
+                             size_t room,
+                             size_t *len);
 
 /**
  * The boxes of child_count Child SAs: every local selector of one with every remote one of it, local by local

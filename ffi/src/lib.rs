@@ -25,6 +25,7 @@ mod handle;
 mod analysis;
 mod config;
 mod convert;
+mod health;
 #[cfg(test)]
 mod hostile;
 mod local_in;
@@ -33,6 +34,7 @@ mod packet;
 mod passthrough;
 #[cfg(any(feature = "alloc", test))]
 mod policies;
+mod reply_path;
 mod sessions;
 mod setup;
 mod spd;

@@ -11,7 +11,7 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, SESSIONS, RULES, PASSTHROUGH, KINDS };
+enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, SESSIONS, RULES, PASSTHROUGH, REPLY_PATH, KINDS };
 
 /* size octets that end where memory does; the handles' sizes are multiples of their alignment. */
 static void *at_the_edge(size_t size) {
@@ -44,6 +44,9 @@ static void refused_as(int kind, void *handle) {
     espial_session session = {.serial = 77};
     espial_passthrough_packet passing = {.family = ESPIAL_FAMILY_V4, .kind = ESPIAL_PASSTHROUGH_ESP, .spi = 300};
     espial_passthrough_answer pass_answer = {.rule = 77};
+    espial_segment segment = {.flow = {.family = ESPIAL_FAMILY_V4}};
+    espial_reply_config reply_config = {sizeof reply_config, .mode = ESPIAL_TCP_REPLY_PINNED};
+    espial_reply reply = {.interface = 77};
     espial_session_end session_end = {.serial = 77};
 
     switch (kind) {
@@ -113,6 +116,14 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_passthrough_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_passthrough_free(handle));
         break;
+    case REPLY_PATH:
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_received(handle, &segment, 0, 0, 0, &reply));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_sent(handle, &segment, 0, 0, &reply));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_configure(handle, &reply_config, NULL, 0, NULL, 0));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_slots(handle, &index, &index));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_free(handle));
+        break;
     default:
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check(handle, &packet, &answer));
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_check_burst(handle, &packet, 1, &answer));
@@ -123,7 +134,7 @@ static void refused_as(int kind, void *handle) {
     CLAIM(words == NULL && worker == NULL && spd_worker == NULL && tunnel.index == 77 && sa.slot == 77);
     CLAIM(covered == 77 && unmatched == 77 && index == 77 && count == 77 && answer.id == 77 && counts.packets == 77);
     CLAIM(event.size == sizeof event && event.reason == 77 && local_in_answer.policy == 77);
-    CLAIM(session.serial == 77 && session_end.serial == 77 && pass_answer.rule == 77);
+    CLAIM(session.serial == 77 && session_end.serial == 77 && pass_answer.rule == 77 && reply.interface == 77);
 }
 
 int main(void) {
@@ -141,6 +152,9 @@ int main(void) {
     espial_passthrough_config passthrough_config = {sizeof passthrough_config, .flows = 1};
     espial_passthrough_rules *compiled_rules, *rules;
     espial_passthrough *passthrough;
+    espial_reply_limits reply_limits = {sizeof reply_limits, .capacity = 1};
+    espial_reply_config reply_config = {sizeof reply_config, .mode = ESPIAL_TCP_REPLY_PINNED};
+    espial_reply_path *reply_path;
     const uint64_t *spd_words, *local_in_words, *rules_words;
     void *handles[KINDS];
     size_t size, count, worker_size;
@@ -171,7 +185,11 @@ int main(void) {
     GIVES(ESPIAL_OK, espial_passthrough_rules_init(at_the_edge(size), size, rules_words, count, &rules));
     GIVES(ESPIAL_OK, espial_passthrough_size(&passthrough_config, &size));
     GIVES(ESPIAL_OK, espial_passthrough_init(at_the_edge(size), size, &passthrough_config, 1, 2, &passthrough));
+    GIVES(ESPIAL_OK, espial_reply_path_size(&reply_limits, &size));
+    GIVES(ESPIAL_OK, espial_reply_path_init(at_the_edge(size), size, &reply_limits, &reply_config, NULL, 0, NULL, 0, 1, 2,
+                                            &reply_path));
 
+    handles[REPLY_PATH] = reply_path;
     handles[RULES] = rules;
     handles[PASSTHROUGH] = passthrough;
     handles[SESSIONS] = sessions;
@@ -190,6 +208,7 @@ int main(void) {
     }
 
     /* All of them are what they were. */
+    GIVES(ESPIAL_OK, espial_reply_path_release(reply_path));
     GIVES(ESPIAL_OK, espial_passthrough_release(passthrough));
     GIVES(ESPIAL_OK, espial_passthrough_rules_release(rules));
     GIVES(ESPIAL_OK, espial_passthrough_rules_free(compiled_rules));

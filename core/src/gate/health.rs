@@ -19,13 +19,20 @@ pub enum IkePort {
     Tcp,
 }
 
-impl fmt::Display for IkePort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl IkePort {
+    /// `UDP 500`, `UDP 4500` or `TCP`.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Udp500 => "UDP 500",
             Self::Udp4500 => "UDP 4500",
             Self::Tcp => "TCP",
-        })
+        }
+    }
+}
+
+impl fmt::Display for IkePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -136,32 +143,63 @@ fn health(facts: &TunnelFacts, thresholds: &Thresholds) -> Health {
     }
 }
 
-impl fmt::Display for TunnelHealth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = self.peer;
-        let no_policy = |f: &mut fmt::Formatter<'_>| {
-            write!(f, "no policy admits IKE from {peer}")?;
-            self.port.map_or(Ok(()), |port| write!(f, " on {port}"))
-        };
-        write!(f, "peer {peer} ")?;
-        match self.health {
-            Health::Down => f.write_str("has no live SAs"),
-            Health::Admitted => f.write_str("has live SAs, and a policy admits its IKE"),
+/// A part of the sentence about a tunnel, for hosts that write numbers and addresses themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// Words; some are empty.
+    Text(&'static str),
+    /// An address.
+    Addr(IpAddr),
+    /// A decimal number.
+    Number(u64),
+}
+
+impl TunnelHealth {
+    /// What [`Display`](fmt::Display) writes, in its parts.
+    pub fn parts(&self) -> impl Iterator<Item = Part> + use<> {
+        use Part::{Addr, Number, Text};
+        const NONE: Part = Text("");
+        const SECONDS: Part = Text(" s");
+        let (is, seconds, unit) = match self.health {
+            Health::Down => ("has no live SAs", NONE, NONE),
+            Health::Admitted => ("has live SAs, and a policy admits its IKE", NONE, NONE),
             Health::Held { left_ms } => {
-                write!(f, "has live SAs, its IKE session lasts {} s, and ", left_ms / 1000)?;
-                no_policy(f)
+                ("has live SAs, its IKE session lasts ", Number(left_ms / 1000), SECONDS)
             }
             Health::Starved { left_ms, esp_is_live } => {
-                let esp = if esp_is_live { "and live ESP" } else { "but no ESP of late" };
-                write!(f, "has live SAs {esp}, its IKE session ")?;
+                let is = match (esp_is_live, left_ms) {
+                    (true, Some(_)) => "has live SAs and live ESP, its IKE session ends in ",
+                    (true, None) => "has live SAs and live ESP, its IKE session is gone",
+                    (false, Some(_)) => "has live SAs but no ESP of late, its IKE session ends in ",
+                    (false, None) => "has live SAs but no ESP of late, its IKE session is gone",
+                };
                 match left_ms {
-                    Some(left_ms) => write!(f, "ends in {} s", left_ms / 1000)?,
-                    None => f.write_str("is gone")?,
+                    Some(left_ms) => (is, Number(left_ms / 1000), SECONDS),
+                    None => (is, NONE, NONE),
                 }
-                f.write_str(", and ")?;
-                no_policy(f)
             }
-        }
+        };
+        let peer = Addr(self.peer);
+        let policy = match self.health {
+            Health::Down | Health::Admitted => [NONE; 4],
+            Health::Held { .. } | Health::Starved { .. } => {
+                let no_policy = Text(", and no policy admits IKE from ");
+                let on = |port: IkePort| [no_policy, peer, Text(" on "), Text(port.name())];
+                self.port.map_or([no_policy, peer, NONE, NONE], on)
+            }
+        };
+        let state = [Text("peer "), peer, Text(" "), Text(is), seconds, unit];
+        state.into_iter().chain(policy)
+    }
+}
+
+impl fmt::Display for TunnelHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Addr(addr) => addr.fmt(f),
+            Part::Number(number) => number.fmt(f),
+        })
     }
 }
 

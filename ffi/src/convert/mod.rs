@@ -4,10 +4,12 @@
 //! compile time where the core is `const`, else by the tests at the foot.
 
 mod gateway;
+mod health;
 mod local_in;
 mod packet;
 mod passthrough;
 mod policy;
+mod reply_path;
 mod sessions;
 
 use core::net::IpAddr;
@@ -19,10 +21,12 @@ use espial::spd::{Action, Direction};
 use espial::verdict::{Mode, Reason};
 
 pub use gateway::*;
+pub use health::*;
 pub use local_in::*;
 pub use packet::*;
 pub use passthrough::*;
 pub use policy::*;
+pub use reply_path::*;
 pub use sessions::*;
 
 use crate::status::Status;

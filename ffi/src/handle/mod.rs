@@ -65,6 +65,7 @@ mod matcher;
 #[cfg(feature = "alloc")]
 mod owned;
 mod passthrough;
+mod reply_path;
 mod sessions;
 mod spd;
 mod stream;
@@ -84,6 +85,7 @@ pub use matcher::{MATCHER_OCTETS, espial_matcher};
 pub use passthrough::{
     RULES_OCTETS, espial_passthrough, espial_passthrough_rules, passthrough_octets,
 };
+pub use reply_path::{Replies, espial_reply_path, reply_path_octets};
 pub use sessions::{espial_sessions, sessions_octets};
 pub use spd::{SPD_OCTETS, espial_spd, espial_spd_worker};
 pub use stream::StreamState;
@@ -153,6 +155,7 @@ const _: () = {
         espial_sessions::MAGIC,
         espial_passthrough_rules::MAGIC,
         espial_passthrough::MAGIC,
+        espial_reply_path::MAGIC,
     ];
     while let [one, others @ ..] = rest {
         rest = others;

@@ -208,6 +208,19 @@ impl Caller<'_> {
         })
     }
 
+    /// A reply path in memory of its own.
+    pub fn new_reply_path(
+        &self,
+        limits: &espial_reply_limits,
+        given: &Replies<'_>,
+        seed: [u64; 2],
+    ) -> Result<*mut espial_reply_path, Status> {
+        let octets = reply_path_octets(limits)?;
+        made(octets, |at| {
+            self.init_reply_path(at.as_ptr().cast(), octets, limits, given, seed, octets)
+        })
+    }
+
     /// An SPD in memory of its own, with a copy of its words behind it.
     pub fn new_spd(&self, words: &[u64]) -> Result<*mut espial_spd, Status> {
         with_words(SPD_OCTETS, words, |memory, copy, all| {

@@ -37,7 +37,8 @@ plain!(espial_verdict, espial_ike, espial_frame, espial_selector);
 plain!(espial_policy, espial_spd_answer, espial_disjoint);
 plain!(espial_range, espial_service, espial_local_in_policy, espial_local_packet);
 plain!(espial_passthrough_rule, espial_passthrough_packet, espial_passthrough_answer);
-plain!(espial_passthrough_flow, espial_teardown);
+plain!(espial_passthrough_flow, espial_teardown, espial_addr, espial_policy_route);
+plain!(espial_segment, espial_reply, espial_pin, espial_health);
 plain!(espial_local_in_answer, espial_flow, espial_session, espial_session_end);
 plain!(espial_child_ts, espial_box, espial_overlap, espial_hidden, espial_supernet);
 
@@ -64,6 +65,9 @@ versioned! {
     espial_session_limits: [16],
     espial_passthrough_config: [32],
     espial_passthrough_counts: [240],
+    espial_reply_limits: [32],
+    espial_reply_config: [8],
+    espial_tunnel_facts: [80],
 }
 
 impl<'c> Caller<'c> {

@@ -11,17 +11,21 @@
 #![allow(non_camel_case_types, reason = "they are the names in C")]
 
 mod gateway;
+mod health;
 mod local_in;
 mod numbers;
 mod packet;
 mod passthrough;
 mod policy;
+mod reply_path;
 mod sessions;
 
 pub use gateway::*;
+pub use health::*;
 pub use local_in::*;
 pub use numbers::*;
 pub use packet::*;
 pub use passthrough::*;
 pub use policy::*;
+pub use reply_path::*;
 pub use sessions::*;

@@ -402,3 +402,51 @@ pub const ESPIAL_TEARDOWN_AH: u8 = 1;
 pub const ESPIAL_TEARDOWN_IKE: u8 = 2;
 /// Teardown: the ALG's flow for ESP.
 pub const ESPIAL_TEARDOWN_ESP: u8 = 3;
+
+/// No interface: the routing table has no route.
+pub const ESPIAL_INTERFACE_NONE: u32 = 0xffff_ffff;
+/// Answers of IKE over TCP: not known how they leave.
+pub const ESPIAL_TCP_REPLY_UNKNOWN: u8 = 0;
+/// Answers of IKE over TCP leave as the routing table chooses for each packet: the fault, kept to reproduce it.
+pub const ESPIAL_TCP_REPLY_UNPINNED: u8 = 1;
+/// Answers of IKE over TCP leave by the interface that the SYN came in on.
+pub const ESPIAL_TCP_REPLY_PINNED: u8 = 2;
+/// There are policy routes, but what the gateway itself sends for IKE does not ask them (ike-policy-route disabled):
+/// the routing table chooses.
+pub const ESPIAL_TCP_REPLY_POLICY_ROUTE: u8 = 3;
+/// It asks them: the first policy route of the answer's source, else the routing table (ike-policy-route enabled).
+pub const ESPIAL_TCP_REPLY_IKE_POLICY_ROUTE: u8 = 4;
+/// Segment: it starts no connection and belongs to none: drop it. All-zero memory reads as this.
+pub const ESPIAL_SEGMENT_NO_SESSION: u8 = 0;
+/// Segment: it is not IKE over TCP of this gateway.
+pub const ESPIAL_SEGMENT_NOT_OURS: u8 = 1;
+/// Segment: a reset; the connection is gone and there is nothing to answer.
+pub const ESPIAL_SEGMENT_RESET: u8 = 2;
+/// Segment: the routing table is to choose and has no route: it cannot be answered.
+pub const ESPIAL_SEGMENT_NO_ROUTE: u8 = 3;
+/// Segment: answers leave by espial_reply.interface.
+pub const ESPIAL_SEGMENT_LEAVE: u8 = 4;
+/// Interface chosen by nobody: there is none.
+pub const ESPIAL_CHOSEN_NONE: u8 = 0;
+/// Interface chosen by the connection: its SYN came in there.
+pub const ESPIAL_CHOSEN_PIN: u8 = 1;
+/// Interface chosen by a policy route.
+pub const ESPIAL_CHOSEN_POLICY_ROUTE: u8 = 2;
+/// Interface chosen by the routing table.
+pub const ESPIAL_CHOSEN_ROUTE: u8 = 3;
+/// A time that never was, or something that there is not.
+pub const ESPIAL_NEVER: u64 = 0xffff_ffff_ffff_ffff;
+/// Where IKE comes in: UDP 500.
+pub const ESPIAL_IKE_500: u8 = 1;
+/// Where IKE comes in: UDP 4500.
+pub const ESPIAL_IKE_4500: u8 = 2;
+/// Where IKE comes in: the TCP port that is configured.
+pub const ESPIAL_IKE_TCP: u8 = 4;
+/// Health: no SA lives; nothing to keep.
+pub const ESPIAL_HEALTH_DOWN: u8 = 0;
+/// Health: a policy admits the peer's IKE.
+pub const ESPIAL_HEALTH_ADMITTED: u8 = 1;
+/// Health: no policy does; a session that is not about to go lets it in.
+pub const ESPIAL_HEALTH_HELD: u8 = 2;
+/// Health: no policy does, and the session is gone or about to go.
+pub const ESPIAL_HEALTH_STARVED: u8 = 3;

@@ -92,6 +92,7 @@ fn every_function_is_called() {
         "local_in.c",
         "sessions.c",
         "passthrough.c",
+        "reply_path.c",
         "../examples/rekey.c",
     ]
     .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
@@ -126,6 +127,12 @@ fn sessions() {
 #[test]
 fn passthrough() {
     run(&mut Command::new(shared("tests/passthrough.c")));
+}
+
+/// Where answers of IKE over TCP leave, the health of a tunnel's IKE, and every misuse of both.
+#[test]
+fn reply_path_and_health() {
+    run(&mut Command::new(shared("tests/reply_path.c")));
 }
 
 /// A handle of each kind given to the calls of each other kind, where a page follows that may not be read.

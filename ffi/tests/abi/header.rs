@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 27] = [
+const SOURCES: [&str; 32] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
@@ -13,6 +13,8 @@ const SOURCES: [&str; 27] = [
     "types/local_in.rs",
     "types/sessions.rs",
     "types/passthrough.rs",
+    "types/reply_path.rs",
+    "types/health.rs",
     "handle/gateway.rs",
     "handle/worker.rs",
     "handle/matcher.rs",
@@ -20,6 +22,7 @@ const SOURCES: [&str; 27] = [
     "handle/local_in.rs",
     "handle/sessions.rs",
     "handle/passthrough.rs",
+    "handle/reply_path.rs",
     "text.rs",
     "setup.rs",
     "config.rs",
@@ -29,6 +32,8 @@ const SOURCES: [&str; 27] = [
     "local_in.rs",
     "sessions.rs",
     "passthrough.rs",
+    "reply_path.rs",
+    "health.rs",
     "analysis.rs",
     "stream.rs",
     "wire.rs",

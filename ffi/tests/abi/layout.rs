@@ -88,6 +88,20 @@ fn c_sees_the_same_layout() {
         espial_passthrough_counts {
             size, reserved, accepted, accepted_flow, accepted_alg, rejected, alg_full, drops, teardowns,
         }
+        espial_addr { family, reserved, addr }
+        espial_policy_route { output, family, prefix_len, reserved, addr }
+        espial_reply_limits {
+            size, capacity, half_open, addresses, routes, half_open_ms, established_ms, closed_ms,
+        }
+        espial_reply_config { size, port, mode, reserved }
+        espial_segment { flow, seq, ack, payload_octets, flags, reserved }
+        espial_reply { answer, chosen, recorded, flags, interface, came_in, ack, route }
+        espial_pin { idle_ms, interface, established, reserved, flow }
+        espial_tunnel_facts {
+            size, live_sas, esp_idle_ms, left_500_ms, left_4500_ms, left_tcp_ms, esp_live_ms, session_ends_ms, peer,
+            family, admitted, in_use, reserved,
+        }
+        espial_health { left_ms, state, alarm, esp_is_live, reserved }
         espial_child_ts { tunnel, local_first, local_count, remote_first, remote_count }
         espial_box { child, selector }
         espial_overlap { first, second, first_child, second_child, both }
@@ -201,4 +215,16 @@ fn published_sizes_stand() {
         size_of::<espial_passthrough_counts>(),
     ];
     assert_eq!(passthrough, [80, 32, 44, 52, 64, 56, 240]);
+    let reply_path = [
+        size_of::<espial_addr>(),
+        size_of::<espial_policy_route>(),
+        size_of::<espial_reply_limits>(),
+        size_of::<espial_reply_config>(),
+        size_of::<espial_segment>(),
+        size_of::<espial_reply>(),
+        size_of::<espial_pin>(),
+        size_of::<espial_tunnel_facts>(),
+        size_of::<espial_health>(),
+    ];
+    assert_eq!(reply_path, [20, 24, 32, 8, 56, 20, 56, 80, 16]);
 }
