@@ -63,6 +63,19 @@ fn packet(src: u32, interface: u32, protocol: u8, port: u16) -> LocalPacket {
     LocalPacket::new(&Outer::Ike, headers, interface).expect("neither ESP nor AH")
 }
 
+/// The same packets, 32 behind each other from one interface: a queue belongs to one.
+fn in_runs(mut packets: Vec<LocalPacket>) -> Vec<LocalPacket> {
+    // Stable: what follows on an interface still does.
+    packets.sort_by_key(LocalPacket::interface);
+    let mut queues: Vec<_> =
+        packets.chunk_by(|a, b| a.interface() == b.interface()).map(|of| of.chunks(32)).collect();
+    let mut dealt = Vec::with_capacity(packets.len());
+    while dealt.len() < packets.len() {
+        queues.iter_mut().filter_map(Iterator::next).for_each(|run| dealt.extend_from_slice(run));
+    }
+    dealt
+}
+
 fn number(answer: Answer) -> u64 {
     let by = match answer.by {
         By::Policy(PolicyId(id)) => u64::from(id) + 1,
@@ -139,6 +152,7 @@ impl Policies {
             let (src, interface) = anywhere(&mut rng);
             packet(src, interface, protocol::UDP, *rng.pick(&[500, 4500]))
         });
+        let packets = packets.map(in_runs);
         for packet in packets.iter().flat_map(|trace| trace.iter().take(BY_DEFINITION)) {
             let expected = number(list.first(packet, Schedules::NONE));
             assert_eq!(ask(&plain, packet), expected, "{packet:?}");
