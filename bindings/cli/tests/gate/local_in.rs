@@ -2,7 +2,7 @@
 
 use espial_cli::check::{Form, Options};
 
-use crate::packets::{at, esp, fields, output, pcap, pcapng, rows, sample, tcp, udp};
+use crate::packets::{at, esp, fields, ip, output, pcap, pcapng, rows, sample, tcp, udp};
 
 const SITE1: &str = "10.56.240.208";
 const SITE2: &str = "10.56.240.221";
@@ -208,4 +208,20 @@ fn what_cannot_be_read_is_dropped_before_policies_are_asked() {
         "other|drop|malformed_next_layer|-|-",
     ];
     assert_eq!(decided(&sample("seed-001-local-in"), &file), expected);
+}
+
+#[test]
+fn c2_an_echo_opens_a_session_and_an_icmp_error_does_not() {
+    let icmp = |from: &str, to: &str, kind: u8| {
+        ip(1, from.parse().unwrap(), to.parse().unwrap(), &[kind, 0, 0, 0, 0, 0, 0, 0])
+    };
+    let answer_to = |kind: u8, answer: u8| {
+        let packets = [at(0.0, icmp(SITE2, SITE1, kind)), at(1.0, icmp(SITE1, SITE2, answer))];
+        decided(&sample("seed-002-local-in"), &pcapng(&["port1"], &packets)).remove(1)
+    };
+    assert_eq!(answer_to(8, 0), "other|accept|-|session|-");
+    for error in [3, 4, 5, 11, 12] {
+        assert_eq!(answer_to(error, 0), "other|drop|local_in_policy|policy|2");
+        assert_eq!(answer_to(8, error), "other|drop|local_in_policy|policy|2");
+    }
 }
