@@ -1100,6 +1100,11 @@
 #define ESPIAL_HEALTH_STARVED 3
 
 /**
+ * Tunnel mode of a version: the documents do not say.
+ */
+#define ESPIAL_MODE_UNKNOWN 4294967295
+
+/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
@@ -1821,6 +1826,15 @@ typedef struct {
      * 0.
      */
     uint32_t reserved;
+    /**
+     * Events of the same reason from the same part of the network (/24 of IPv4, /48 of IPv6) that were suppressed
+     * since the last one that was not, as far as it is remembered; a part of suppressed.
+     */
+    uint32_t suppressed_of_source;
+    /**
+     * 0.
+     */
+    uint32_t reserved_more;
 } espial_event;
 
 /**
@@ -3707,8 +3721,9 @@ int32_t espial_worker_set_event_budget(espial_worker *worker,
 
 /**
  * Takes the oldest events, at most room of them, into the caller's array; *count says how many.
- * events[0].size is set by the caller and is the size of every element. A worker keeps 20 events, 4 of each
- * kind.
+ * events[0].size is set by the caller and is the size of every element. A worker keeps 20 events: 2 of SPIs never
+ * seen, 2 of other unknown SPIs, and 4 each of selectors that do not cover the packet, of malformed packets, of all
+ * other drops, and of soft lifetimes.
  *
  * Thread: owner only.
  * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE. No event is taken then.
@@ -4905,6 +4920,19 @@ int32_t espial_tunnel_health(const espial_tunnel_facts *facts,
                              char *text,
                              size_t room,
                              size_t *len);
+
+/**
+ * How a FortiOS version, such as 7.4.2 or v7.4.2 in a text that ends with a NUL, judges decrypted packets, *mode as
+ * ESPIAL_MODE_*; and where its answers on the IKE TCP port leave, *tcp_reply as ESPIAL_TCP_REPLY_*. Where the documents
+ * are silent they are ESPIAL_MODE_UNKNOWN and ESPIAL_TCP_REPLY_UNKNOWN: nothing is guessed, and whoever asks has to
+ * say what is wanted.
+ *
+ * Thread: any. No more than 19 octets of the text are read.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE: not a version.
+ */
+int32_t espial_fortios_preset(const char *version,
+                              uint32_t *mode,
+                              uint8_t *tcp_reply);
 
 /**
  * The boxes of child_count Child SAs: every local selector of one with every remote one of it, local by local

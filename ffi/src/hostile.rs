@@ -23,10 +23,10 @@ use crate::spd::*;
 use crate::types::*;
 
 /// Choices read from octets; zero when they run out.
-struct Choices<'a>(&'a [u8]);
+pub(crate) struct Choices<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Choices<'a> {
-    fn octet(&mut self) -> u8 {
+    pub(crate) fn octet(&mut self) -> u8 {
         match self.0.split_first() {
             Some((first, rest)) => {
                 self.0 = rest;
@@ -36,7 +36,7 @@ impl<'a> Choices<'a> {
         }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         // Small ones, edges and anything.
         match self.octet() {
             255 => u64::MAX,
@@ -53,7 +53,7 @@ impl<'a> Choices<'a> {
     }
 
     /// `plausible` with some octets changed. Only for structs of integers.
-    fn spoil<T: Copy>(&mut self, plausible: T) -> T {
+    pub(crate) fn spoil<T: Copy>(&mut self, plausible: T) -> T {
         let mut spoilt = plausible;
         let octets: &mut [MaybeUninit<u8>] = unsafe {
             core::slice::from_raw_parts_mut(
@@ -70,7 +70,7 @@ impl<'a> Choices<'a> {
 }
 
 /// Calls and holds the call to its word: a known status, and outputs written on success only.
-fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bool {
+pub(crate) fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bool {
     let mut room = MaybeUninit::<T>::uninit();
     let octets = room.as_mut_ptr().cast::<u8>();
     unsafe { octets.write_bytes(0xa5, size_of::<T>()) };
@@ -114,7 +114,7 @@ fn key_of(gateway: *mut espial_gateway, sa: espial_sa) -> Option<u32> {
 
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
-struct Line([u8; 64]);
+pub(crate) struct Line(pub(crate) [u8; 64]);
 
 /// A selector of few values, so that packets meet it; spoilt.
 fn chosen_selector(choices: &mut Choices<'_>) -> espial_selector {
@@ -131,7 +131,7 @@ fn chosen_selector(choices: &mut Choices<'_>) -> espial_selector {
     choices.spoil(selector)
 }
 
-fn chosen_packet(choices: &mut Choices<'_>) -> espial_inner {
+pub(crate) fn chosen_packet(choices: &mut Choices<'_>) -> espial_inner {
     let mut packet: espial_inner = unsafe { zeroed() };
     let shape = choices.octet();
     packet.family = if shape & 1 == 0 { ESPIAL_FAMILY_V4 } else { ESPIAL_FAMILY_V6 };
@@ -723,9 +723,9 @@ pub(crate) fn calls(input: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     /// A sequence of octets that is the same each time.
-    fn seeded(seed: u64, octets: usize) -> std::vec::Vec<u8> {
+    pub fn seeded(seed: u64, octets: usize) -> std::vec::Vec<u8> {
         let mut state = seed.wrapping_mul(2) + 1;
         let next = || {
             state ^= state << 13;

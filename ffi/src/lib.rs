@@ -28,12 +28,15 @@ mod convert;
 mod health;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_gate;
 mod local_in;
 mod matcher;
 mod packet;
 mod passthrough;
 #[cfg(any(feature = "alloc", test))]
 mod policies;
+mod preset;
 mod reply_path;
 mod sessions;
 mod setup;

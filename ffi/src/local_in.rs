@@ -14,7 +14,7 @@ use espial::gate::local_in::{Answer, LocalPacket, Schedules};
 
 use crate::convert;
 use crate::handle::{ALIGNMENT, Caller, LOCAL_IN_OCTETS, espial_local_in};
-#[cfg(any(feature = "alloc", test))]
+#[cfg(feature = "alloc")]
 use crate::policies::LocalPolicies;
 use crate::status::Status;
 use crate::types::*;

@@ -432,8 +432,9 @@ pub unsafe extern "C" fn espial_worker_set_event_budget(
 }
 
 /// Takes the oldest events, at most room of them, into the caller's array; *count says how many.
-/// events[0].size is set by the caller and is the size of every element. A worker keeps 20 events, 4 of each
-/// kind.
+/// events[0].size is set by the caller and is the size of every element. A worker keeps 20 events: 2 of SPIs never
+/// seen, 2 of other unknown SPIs, and 4 each of selectors that do not cover the packet, of malformed packets, of all
+/// other drops, and of soft lifetimes.
 ///
 /// Thread: owner only.
 /// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ESIZE. No event is taken then.

@@ -19,7 +19,7 @@ use crate::convert;
 use crate::handle::{
     ALIGNMENT, RULES_OCTETS, espial_passthrough, espial_passthrough_rules, passthrough_octets,
 };
-#[cfg(any(feature = "alloc", test))]
+#[cfg(feature = "alloc")]
 use crate::policies::rules_of;
 use crate::status::Status;
 use crate::types::*;

@@ -499,6 +499,34 @@ int main(void) {
     CLAIM(strcmp(espial_spi_class_name(ESPIAL_SPI_CLASS_NEVER_SEEN), "never_seen") == 0);
     CLAIM(strcmp(espial_status_text(ESPIAL_OK), "done") == 0);
 
+    /* What was suppressed is told by kind and by source; a program of before has smaller events. */
+    do {
+        events[0].size = sizeof events[0];
+        DONE(espial_worker_events(worker, events, 4, &count));
+    } while (count != 0);
+    for (i = 0; i < 40; i++) {
+        DONE(espial_worker_report(worker, sa_a, &outer, ESPIAL_DROP_AUTH_FAILED, 500000, 3, &verdict));
+    }
+    do {
+        events[0].size = sizeof events[0];
+        DONE(espial_worker_events(worker, events, 4, &count));
+    } while (count != 0);
+    for (i = 0; i < 2; i++) {
+        const uint32_t older = 248;
+        DONE(espial_worker_report(worker, sa_a, &outer, ESPIAL_DROP_AUTH_FAILED, 600000 + i, 3, &verdict));
+        memset(events, 0x55, sizeof events);
+        events[0].size = i == 0 ? (uint32_t)sizeof events[0] : older;
+        DONE(espial_worker_events(worker, events, 4, &count));
+        CLAIM(count == 1 && events[0].time_ms == 600000 + i && events[0].reason == ESPIAL_DROP_AUTH_FAILED);
+        CLAIM(i == 0 ? events[0].suppressed > 0 && events[0].suppressed_of_source == events[0].suppressed
+                     : events[0].size == older && events[0].suppressed_of_source == 0x55555555);
+        CLAIM(i == 1 || (events[0].reserved_more == 0 && events[0].size == sizeof events[0]));
+        CLAIM(events[1].size == 0x55555555);
+    }
+    memset(events, 0x55, sizeof events);
+    events[0].size = 252;
+    GIVES(ESPIAL_ESIZE, espial_worker_events(worker, events, 4, &count));
+
     DONE(espial_worker_release(worker));
     DONE(espial_gateway_release(gateway));
     /* The memory may be used again. */

@@ -123,7 +123,7 @@ if has valgrind "memory checks"; then
         passed "valgrind $source"
     done
     # The calls that allocate are the shared library's; what they compiled is opened by the static one.
-    for source in examples/classify.c examples/policies.c tests/allocated.c tests/configuration.c \
+    for source in examples/classify.c examples/policies.c examples/local_in.c tests/allocated.c tests/configuration.c \
         tests/kinds.c tests/local_in.c tests/sessions.c \
         tests/passthrough.c tests/reply_path.c tests/words.c tests/spd.c; do
         library="-L$prefix/lib -lespial -Wl,-rpath,$prefix/lib"

@@ -260,6 +260,37 @@ static void health(void) {
     CLAIM(len == 77 && memcmp(&found, &marked_health, sizeof found) == 0);
 }
 
+static void presets(void) {
+    static const struct {
+        const char *version;
+        uint32_t mode;
+        uint8_t tcp_reply;
+    } KNOWN[] = {
+        {"7.4.1", ESPIAL_MODE_ANY_SELECTOR, ESPIAL_TCP_REPLY_UNPINNED},
+        {"v7.4.2", ESPIAL_MODE_STRICT_SA, ESPIAL_TCP_REPLY_UNPINNED},
+        {"7.4.12", ESPIAL_MODE_ANY_SOURCE, ESPIAL_TCP_REPLY_PINNED},
+        {"8.0.0", ESPIAL_MODE_UNKNOWN, ESPIAL_TCP_REPLY_PINNED},
+        {"7.2.11", ESPIAL_MODE_ANY_SELECTOR, ESPIAL_TCP_REPLY_UNKNOWN},
+        {"v65535.65535.65535", ESPIAL_MODE_UNKNOWN, ESPIAL_TCP_REPLY_PINNED},
+    };
+    static const char *const NONE[] = {"", "7", "7.4", "7.4.2.1", "7.4.x", "7.4.65536", "v65535.65535.655350",
+                                       "7.4.\xff", "no version at all, and a long text besides"};
+    uint32_t mode;
+    uint8_t tcp_reply;
+    for (size_t i = 0; i < sizeof KNOWN / sizeof KNOWN[0]; i++) {
+        GIVES(ESPIAL_OK, espial_fortios_preset(KNOWN[i].version, &mode, &tcp_reply));
+        CLAIM(mode == KNOWN[i].mode && tcp_reply == KNOWN[i].tcp_reply);
+    }
+    mode = 77, tcp_reply = 77;
+    for (size_t i = 0; i < sizeof NONE / sizeof NONE[0]; i++) {
+        GIVES(ESPIAL_EVALUE, espial_fortios_preset(NONE[i], &mode, &tcp_reply));
+    }
+    NULLS(espial_fortios_preset(NULL, &mode, &tcp_reply));
+    NULLS(espial_fortios_preset("7.4.2", NULL, &tcp_reply));
+    NULLS(espial_fortios_preset("7.4.2", &mode, NULL));
+    CLAIM(mode == 77 && tcp_reply == 77);
+}
+
 int main(void) {
     espial_reply_path *path = NULL;
     espial_reply_limits wrong = limits;
@@ -267,6 +298,7 @@ int main(void) {
 
     memset(&marked, 0x55, sizeof marked);
     health();
+    presets();
     NULLS(espial_reply_path_size(NULL, &size));
     NULLS(espial_reply_path_size(&limits, NULL));
     wrong.size++, CLAIM(espial_reply_path_size(&wrong, &size) == ESPIAL_ESIZE);

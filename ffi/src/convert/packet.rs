@@ -298,5 +298,7 @@ pub fn event_codes(event: &Event, size: u32) -> espial_event {
         inner: event.inner.as_ref().map_or(NO_INNER, inner_codes),
         nearest: event.nearest.as_ref().map_or(NO_SELECTOR, selector_codes),
         reserved: 0,
+        suppressed_of_source: event.suppressed_of_source,
+        reserved_more: 0,
     }
 }

@@ -1,5 +1,6 @@
 //! Inputs and outputs: values that are copied or borrowed for the call, and room for those that are written.
 
+use core::ffi::c_char;
 use core::marker::PhantomData;
 use core::mem::{MaybeUninit, offset_of, size_of};
 use core::ptr::{NonNull, copy_nonoverlapping};
@@ -60,7 +61,7 @@ versioned! {
     espial_capacity: [32, 40],
     espial_sa_params: [48, 112],
     espial_sa_state: [32],
-    espial_event: [248],
+    espial_event: [248, 256],
     espial_counts: [624],
     espial_session_limits: [16],
     espial_passthrough_config: [32],
@@ -108,6 +109,21 @@ impl<'c> Caller<'c> {
         }
         // SAFETY: not NULL, aligned, `count` live values by the contract of `new`; H1.
         Ok(unsafe { from_raw_parts(at.as_ptr(), count) })
+    }
+
+    /// A text that ends with a NUL, of `most` octets at most, of which no more than that and the NUL are read.
+    pub fn text(&self, at: *const c_char, most: usize) -> Result<&'c str, Status> {
+        let at = self.tested(at.cast::<u8>())?;
+        for len in 0..=most {
+            // SAFETY: a text is live up to its NUL by the contract of `new`, and none stands before this octet.
+            let next = unsafe { at.add(len) };
+            // SAFETY: the same.
+            if unsafe { next.read() } == 0 {
+                let text = self.slice(at.as_ptr(), len)?;
+                return core::str::from_utf8(text).map_err(|_| Status(ESPIAL_EVALUE));
+            }
+        }
+        Err(Status(ESPIAL_EVALUE))
     }
 
     /// Octets or words to be written. (NULL, 0) are none.

@@ -450,3 +450,5 @@ pub const ESPIAL_HEALTH_ADMITTED: u8 = 1;
 pub const ESPIAL_HEALTH_HELD: u8 = 2;
 /// Health: no policy does, and the session is gone or about to go.
 pub const ESPIAL_HEALTH_STARVED: u8 = 3;
+/// Tunnel mode of a version: the documents do not say.
+pub const ESPIAL_MODE_UNKNOWN: u32 = 0xffff_ffff;

@@ -209,6 +209,11 @@ pub struct espial_event {
     pub nearest: espial_selector,
     /// 0.
     pub reserved: u32,
+    /// Events of the same reason from the same part of the network (/24 of IPv4, /48 of IPv6) that were suppressed
+    /// since the last one that was not, as far as it is remembered; a part of suppressed.
+    pub suppressed_of_source: u32,
+    /// 0.
+    pub reserved_more: u32,
 }
 
 /// The fixed header of an IKE message (RFC 7296 section 3.1). Not authenticated, not checked.

@@ -1,7 +1,7 @@
 //! The C programs: compiled at the full warning level, linked with the static library, run.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::capture::{cases, expected, pcap};
@@ -135,6 +135,27 @@ fn reply_path_and_health() {
     run(&mut Command::new(shared("tests/reply_path.c")));
 }
 
+const LOCAL_IN: &str = "  0 s, from 203.0.113.10: IKE, accepted by default, session 1
+  1 s, from 198.51.100.7: IKE, iprope_in_check() check failed on policy 1, drop
+  3 s, from 198.51.100.7: IKE, session 2, accepted
+ 10 s, fine: peer 198.51.100.7 has live SAs, its IKE session lasts 173 s, and no policy admits IKE from 198.51.100.7
+170 s, from 198.51.100.7: ESP, to the SPI table
+170 s, ALARM: peer 198.51.100.7 has live SAs and live ESP, its IKE session ends in 13 s, and no policy admits IKE \
+from 198.51.100.7
+190 s, from 198.51.100.7: ESP, to the SPI table
+190 s, from 198.51.100.7: IKE, iprope_in_check() check failed on policy 1, drop
+190 s, ALARM: peer 198.51.100.7 has live SAs and live ESP, its IKE session is gone, and no policy admits IKE from \
+198.51.100.7
+190 s, fine: peer 203.0.113.10 has live SAs, and a policy admits its IKE
+";
+
+/// C5 and C6 from end to end: policies, sessions and the health of a tunnel.
+#[test]
+fn local_in_from_end_to_end() {
+    // Of another name than the test beside it, which is compiled at the same time.
+    assert_eq!(says(&mut Command::new(shared_as("examples/local_in.c", "starved"))), LOCAL_IN);
+}
+
 /// A handle of each kind given to the calls of each other kind, where a page follows that may not be read.
 /// An SPD worker given to espial_worker_idle() once crashed: each kind had its magic number elsewhere.
 #[test]
@@ -145,10 +166,16 @@ fn handles_of_a_wrong_kind_are_refused_by_their_first_octets() {
 
 /// Compiles a C program of this repository against the installed shared library.
 fn shared(source: &str) -> PathBuf {
+    let name = Path::new(source).file_stem().and_then(|stem| stem.to_str()).expect("a file name");
+    shared_as(source, name)
+}
+
+/// The same under another name.
+fn shared_as(source: &str, name: &str) -> PathBuf {
     let source = ffi(source);
     let lib = crate::prefix().join("lib");
     let rpath = format!("-Wl,-rpath,{}", lib.display());
-    let out = scratch().join(source.file_stem().expect("a file name"));
+    let out = scratch().join(name);
     let (include, search) = (crate::prefix().join("include"), format!("-L{}", lib.display()));
     let arguments =
         ["-o", out.to_str().unwrap(), source.to_str().unwrap(), &search, "-lespial", &rpath];

@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 32] = [
+const SOURCES: [&str; 33] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
@@ -34,6 +34,7 @@ const SOURCES: [&str; 32] = [
     "passthrough.rs",
     "reply_path.rs",
     "health.rs",
+    "preset.rs",
     "analysis.rs",
     "stream.rs",
     "wire.rs",
