@@ -21,7 +21,7 @@ use crate::types::*;
 
 /// One in eight is spoilt: of a list, most of the rest would never be looked at.
 fn rarely<T: Copy>(choices: &mut Choices<'_>, plausible: T) -> T {
-    if choices.octet() % 8 == 0 { choices.spoil(plausible) } else { plausible }
+    if choices.octet().is_multiple_of(8) { choices.spoil(plausible) } else { plausible }
 }
 
 /// A range of few addresses.
