@@ -159,7 +159,7 @@ fn shuffled<P: Copy>(all: &[P], items: usize, rng: &mut Rng) -> Vec<P> {
 }
 
 /// So many different keys.
-fn distinct(n: usize, mut draw: impl FnMut() -> FlowKey) -> Vec<FlowKey> {
+fn distinct(n: usize, draw: impl FnMut() -> FlowKey) -> Vec<FlowKey> {
     let mut seen = HashSet::with_capacity(n);
     std::iter::repeat_with(draw).filter(|key| seen.insert(*key)).take(n).collect()
 }
