@@ -104,7 +104,7 @@ impl Random {
     }
 
     /// Anybody, of IPv6 one time in four.
-    fn to_this_box(&mut self) -> Endpoints {
+    fn anybody(&mut self) -> Endpoints {
         match self.next() & 3 {
             0 => Endpoints::V6 {
                 src: 0x2001 << 112 | u128::from(self.next()),
@@ -211,7 +211,7 @@ fn c2_c3_a_flood_of_ike_costs_no_session_and_no_room_of_this_box() {
         without_allocation(|| {
             for n in 0..packets {
                 let port = if n & 1 == 0 { 500 } else { 4500 };
-                let _ = gate.ike(&ike(random.to_this_box(), port), n);
+                let _ = gate.ike(&ike(random.anybody(), port), n);
                 gate.sessions.expire(n, 8, |_| {});
                 assert!(gate.sessions.len() <= limits.capacity);
                 if n % 1000 == 0 {
@@ -285,7 +285,7 @@ fn e1_a_flood_that_no_rule_admits_makes_no_flow() {
             let mut rekeys = 0;
             without_allocation(|| {
                 for n in 0..packets / 2 {
-                    let (endpoints, number) = (random.to_this_box(), random.next());
+                    let (endpoints, number) = (random.anybody(), random.next());
                     let traffic = match number & 3 {
                         0 => Traffic::Udp { src: 500, dst: 500 },
                         1 => Traffic::Ah(Spi((number >> 32) as u32)),
@@ -330,7 +330,7 @@ fn e2_a_flood_of_invented_spis_costs_no_flow_that_lives() {
         let (mut made, mut full, mut rejected) = (0_u64, 0_u64, 0_u64);
         without_allocation(|| {
             for n in 0..packets {
-                let packet = esp(random.to_this_box(), random.next() as u32 | 256);
+                let packet = esp(random.anybody(), random.next() as u32 | 256);
                 match firewall.check(&rules, &packet, n).verdict {
                     PassVerdict::Accept(_) => made += 1,
                     PassVerdict::Drop(PassDrop::TableFull) => full += 1,
@@ -500,7 +500,7 @@ fn b3_b4_a_flood_of_unknown_spis_leaves_the_peer_its_sa_and_its_event() {
         for n in 0..packets {
             let ingress = Ingress { now_ms: n * 1000 / per_second, interface: WAN2 };
             // The high bit: none of the two.
-            let packet = outer(random.to_this_box(), random.next() as u32 | 1 << 31);
+            let packet = outer(random.anybody(), random.next() as u32 | 1 << 31);
             let Arrival::Drop(refusal) = worker.lookup(&packet, ingress) else {
                 panic!("{packet:?}")
             };
@@ -518,8 +518,9 @@ fn b3_b4_a_flood_of_unknown_spis_leaves_the_peer_its_sa_and_its_event() {
             }
             // The host drains seldom, and at once after the peer's packet, to see its event.
             let mut told = 0;
-            while asks || n % 256 == 0 {
-                let Some(event) = worker.next_event() else { break };
+            let drains = asks || n % 256 == 0;
+            let queue = std::iter::from_fn(|| worker.next_event());
+            for event in queue.take(if drains { usize::MAX } else { 0 }) {
                 if is_of_peer(&event) {
                     told += 1;
                 } else {

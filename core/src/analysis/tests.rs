@@ -385,6 +385,8 @@ fn a8_a_peer_with_one_pair_an_sa_loses_all_pairs_but_the_first() {
         lost.map(|one| (analysis.boxes()[one.index].selector.local.to_string(), one.loss)).collect()
     };
     assert_eq!(lost(&[of(&local, &remote)]), [("10.1.1.0/24".into(), Loss::Whole)]);
+    // Two with the same selectors lose the same, which is said once (T7).
+    assert_eq!(lost(&[of(&local, &remote), of(&local, &remote)]).len(), 1);
     // Another Child SA has half of it, by its first pair; by its second it has nothing.
     let half = list(&["10.1.1.0/25", "10.1.1.128/25"]);
     assert_eq!(
@@ -393,6 +395,14 @@ fn a8_a_peer_with_one_pair_an_sa_loses_all_pairs_but_the_first() {
             ("10.1.1.0/24".into(), Loss::Part { kept_by: vec![2] }),
             ("10.1.1.128/25".into(), Loss::Whole),
         ]
+    );
+    // Every value, but not the packets without one (T19).
+    let tcp = |remote: &str| list(&[remote]);
+    let (low, high) = (tcp("10.3.0.0/24[tcp/0-99]"), tcp("10.3.0.0/24[tcp/100-65535]"));
+    let all = list(&["10.2.0.0/24", "10.3.0.0/24[tcp]"]);
+    assert_eq!(
+        lost(&[of(&half, &low), of(&half, &high), of(&half[..1], &all)]).last(),
+        Some(&("10.1.1.0/25".into(), Loss::Part { kept_by: vec![0, 2] }))
     );
     // In another tunnel it is of no use.
     let other = ChildSelectors { tunnel: 1, ..of(&local[1..], &remote) };

@@ -183,10 +183,29 @@ fn answer(pins: &mut ReplyPath<'_, '_>, (segment, out): &(Segment, bool), now_ms
     }
 }
 
+/// A connection from its SYN to the last ACK of its end, whose numbers random segments meet.
+fn life() -> [(Segment, bool); 5] {
+    let fin_ack = TcpFlags(TcpFlags::FIN.0 | TcpFlags::ACK.0);
+    [
+        (TcpFlags::SYN, 10, 0, false),
+        (TcpFlags::SYN_ACK, 10, 11, true),
+        (TcpFlags::ACK, 11, 11, false),
+        (fin_ack, 11, 11, false),
+        (fin_ack, 11, 12, true),
+    ]
+    .map(|(flags, seq, ack, out)| {
+        let endpoints = Endpoints::V4 { src: 99, dst: 1 };
+        let key = FlowKey { endpoints, protocol: protocol::TCP, src_port: PORT, dst_port: 5000 };
+        let key = if out { key } else { key.reversed() };
+        (Segment { key, flags, seq, ack, payload_octets: 0 }, out)
+    })
+}
+
 proptest! {
     #[test]
     fn d1_restored_pins_answer_every_segment_alike(
         before in proptest::collection::vec((segment(), 0..4_000_u64), 0..80),
+        lived in 0..6_usize,
         after in proptest::collection::vec((segment(), 0..4_000_u64), 0..40),
         clock in clocks(),
         elapsed_ms in select(&[0_u64, 1_000, 9_000, 30_000]),
@@ -195,6 +214,10 @@ proptest! {
         let mut now_ms = 1_000_000;
         for (segment, ms) in &before {
             now_ms += ms;
+            let _ = answer(&mut here, segment, now_ms);
+        }
+        for segment in life().iter().take(lived) {
+            now_ms += 700;
             let _ = answer(&mut here, segment, now_ms);
         }
         let mut pass = Pass::default();
@@ -228,23 +251,33 @@ proptest! {
     }
 }
 
-/// The record of a connection after some segments.
-fn pin_after(segments: &[(TcpFlags, u32, u32, bool)]) -> PinRecord {
+/// The record of a connection after so many segments of its life, one after the other at 0 ms, 7 s later.
+fn pin_after(segments: usize) -> PinRecord {
     let mut path = pins([1, 2], 20);
-    for &(flags, seq, ack, out) in segments {
-        let endpoints = Endpoints::V4 { src: 99, dst: 1 };
-        let key = FlowKey { endpoints, protocol: protocol::TCP, src_port: PORT, dst_port: 5000 };
-        let key = if out { key } else { key.reversed() };
-        let segment = Segment { key, flags, seq, ack, payload_octets: 0 };
-        let answer = answer(&mut path, &(segment, out), 0);
+    for segment in life().iter().take(segments) {
+        let answer = answer(&mut path, segment, 0);
         assert!(matches!(answer, Answer::Leave(Leave { recorded: true, .. })), "{answer:?}");
     }
     path.next_record(&mut Pass::default(), 1000, 7_000).unwrap()
 }
 
+/// 10 s after the FINs, on whichever node.
+#[test]
+fn d5_a_restored_connection_that_was_closed_is_kept_for_what_is_left_of_its_time() {
+    let closed = pin_after(5);
+    assert_eq!((closed.closed_for_ms, closed.idle_ms), (7_000, 7_000));
+    for (later_ms, is_known) in [(3_000, true), (3_001, false)] {
+        let mut path = pins([5, 6], 9);
+        path.restore(&closed, 50).unwrap();
+        let last_ack = life()[3];
+        let answer = answer(&mut path, &last_ack, 50 + later_ms);
+        assert_eq!(matches!(answer, Answer::Leave(_)), is_known, "{answer:?}");
+    }
+}
+
 #[test]
 fn a_pin_that_no_segments_lead_to_is_not_restored() {
-    let syn = pin_after(&[(TcpFlags::SYN, 10, 0, false)]);
+    let syn = pin_after(1);
     assert_eq!(pins([5, 6], 9).restore(&syn, 0), Ok(()));
     let mut foreign = [syn; 3];
     foreign[0].key.src_port = 80;
@@ -267,7 +300,7 @@ fn a_pin_that_no_segments_lead_to_is_not_restored() {
 fn restored_handshakes_fill_no_more_than_the_half_open_limit() {
     let mut path = pins([5, 6], 9);
     let of = |peer| {
-        let mut record = pin_after(&[(TcpFlags::SYN, 10, 0, false)]);
+        let mut record = pin_after(1);
         record.key.endpoints = Endpoints::V4 { src: 99, dst: peer };
         record
     };
