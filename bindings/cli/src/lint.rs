@@ -35,11 +35,12 @@ const MOST_ROWS: usize = 100;
 type Rule = for<'c> fn(&Scene<'c>, &mut Vec<Finding<'c>>);
 
 /// Every rule.
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 20] = [
     selectors::no_packet,
     selectors::overlaps,
     selectors::hidden,
     selectors::supernets,
+    selectors::lost_pairs,
     tunnels::any_source,
     tunnels::inferred_mode,
     tunnels::without_sa,
@@ -126,6 +127,9 @@ codes! {
     /// One prefix could take the place of several ranges.
     Supernet = "supernet",
         "with fewer Child SAs a peer has fewer to mistake; firewall policy has to keep out the extra addresses";
+    /// A peer with one pair of selectors an SA would not carry the others.
+    PairLost = "pair_lost",
+        "if the peer takes one pair only, write a Child SA for each pair, or one supernet for all";
     /// any-source looks at the source address alone.
     AnySource = "any_source",
         "mode = \"any-selector\" looks at the destination, protocol and ports too; shadow = [\"any-selector\"] counts what it would drop";

@@ -95,6 +95,27 @@ fn a8_three_selectors_would_be_one_supernet_and_that_is_a_note() {
 }
 
 #[test]
+fn pairs_beyond_the_first_of_a_child_sa_are_told_unless_another_one_carries_them() {
+    let children = [(HERE, "'10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16'")];
+    let allow = ["--allow", "supernet"];
+    let (status, rows, _) = lint("pairs.toml", &tunnel("strict-sa", &children), &allow);
+    assert_eq!((status, codes(&rows)), (Some(0), vec!["pair_lost"]));
+    let row = &rows[0];
+    assert_eq!(
+        [&row["severity"], &row["child"], &row["line"]],
+        [&json!("note"), &json!("c1"), &json!(4)]
+    );
+    assert_eq!(row["selector"], json!({"remote": "10.2.0.0/16", "local": "10.10.0.0/24"}));
+    let message = row["message"].as_str().unwrap();
+    assert!(message.contains("and 1 more would be lost"), "{message}");
+    let children = [children[0], (HERE, "'10.2.0.0/15'")];
+    let allow =
+        [&allow[..], &["--allow", "selector_overlap", "--allow", "selector_shadowed"]].concat();
+    let (_, rows, _) = lint("pairs-kept.toml", &tunnel("strict-sa", &children), &allow);
+    assert_eq!(codes(&rows), Vec::<&str>::new());
+}
+
+#[test]
 fn rfc7296_2_9_1_overlaps_of_a_tunnel_are_told_once_for_two_child_sas() {
     let children = [(HERE, "'10.1.0.0/16', '10.2.0.0/16'"), (HERE, "'10.0.0.0/8'")];
     for (mode, severity, effect, status) in [

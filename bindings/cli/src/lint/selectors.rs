@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use espial::Mode;
-use espial::analysis::{Limits, Supernet, Why};
+use espial::analysis::{Limits, Loss, Supernet, Why};
 use espial::selector::TrafficSelector;
 
 use super::{Code, Finding, Place, Prefix, Scene, Severity};
@@ -160,5 +160,29 @@ pub(super) fn supernets<'c>(scene: &Scene<'c>, found: &mut Vec<Finding<'c>>) {
                 found.push(Finding { supernet: Some(supernet), ..finding });
             }
         }
+    }
+}
+
+/// Child SAs of several pairs, some of which a peer that takes one pair an SA would not carry: one finding for each
+/// Child SA.
+pub(super) fn lost_pairs<'c>(scene: &Scene<'c>, found: &mut Vec<Finding<'c>>) {
+    let mut of_child = BTreeMap::new();
+    for lost in scene.analysis.lost_pairs(&Limits::USUAL) {
+        let Some(located) = scene.analysis.boxes().get(lost.index) else { continue };
+        of_child.entry(located.child).or_insert((lost, 0_u64)).1 += 1;
+    }
+    for (first, count) in of_child.into_values() {
+        let Some((tunnel, child, selector)) = scene.located(first.index) else { continue };
+        let effect = match first.loss {
+            Loss::Whole => "would be lost",
+            Loss::Part { .. } => "would be lost in part",
+            _ => "may be lost",
+        };
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let message = format!(
+            "with a peer that takes one pair of selectors an SA, {selector}{more} {effect}"
+        );
+        let at = Place::child(tunnel, child);
+        found.push(Finding::new(Code::PairLost, Severity::Note, at, message).selector(selector));
     }
 }
