@@ -51,14 +51,32 @@ impl FromStr for FortiOs {
     type Err = VersionError;
 
     fn from_str(text: &str) -> Result<Self, VersionError> {
-        let mut numbers = text.strip_prefix('v').unwrap_or(text).split('.');
-        let mut next = || {
-            let digits = numbers.next().filter(|text| text.bytes().all(|c| c.is_ascii_digit()));
-            digits.and_then(|digits| digits.parse().ok()).ok_or(VersionError)
-        };
-        let version = Self { major: next()?, minor: next()?, patch: next()? };
-        if numbers.next().is_some() { Err(VersionError) } else { Ok(version) }
+        // By octets: `str::split` brings the code of a panic along, which small targets keep.
+        let octets = text.as_bytes();
+        let mut rest = octets.strip_prefix(b"v").unwrap_or(octets);
+        let major = number(&mut rest)?;
+        let minor = number(skip_dot(&mut rest)?)?;
+        let patch = number(skip_dot(&mut rest)?)?;
+        if rest.is_empty() { Ok(Self { major, minor, patch }) } else { Err(VersionError) }
     }
+}
+
+/// Takes a decimal number off the front.
+fn number(rest: &mut &[u8]) -> Result<u16, VersionError> {
+    let mut value: Option<u16> = None;
+    while let [digit @ b'0'..=b'9', after @ ..] = *rest {
+        let next = value.unwrap_or(0).checked_mul(10);
+        let next = next.and_then(|next| next.checked_add(u16::from(digit.wrapping_sub(b'0'))));
+        value = Some(next.ok_or(VersionError)?);
+        *rest = after;
+    }
+    value.ok_or(VersionError)
+}
+
+/// Takes a dot off the front.
+fn skip_dot<'r, 't>(rest: &'r mut &'t [u8]) -> Result<&'r mut &'t [u8], VersionError> {
+    *rest = rest.strip_prefix(b".").ok_or(VersionError)?;
+    Ok(rest)
 }
 
 /// Where the answer to a connection on the IKE TCP port leaves (D1).
