@@ -231,7 +231,8 @@ static void packets(void) {
     events[0].size = sizeof events[0];
     NULLS(espial_worker_events(worker, events, 2, NULL));
     for (i = 0; i < 2 * sizeof events[0]; i++) {
-        if (i != sizeof events[0]) {
+        /* 248: the first size that was published. */
+        if (i != sizeof events[0] && i != 248) {
             events[0].size = i;
             GIVES(ESPIAL_ESIZE, espial_worker_events(worker, events, 2, &made));
         }
