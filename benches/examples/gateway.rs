@@ -42,7 +42,7 @@ examples:
 /// SAs of the strict check.
 const SAS: usize = 1000;
 /// Packets of its trace.
-const DEALT: usize = 7 * PART;
+const DEALT: usize = 28 * PART;
 
 const BURSTS: &str = "espial, bursts of 32";
 const SINGLE: &str = "espial, one at a time";

@@ -21,8 +21,9 @@ use crate::peers::gateway::{Ask, From, Gateway, Packets};
 use crate::peers::{Built, Way};
 use crate::{Plan, Trace};
 
-/// Packets of a timed pass: short, so that some pass is not interrupted where other programs run.
-pub const PART: usize = 1 << 12;
+/// Packets of a timed pass: a fraction of a millisecond, so that some pass is not interrupted where other
+/// programs run, of slow contenders too.
+pub const PART: usize = 1 << 10;
 /// Nobody is left out of rounds for being slow: on a machine that does other things, a first pass may be
 /// slow for any reason.
 const SLOW_NS: f64 = f64::INFINITY;
