@@ -267,7 +267,7 @@ impl Service {
     }
 
     /// The packets of this service between two ranges, as the [`matcher`](crate::matcher) and
-    /// [`analysis`](crate::analysis) take them; `None` if the families differ.
+    /// `analysis` take them; `None` if the families differ.
     pub fn selector(&self, source: AddrRange, destination: AddrRange) -> Option<Selector> {
         let (remote_ports, local_ports) = match *self {
             Self::All | Self::Protocol(_) => (PortRange::ANY, PortRange::ANY),
