@@ -602,5 +602,5 @@ impl<T: Copy + Zeroable + 'static> FlowTable<'static, T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests;

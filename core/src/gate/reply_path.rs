@@ -476,5 +476,5 @@ impl<'c> ReplyPath<'static, 'c> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests;

@@ -358,5 +358,5 @@ fn ended(from_remote: &mut u32, gone: &Gone<State>) -> Ended {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests;
