@@ -10,11 +10,12 @@
 
 use core::ffi::c_void;
 
-use espial::gate::session::Opened;
+use espial::gate::session::{Opened, Session, SessionPacket};
 
 use crate::convert;
-use crate::handle::{ALIGNMENT, espial_sessions, sessions_octets};
+use crate::handle::{ALIGNMENT, Caller, espial_sessions, sessions_octets};
 use crate::local_in::local_packets;
+use crate::status::Status;
 use crate::types::*;
 
 /// Packets that are handed to the core at once.
@@ -171,11 +172,7 @@ pub unsafe extern "C" fn espial_sessions_find(
 ) -> i32 {
     call!(|c| {
         let sessions = c.sessions(sessions)?;
-        let packet = convert::session_packet(&c.read(packet)?, convert::side(from)?)?;
-        let session = c.out(session)?;
-        let found = packet.and_then(|packet| sessions.find(&packet, now_ms));
-        session.set(found.as_ref().map_or(convert::NO_SESSION, convert::session_codes));
-        Ok(())
+        ask(&c, packet, from, session, |packet| sessions.find(packet, now_ms))
     })
 }
 
@@ -239,11 +236,7 @@ pub unsafe extern "C" fn espial_sessions_peek(
 ) -> i32 {
     call!(|c| {
         let sessions = c.sessions(sessions)?;
-        let packet = convert::session_packet(&c.read(packet)?, convert::side(from)?)?;
-        let session = c.out(session)?;
-        let found = packet.and_then(|packet| sessions.peek(&packet, now_ms));
-        session.set(found.as_ref().map_or(convert::NO_SESSION, convert::session_codes));
-        Ok(())
+        ask(&c, packet, from, session, |packet| sessions.peek(packet, now_ms))
     })
 }
 
@@ -339,4 +332,19 @@ pub unsafe extern "C" fn espial_sessions_slots(
         slots.set(sessions.slots());
         Ok(())
     })
+}
+
+/// Asks for the session of one packet.
+fn ask(
+    caller: &Caller<'_>,
+    packet: *const espial_local_packet,
+    from: u32,
+    session: *mut espial_session,
+    question: impl FnOnce(&SessionPacket) -> Option<Session>,
+) -> Result<(), Status> {
+    let packet = convert::session_packet(&caller.read(packet)?, convert::side(from)?)?;
+    let session = caller.out(session)?;
+    let found = packet.as_ref().and_then(question);
+    session.set(found.as_ref().map_or(convert::NO_SESSION, convert::session_codes));
+    Ok(())
 }
