@@ -264,7 +264,7 @@ impl<'m> Control<'m> {
     pub fn mode(&self, tunnel: TunnelId) -> Result<(Mode, Modes), ConfigError> {
         self.tunnel(tunnel)?;
         let cell = self.tables.tunnels.get(tunnel.index as usize).ok_or(ConfigError::Stale)?;
-        Ok(cell.policy())
+        Ok(cell.policy().get())
     }
 
     /// Removes a tunnel that has no Child SAs.

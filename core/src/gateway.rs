@@ -55,17 +55,26 @@ impl TunnelCell {
         self.policy.set(mode as u32 | u32::from(shadow.bits()) << 8);
     }
 
-    /// The enforced mode and the shadow modes.
     #[inline]
-    pub(crate) fn policy(&self) -> (Mode, Modes) {
-        let policy = self.policy.get();
-        let mode = match policy as u8 {
+    pub(crate) fn policy(&self) -> Policy {
+        Policy(self.policy.get())
+    }
+}
+
+/// The enforced mode of a tunnel, and in the next octet its shadow modes.
+#[derive(Clone, Copy)]
+pub(crate) struct Policy(u32);
+
+impl Policy {
+    /// The enforced mode and the shadow modes.
+    pub(crate) fn get(self) -> (Mode, Modes) {
+        let mode = match self.0 as u8 {
             1 => Mode::AnySelector,
             2 => Mode::AnySource,
             3 => Mode::OrderedSpd,
             _ => Mode::StrictSa,
         };
-        (mode, Modes::from_bits((policy >> 8) as u8).unwrap_or(Modes::NONE))
+        (mode, Modes::from_bits((self.0 >> 8) as u8).unwrap_or(Modes::NONE))
     }
 }
 
@@ -104,6 +113,22 @@ impl<'m> Tables<'m> {
         unsafe { self.newest_sad.set(sad) }
     }
 
+    /// The policy of a tunnel; of one that is not there, the strictest.
+    pub(crate) fn policy(&self, tunnel: u32) -> Policy {
+        let cell = self.tunnels.get(tunnel as usize);
+        cell.map_or(Policy(Mode::StrictSa as u32), TunnelCell::policy)
+    }
+
+    /// True if the packets of a tunnel are judged by strict-sa, and by no shadow mode.
+    #[inline(always)]
+    pub(crate) fn is_strict_alone(&self, tunnel: u32) -> bool {
+        match self.tunnels.get(tunnel as usize) {
+            Some(cell) => cell.policy.get() == Mode::StrictSa as u32,
+            None => false,
+        }
+    }
+
+    #[inline]
     pub(crate) fn tunnel_id(&self, index: u32) -> TunnelId {
         let generation = self.tunnels.get(index as usize).map_or(0, |cell| cell.generation.get());
         TunnelId { index, generation }

@@ -28,9 +28,9 @@ use crate::gateway::Tables;
 use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
 use crate::matcher::Question;
 use crate::matcher::block::Block;
-use crate::sad::{AHEAD, Outcome, SaFields, SaId, SaMode, Sad};
+use crate::sad::{AHEAD, Entry, Outcome, SaId, SaMode, Sad};
 use crate::selector::Selector;
-use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
+use crate::verdict::{Decision, Modes, Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
 use scene::{Scene, enclosed};
 
@@ -72,6 +72,9 @@ pub struct Opened<'a> {
 /// Packets that a burst call looks at together before it goes on to the next ones.
 const STRIDE: usize = AHEAD;
 
+/// No block was read yet.
+const NO_VERSION: u64 = u64::MAX;
+
 /// One thread's packet path: its counters, its events and its view of the selectors.
 ///
 /// # Concurrency
@@ -85,7 +88,8 @@ pub struct Worker<'g> {
     sad: &'g Sad<'g>,
     /// The selectors of `version`; read anew when that is no longer the current one.
     block: Block<'g>,
-    version: Option<u32>,
+    /// Wider than a version, for [`NO_VERSION`].
+    version: u64,
     online: bool,
     /// The selector that the last drop by selectors came nearest to.
     nearest: Option<Selector>,
@@ -107,7 +111,7 @@ impl<'g> Worker<'g> {
             cells: tables.cells.get(index)?,
             sad: tables.sad(),
             block: Block::default(),
-            version: None,
+            version: NO_VERSION,
             online: false,
             nearest: None,
             events: Events::new(),
@@ -245,35 +249,86 @@ impl<'g> Worker<'g> {
     /// # Bound
     /// One SA entry, one word of its replay window; the inner headers as [`wire`] bounds them; in strict-sa mode the selectors of
     /// the SA, else those of the tunnel, each once (twice for an ICMP error, RFC 4301 section
-    /// 6.2). A drop asks those of the tunnel three times more to say why; each shadow mode once.
+    /// 6.2). A drop asks those of the SA once and those of the tunnel three times more to say why; each shadow mode
+    /// once.
     #[inline]
     pub fn check(&mut self, opened: &Opened<'_>, ingress: Ingress) -> Verdict {
         self.enter();
-        let Some(sa) = self.fields(opened.sa) else {
-            return self.refuse_stale(opened.sa, opened.outer, ingress);
-        };
-        let octets = opened.payload.len();
-        if let Err(refusal) = self.account(opened.sa, opened.outer, octets, ingress) {
-            return self.refuse_opened(opened, &sa, None, refusal, ingress);
+        match self.look_at(opened, ingress) {
+            Ok(sa) => self.accept_own(opened.sa, sa, opened.payload.len()),
+            Err(rest) => self.check_further(opened, rest, ingress),
         }
+    }
+
+    /// Decides what nearly all packets meet: a tunnel-mode SA, strict-sa alone, and selectors that cover the
+    /// packet. Returns the SA of such a packet.
+    #[inline(always)]
+    fn look_at(&mut self, opened: &Opened<'_>, ingress: Ingress) -> Result<&'g Entry, Rest<'g>> {
+        let Opened { sa, outer, next_header, payload } = *opened;
+        let sa = self.account_for(sa, outer, payload.len(), ingress)?;
+        match self.strict_scene(sa) {
+            Some(scene)
+                if sa.mode() == SaMode::Tunnel
+                    && wire::with_inner(next_header, payload, scene) == Ok(true) =>
+            {
+                Ok(sa)
+            }
+            _ => Err(Rest::Open(sa)),
+        }
+    }
+
+    /// Finds the SA, and counts the packet as seen.
+    #[inline(always)]
+    fn account_for(
+        &mut self,
+        id: SaId,
+        outer: &OuterHeaders,
+        octets: usize,
+        ingress: Ingress,
+    ) -> Result<&'g Entry, Rest<'g>> {
+        let Some(sa) = self.sa(id) else { return Err(Rest::Stale) };
+        if sa.has_state()
+            && let Err(reason) = self.account(id, outer, octets, ingress)
+        {
+            return Err(Rest::Refused(sa, reason));
+        }
+        Ok(sa)
+    }
+
+    /// The selectors to ask, where strict-sa alone judges.
+    #[inline(always)]
+    fn strict_scene(&mut self, sa: &Entry) -> Option<Scene<'_, 'g>> {
+        self.refresh();
+        match self.tables.is_strict_alone(sa.tunnel()) {
+            true => Scene::new(&self.block, self.tables, sa),
+            false => None,
+        }
+    }
+
+    /// [`Worker::check`] of the other packets.
+    #[inline(never)]
+    fn check_further(&mut self, opened: &Opened<'_>, rest: Rest<'g>, ingress: Ingress) -> Verdict {
+        let sa = match rest {
+            Rest::Stale => return self.refuse_stale(opened.sa, opened.outer, ingress),
+            Rest::Refused(sa, reason) => return self.refuse_opened(opened, sa, reason, ingress),
+            Rest::Open(sa) => sa,
+        };
         // RFC 4303 section 2.6: a dummy packet is discarded without an error.
         if opened.next_header == protocol::NO_NEXT_HEADER && opened.outer.is_esp() {
-            return self.refuse_opened(opened, &sa, None, Refusal::new(Reason::Dummy), ingress);
+            return self.refuse_opened(opened, sa, Reason::Dummy, ingress);
         }
-        let read = match sa.mode {
+        let read = match sa.mode() {
             SaMode::Tunnel => wire::inner_expecting(opened.next_header, opened.payload),
             SaMode::Transport => {
                 wire::transport(opened.outer.endpoints, opened.next_header, opened.payload)
             }
         };
+        let octets = opened.payload.len();
         match &read {
             Ok(inner) => {
-                self.judge(opened.sa, &sa, inner, Some(opened), octets, opened.outer, ingress)
+                self.judge(opened.sa, sa, inner, Some(opened), octets, opened.outer, ingress)
             }
-            Err(what) => {
-                let refusal = Refusal::new(Reason::Malformed(*what));
-                self.refuse_opened(opened, &sa, None, refusal, ingress)
-            }
+            Err(what) => self.refuse_opened(opened, sa, Reason::Malformed(*what), ingress),
         }
     }
 
@@ -289,22 +344,33 @@ impl<'g> Worker<'g> {
         self.enter();
         self.refresh();
         for (opened, verdicts) in opened.chunks(STRIDE).zip(verdicts.chunks_mut(STRIDE)) {
-            for one in opened {
-                if let Some(entry) = self.sad.entry(one.sa) {
-                    prefetch::read(entry);
-                }
-                if let Some(accepted) = self.sad.segments.accepted(self.index, one.sa.index()) {
-                    prefetch::read(accepted);
-                }
+            if self.sad.has_many() {
+                self.prefetch_sas(opened);
             }
             if self.block.is_large() {
                 self.prefetch_selectors(opened);
             }
             for (one, verdict) in opened.iter().zip(verdicts) {
-                *verdict = self.check(one, ingress);
+                // Two assignments: one of both would go through the stack.
+                match self.look_at(one, ingress) {
+                    Ok(sa) => *verdict = self.accept_own(one.sa, sa, one.payload.len()),
+                    Err(rest) => *verdict = self.check_further(one, rest, ingress),
+                }
             }
         }
         count
+    }
+
+    /// Brings the SAs' entries and counters closer.
+    fn prefetch_sas(&self, opened: &[Opened<'_>]) {
+        for one in opened {
+            if let Some(entry) = self.sad.entry(one.sa) {
+                prefetch::read(entry);
+            }
+            if let Some(accepted) = self.sad.segments.accepted(self.index, one.sa.index()) {
+                prefetch::read(accepted);
+            }
+        }
     }
 
     /// Brings the Child SAs' records and what is asked first closer, when they hardly stay in the cache.
@@ -312,8 +378,8 @@ impl<'g> Worker<'g> {
     /// call.
     fn prefetch_selectors(&self, opened: &[Opened<'_>]) {
         let child = |one: &Opened<'_>| {
-            let fields = self.fields(one.sa)?;
-            Some((fields.child, self.block.child(fields.child)?))
+            let index = self.sa(one.sa)?.child();
+            Some((index, self.block.child(index)?))
         };
         for (_, record) in opened.iter().filter_map(child) {
             prefetch::read(record);
@@ -338,13 +404,17 @@ impl<'g> Worker<'g> {
         ingress: Ingress,
     ) -> Verdict {
         self.enter();
-        let Some(fields) = self.fields(sa) else {
-            return self.refuse_stale(sa, outer, ingress);
-        };
-        match self.account(sa, outer, octets, ingress) {
-            Ok(()) => self.judge(sa, &fields, inner, None, octets, outer, ingress),
-            Err(refusal) => {
-                self.refuse(sa, &fields, outer, Some(inner), refusal, Shadow::default(), ingress)
+        match self.account_for(sa, outer, octets, ingress) {
+            Ok(entry) if self.strict_scene(entry).is_some_and(|scene| scene.ask_own(inner)) => {
+                self.accept_own(sa, entry, octets)
+            }
+            Ok(entry) | Err(Rest::Open(entry)) => {
+                self.judge(sa, entry, inner, None, octets, outer, ingress)
+            }
+            Err(Rest::Stale) => self.refuse_stale(sa, outer, ingress),
+            Err(Rest::Refused(entry, reason)) => {
+                let (refusal, shadow) = (Refusal::new(reason), Shadow::default());
+                self.refuse(sa, entry, outer, Some(inner), refusal, shadow, ingress)
             }
         }
     }
@@ -359,10 +429,10 @@ impl<'g> Worker<'g> {
         ingress: Ingress,
     ) -> Verdict {
         self.enter();
-        match self.fields(sa) {
-            Some(fields) => {
+        match self.sa(sa) {
+            Some(entry) => {
                 let refusal = Refusal::new(reason);
-                self.refuse(sa, &fields, outer, None, refusal, Shadow::default(), ingress)
+                self.refuse(sa, entry, outer, None, refusal, Shadow::default(), ingress)
             }
             None => self.refuse_stale(sa, outer, ingress),
         }
@@ -382,7 +452,7 @@ impl<'g> Worker<'g> {
     pub fn idle(&mut self) {
         self.tables.epochs.offline(self.index);
         self.online = false;
-        self.version = None;
+        self.version = NO_VERSION;
         self.block = Block::default();
     }
 
@@ -417,7 +487,7 @@ impl<'g> Worker<'g> {
     #[inline]
     fn refresh(&mut self) {
         let version = self.tables.buffers.version();
-        if self.version != Some(version) {
+        if self.version != u64::from(version) {
             self.reload(version);
         }
     }
@@ -429,12 +499,13 @@ impl<'g> Worker<'g> {
         // a quiescent state only if `version` is then still current (`refresh` compares).
         let words = unsafe { self.tables.buffers.read(version) };
         self.block = Block::open(words).unwrap_or_default();
-        self.version = Some(version);
+        self.version = u64::from(version);
     }
 
+    /// The SA that a handle names, if it still lives. Its fields stay until the next quiescent state.
     #[inline]
-    fn fields(&self, sa: SaId) -> Option<SaFields> {
-        self.sad.entry(sa)?.get(sa)
+    fn sa(&self, sa: SaId) -> Option<&'g Entry> {
+        self.sad.entry(sa).filter(|entry| entry.is(sa))
     }
 
     /// RFC 4301 section 5.2 step 3a.
@@ -519,20 +590,16 @@ impl<'g> Worker<'g> {
 
     /// Counts an authentic packet: in the replay window, and against the limits. Accepted or not: the
     /// peer has used the number and the key.
-    #[inline]
     fn account(
         &mut self,
         sa: SaId,
         outer: &OuterHeaders,
         octets: usize,
         ingress: Ingress,
-    ) -> Result<(), Refusal> {
-        if !self.sad.entry(sa).is_some_and(|entry| entry.has_state()) {
-            return Ok(());
-        }
+    ) -> Result<(), Reason> {
         let Some(state) = self.sad.segments.sa(sa.index()) else { return Ok(()) };
         if state.commit(outer.full_sequence()).is_err() {
-            return Err(Refusal::new(Reason::Replay));
+            return Err(Reason::Replay);
         }
         match state.count(octets as u64) {
             Outcome::Within => Ok(()),
@@ -540,7 +607,7 @@ impl<'g> Worker<'g> {
                 self.tell_soft(sa, outer, kind, ingress);
                 Ok(())
             }
-            Outcome::Expired => Err(Refusal::new(Reason::SaExpired)),
+            Outcome::Expired => Err(Reason::SaExpired),
         }
     }
 
@@ -551,12 +618,11 @@ impl<'g> Worker<'g> {
     }
 
     /// RFC 4301 section 5.2 step 4 in the tunnel's mode.
-    #[inline]
     #[allow(clippy::too_many_arguments, reason = "one private place where both entries meet")]
     fn judge(
         &mut self,
         id: SaId,
-        sa: &SaFields,
+        sa: &Entry,
         inner: &InnerHeaders,
         opened: Option<&Opened<'_>>,
         octets: usize,
@@ -567,19 +633,18 @@ impl<'g> Worker<'g> {
         let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
             return self.refuse_stale(id, outer, ingress);
         };
-        let (mode, shadow_modes) = match self.tables.tunnels.get(sa.tunnel as usize) {
-            Some(cell) => cell.policy(),
-            None => (Mode::StrictSa, Modes::NONE),
-        };
+        let (mode, shadow_modes) = self.tables.policy(sa.tunnel()).get();
         let question = Question::inbound(inner);
         let mut shadow = Shadow::default();
         let accepting = scene.ask(mode, &question);
-        if accepting.is_some() && shadow_modes == Modes::NONE {
-            return self.accept(id, sa, accepting, octets, shadow);
+        if let Some(by) = accepting
+            && shadow_modes == Modes::NONE
+        {
+            return self.accept(id, sa, by, octets, shadow);
         }
         // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
         // packet that it is about, turned round.
-        let enclosed = opened.and_then(|opened| enclosed(sa.mode, opened, inner));
+        let enclosed = opened.and_then(|opened| enclosed(sa.mode(), opened, inner));
         let ask = |mode| scene.ask(mode, &question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
         let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
         for mode in shadow_modes.iter() {
@@ -589,7 +654,7 @@ impl<'g> Worker<'g> {
             }
         }
         match accepting {
-            Some(_) => self.accept(id, sa, accepting, octets, shadow),
+            Some(by) => self.accept(id, sa, by, octets, shadow),
             None => {
                 let (refusal, nearest) = scene.explain(mode, &question, inner);
                 self.nearest = nearest;
@@ -598,22 +663,21 @@ impl<'g> Worker<'g> {
         }
     }
 
-    #[inline]
-    fn accept(
-        &self,
-        id: SaId,
-        sa: &SaFields,
-        by: Option<ChildId>,
-        octets: usize,
-        shadow: Shadow,
-    ) -> Verdict {
+    /// Accepts a packet on account of its own SA.
+    #[inline(always)]
+    fn accept_own(&self, id: SaId, sa: &Entry, octets: usize) -> Verdict {
+        self.accept(id, sa, sa.child_id(), octets, Shadow::default())
+    }
+
+    #[inline(always)]
+    fn accept(&self, id: SaId, sa: &Entry, by: ChildId, octets: usize, shadow: Shadow) -> Verdict {
         let arrived = self.arrived(sa);
         if let Some(accepted) = self.sad.segments.accepted(self.index, id.index()) {
             accepted.packets.add_owned(1);
             accepted.octets.add_owned(octets as u64);
         }
         self.count_shadow(id, shadow);
-        let decision = Decision::Accept(by.unwrap_or(arrived.1));
+        let decision = Decision::Accept(by);
         Verdict {
             decision,
             arrived: Some(arrived),
@@ -623,9 +687,8 @@ impl<'g> Worker<'g> {
     }
 
     #[inline]
-    fn arrived(&self, sa: &SaFields) -> (TunnelId, ChildId) {
-        let child = ChildId { index: sa.child, generation: sa.child_generation };
-        (self.tables.tunnel_id(sa.tunnel), child)
+    fn arrived(&self, sa: &Entry) -> (TunnelId, ChildId) {
+        (self.tables.tunnel_id(sa.tunnel()), sa.child_id())
     }
 
     #[inline]
@@ -668,6 +731,16 @@ impl SpiTable<'_> {
     pub fn find(&self, ipsec: Ipsec, spi: Spi) -> SaId {
         self.sad.find_spi(ipsec, spi.0).unwrap_or(SaId::NONE)
     }
+}
+
+/// What the first look at an opened packet left to do.
+enum Rest<'g> {
+    /// Its SA lives no more.
+    Stale,
+    /// It was accounted for, and must be dropped.
+    Refused(&'g Entry, Reason),
+    /// It was accounted for, and is to be judged.
+    Open(&'g Entry),
 }
 
 /// What the shadow modes said.

@@ -4,7 +4,7 @@
 use super::{Arrival, Ingress, Opened, Shadow, Worker};
 use crate::event::{Cause, Event, Leave};
 use crate::headers::{InnerHeaders, OuterHeaders};
-use crate::sad::{LimitKind, SaFields, SaId};
+use crate::sad::{Entry, LimitKind, SaId};
 use crate::verdict::{Decision, Modes, Reason, Refusal, SpiClass, Verdict};
 
 impl Worker<'_> {
@@ -14,7 +14,7 @@ impl Worker<'_> {
     pub(super) fn refuse(
         &mut self,
         id: SaId,
-        sa: &SaFields,
+        sa: &Entry,
         outer: &OuterHeaders,
         inner: Option<&InnerHeaders>,
         refusal: Refusal,
@@ -46,12 +46,12 @@ impl Worker<'_> {
     pub(super) fn refuse_opened(
         &mut self,
         opened: &Opened<'_>,
-        sa: &SaFields,
-        inner: Option<&InnerHeaders>,
-        refusal: Refusal,
+        sa: &Entry,
+        reason: Reason,
         ingress: Ingress,
     ) -> Verdict {
-        self.refuse(opened.sa, sa, opened.outer, inner, refusal, Shadow::default(), ingress)
+        let (refusal, shadow) = (Refusal::new(reason), Shadow::default());
+        self.refuse(opened.sa, sa, opened.outer, None, refusal, shadow, ingress)
     }
 
     /// A drop on a known SA before it is opened.
@@ -64,10 +64,10 @@ impl Worker<'_> {
         ingress: Ingress,
     ) -> Arrival {
         let refusal = Refusal::new(reason);
-        match self.fields(sa) {
-            Some(fields) => {
+        match self.sa(sa) {
+            Some(entry) => {
                 let shadow = Shadow::default();
-                let _ = self.refuse(sa, &fields, outer, None, refusal, shadow, ingress);
+                let _ = self.refuse(sa, entry, outer, None, refusal, shadow, ingress);
                 Arrival::Drop(refusal)
             }
             // Deleted meanwhile.
@@ -183,7 +183,7 @@ impl Worker<'_> {
     ) {
         let cause = Cause::SoftLifetime(kind);
         let Some(leave) = self.leave(&cause, Some(outer), ingress) else { return };
-        let arrived = self.fields(sa).map(|fields| self.arrived(&fields));
+        let arrived = self.sa(sa).map(|entry| self.arrived(entry));
         let event = self.event(cause, ingress);
         self.events.push(leave, Event { outer: Some(*outer), sa: Some(sa), arrived, ..event });
         if let Some(state) = self.sad.segments.sa(sa.index()) {

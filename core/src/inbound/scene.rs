@@ -6,7 +6,7 @@ use crate::gateway::Tables;
 use crate::headers::{Fragment, InnerHeaders};
 use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
-use crate::sad::{SaFields, SaMode};
+use crate::sad::{Entry, SaMode};
 use crate::selector::Selector;
 use crate::verdict::{Mode, Reason, Refusal};
 use crate::wire;
@@ -31,6 +31,7 @@ pub(super) fn enclosed(
 }
 
 /// The selectors that a packet on one SA is judged by.
+#[derive(Clone, Copy)]
 pub(super) struct Scene<'b, 'g> {
     block: &'b Block<'g>,
     tables: &'b Tables<'g>,
@@ -39,24 +40,46 @@ pub(super) struct Scene<'b, 'g> {
     tunnel: u32,
 }
 
+/// True if the SA's own selectors cover the packet.
+impl wire::Ask for Scene<'_, '_> {
+    type Answer = bool;
+
+    #[inline(always)]
+    fn ask(self, inner: InnerHeaders) -> bool {
+        self.ask_own(&inner)
+    }
+}
+
 impl<'b, 'g> Scene<'b, 'g> {
     /// `None` if the SA's Child SA is no longer in the block: then the SA is gone as well.
     #[inline]
-    pub(super) fn new(block: &'b Block<'g>, tables: &'b Tables<'g>, sa: &SaFields) -> Option<Self> {
-        let child = block.child(sa.child)?;
-        let child_id = ChildId { index: sa.child, generation: sa.child_generation };
-        (child.generation == sa.child_generation).then_some(Self {
+    pub(super) fn new(block: &'b Block<'g>, tables: &'b Tables<'g>, sa: &Entry) -> Option<Self> {
+        let child_id = sa.child_id();
+        let child = block.child(child_id.index)?;
+        (child.generation == child_id.generation).then_some(Self {
             block,
             tables,
             child_id,
             child,
-            tunnel: sa.tunnel,
+            tunnel: sa.tunnel(),
         })
     }
 
     #[inline]
     fn own(&self) -> Boxes<'b, 'g> {
         self.block.child_boxes(self.child_id.index, self.child)
+    }
+
+    /// True if the SA's own selectors cover the packet.
+    #[inline(always)]
+    pub(super) fn ask_own(self, inner: &InnerHeaders) -> bool {
+        Question::inbound(inner).covered_by(self.own())
+    }
+
+    /// True if the SA's own selectors cover the packet: once, for who is in no hurry.
+    #[inline(never)]
+    fn covers(&self, question: &Question) -> bool {
+        question.covered_by(self.own())
     }
 
     #[inline]
@@ -75,10 +98,9 @@ impl<'b, 'g> Scene<'b, 'g> {
     }
 
     /// The Child SA on whose account `mode` accepts the packet.
-    #[inline]
     pub(super) fn ask(&self, mode: Mode, question: &Question) -> Option<ChildId> {
         match mode {
-            Mode::StrictSa => question.covered_by(self.own()).then_some(self.child_id),
+            Mode::StrictSa => self.covers(question).then_some(self.child_id),
             Mode::AnySelector => {
                 let child = question.first(self.all(), |child| self.established(child))?;
                 self.id_of(child)
@@ -90,7 +112,7 @@ impl<'b, 'g> Scene<'b, 'g> {
             Mode::OrderedSpd => {
                 let first = question.first(self.all(), |_| true)?;
                 let same = self.block.child(first)?.class == self.child.class;
-                (same && question.covered_by(self.own())).then_some(self.child_id)
+                (same && self.covers(question)).then_some(self.child_id)
             }
         }
     }
@@ -112,7 +134,7 @@ impl<'b, 'g> Scene<'b, 'g> {
         };
         let (reason, nearest) = match belongs_to {
             // In ordered-spd the SA's own selectors may cover it too: then no field differs.
-            Some(_) if question.covered_by(self.own()) => (Reason::WrongSa, None),
+            Some(_) if self.covers(question) => (Reason::WrongSa, None),
             Some(_) => (Reason::WrongSa, question.nearest(self.own())),
             None => {
                 let asked = |child| mode == Mode::OrderedSpd || self.established(child);

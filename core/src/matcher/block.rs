@@ -26,6 +26,7 @@ use core::mem::{size_of, size_of_val};
 use bytemuck::{Pod, Zeroable};
 
 use super::group::{Address, WIDTH};
+use super::linear::{self, Key};
 use super::patch::Old;
 use super::set::Set;
 use super::tree::{Arrays, Grown, LIST, SMALL, Tree};
@@ -459,6 +460,27 @@ impl<'b> Block<'b> {
     }
 }
 
+/// The way of larger sets, whose parts are handed over one by one: who calls this keeps them in registers.
+impl Block<'_> {
+    #[inline(never)]
+    fn search_v4(&self, span: Span, tunnel: u32, child: Option<u32>, key: Key<u32>) -> bool {
+        let all = self.tunnels.get(tunnel as usize).map_or(0, |tunnel| tunnel.span.count4);
+        if is_few(span.count4 as usize, all as usize) {
+            return linear::any(slice(self.boxes4, span.first4, span.count4), key);
+        }
+        Boxes { block: self, span, tunnel, child }.v4().any(&key)
+    }
+
+    #[inline(never)]
+    fn search_v6(&self, span: Span, tunnel: u32, child: Option<u32>, key: Key<Wide>) -> bool {
+        let all = self.tunnels.get(tunnel as usize).map_or(0, |tunnel| tunnel.span.count6);
+        if is_few(span.count6 as usize, all as usize) {
+            return linear::any(slice(self.boxes6, span.first6, span.count6), key);
+        }
+        Boxes { block: self, span, tunnel, child }.v6().any(&key)
+    }
+}
+
 /// Blocks above this are fetched ahead in bursts: half of the level 2 cache of common servers.
 const LARGE_OCTETS: usize = 512 << 10;
 
@@ -497,6 +519,26 @@ impl<'b> Boxes<'_, 'b> {
         let own = span(self.span);
         let is_small = own.len() <= SMALL;
         if is_small { Set::list(own) } else { self.searched(own, span, family) }
+    }
+
+    /// [`Set::any`] of [`Boxes::v4`]; where the boxes are few, nothing leaves the registers.
+    #[inline(always)]
+    pub(super) fn any_v4(self, key: Key<u32>) -> bool {
+        let Self { block, span, tunnel, child } = self;
+        match slice(block.boxes4, span.first4, span.count4) {
+            few if few.len() <= SMALL => linear::any(few, key),
+            _ => block.search_v4(span, tunnel, child, key),
+        }
+    }
+
+    /// [`Set::any`] of [`Boxes::v6`]; where the boxes are few, nothing leaves the registers.
+    #[inline(always)]
+    pub(super) fn any_v6(self, key: Key<Wide>) -> bool {
+        let Self { block, span, tunnel, child } = self;
+        match slice(block.boxes6, span.first6, span.count6) {
+            few if few.len() <= SMALL => linear::any(few, key),
+            _ => block.search_v6(span, tunnel, child, key),
+        }
     }
 
     /// Brings the first box closer; of more than a few, the tunnel's record.
@@ -544,9 +586,7 @@ impl<'b> Boxes<'_, 'b> {
         let Block { tunnels, arrays, backend, .. } = *self.block;
         let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
             let (all, grown) = (span(tunnel.span), tunnel.trees.get(family)?);
-            // A few of many are found faster one by one.
-            let is_few = own.len() <= LIST && own.len() < all.len() && all.len() > WIDTH;
-            if is_few { None } else { Tree::new(all, arrays, grown, backend) }
+            if is_few(own.len(), all.len()) { None } else { Tree::new(all, arrays, grown, backend) }
         });
         match tree {
             // Who has all boxes need not be asked for.
@@ -556,6 +596,12 @@ impl<'b> Boxes<'_, 'b> {
             None => Set::list(own),
         }
     }
+}
+
+/// A few of many are found faster one by one than in the tree of all.
+#[inline]
+fn is_few(own: usize, all: usize) -> bool {
+    own <= LIST && own < all && all > WIDTH
 }
 
 impl Span {

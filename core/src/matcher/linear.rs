@@ -77,6 +77,15 @@ impl<A: Copy + Ord> Boxed<A> {
         self.covers_portless(key) & self.values_cover(&key.values)
     }
 
+    /// The box covers the packet, with a branch a field: for boxes that are expected to.
+    #[inline(always)]
+    pub(super) fn covers_in_turn(&self, key: &Key<A>) -> bool {
+        self.remote_covers(key)
+            && self.local_covers(key)
+            && self.protocol_covers(&key.values)
+            && self.values_cover(&key.values)
+    }
+
     /// The first field that the box does not cover, in the order of [`Field`].
     pub(super) fn first_mismatch(&self, key: &Key<A>) -> Option<Field> {
         let values = &key.values;
@@ -104,19 +113,32 @@ impl<A: Copy + Ord> Boxed<A> {
     }
 }
 
-/// Boxes that are compared before the first branch.
-const STRIDE: usize = 4;
-
 /// True if a box covers the packet.
-#[inline]
-pub(super) fn any<A: Copy + Ord>(boxes: &[Boxed<A>], key: &Key<A>) -> bool {
-    // Most Child SAs have one selector. What compares several at once takes longer to get ready.
-    if let [one] = boxes {
-        return one.covers(key);
+#[inline(always)]
+pub(super) fn any<A: Copy + Ord>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
+    // Most Child SAs have one selector.
+    match boxes {
+        [one] => one.covers_in_turn(&key),
+        several => any_of_several(several, key),
     }
-    let (strides, rest) = boxes.as_chunks::<STRIDE>();
-    let hit = |boxes: &[Boxed<A>]| boxes.iter().fold(false, |hit, one| hit | one.covers(key));
-    strides.iter().any(|stride| hit(stride)) || hit(rest)
+}
+
+/// First whose remote range holds the source, without a branch that cannot be foreseen; usually one or none
+/// is left to be compared.
+#[inline(never)]
+fn any_of_several<A: Copy + Ord>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
+    boxes.chunks(32).any(|boxes| {
+        let mark = |marks: u32, one: &Boxed<A>| marks << 1 | u32::from(one.remote_covers(&key));
+        let mut marks = boxes.iter().rev().fold(0, mark);
+        while marks != 0 {
+            let marked = boxes.get(marks.trailing_zeros() as usize);
+            if marked.is_some_and(|one| one.covers_in_turn(&key)) {
+                return true;
+            }
+            marks &= marks - 1;
+        }
+        false
+    })
 }
 
 /// The first box that covers the packet and that `accept` takes.

@@ -91,9 +91,12 @@ impl Question {
     }
 
     /// True if one of `boxes` covers the packet.
-    #[inline]
-    pub(crate) fn covered_by(&self, boxes: Boxes<'_, '_>) -> bool {
-        by_family!(self, boxes, |key, set| set.any(key))
+    #[inline(always)]
+    pub(crate) fn covered_by(self, boxes: Boxes<'_, '_>) -> bool {
+        match self {
+            Self::V4(key) => boxes.any_v4(key),
+            Self::V6(key) => boxes.any_v6(key),
+        }
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.

@@ -49,7 +49,7 @@ impl<'b, A: Address> Set<'b, A> {
     #[inline]
     pub(super) fn any(&self, key: &Key<A>) -> bool {
         match &self.tree {
-            None => linear::any(self.boxes, key),
+            None => linear::any(self.boxes, *key),
             Some(Indexed { tree, child: None }) => {
                 tree.find::<true>(key, Ask::All, Every, &mut ()).is_some()
             }

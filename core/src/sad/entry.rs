@@ -15,6 +15,7 @@ use super::key::{self, Kind, Parts};
 use super::lifetime::{self, Lifetime, Usage, Used};
 use super::replay::{self, Cell64, Replayed, Window};
 use super::{SaId, id};
+use crate::control::ChildId;
 use crate::headers::{Encap, Endpoints, Ipsec, OuterHeaders, Spi};
 
 /// How the SA treats the packet's own IP header (RFC 4301 section 3.2).
@@ -139,6 +140,11 @@ fn encap_of(flags: u32) -> Encap {
     }
 }
 
+#[inline]
+fn mode_of(flags: u32) -> SaMode {
+    if flags & TRANSPORT == 0 { SaMode::Tunnel } else { SaMode::Transport }
+}
+
 /// Anti-replay of an SA (RFC 4303 section 3.4.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Replay {
@@ -200,14 +206,19 @@ pub(crate) struct SaRef<'m> {
 }
 
 impl Entry {
-    /// The SA's fields if `id` still names it. All-zero memory has no name.
+    /// True if `id` still names the SA of this slot: then its fields are stable until the slot is filled
+    /// again, which is after the reader's next quiescent state. All-zero memory has no name.
     #[inline]
-    pub(crate) fn get(&self, id: SaId) -> Option<SaFields> {
+    pub(crate) fn is(&self, id: SaId) -> bool {
         // In this order: the SPI stays from before the name is stored till the slot is filled again.
-        let named = id.low() == self.name.load(Ordering::Acquire)
+        id.low() == self.name.load(Ordering::Acquire)
             && id.spi().0 == self.spi()
-            && u64::from(id.low()) & id::LIVE != 0;
-        named.then(|| self.fields())
+            && u64::from(id.low()) & id::LIVE != 0
+    }
+
+    /// The SA's fields if `id` still names it.
+    pub(crate) fn get(&self, id: SaId) -> Option<SaFields> {
+        self.is(id).then(|| self.fields())
     }
 
     /// The handle of the SA in this slot, if one lives here.
@@ -230,21 +241,39 @@ impl Entry {
         encap_of(self.flags.load(Ordering::Relaxed))
     }
 
-    /// The fields of the SA that was found alive: stable from its birth until the slot is filled
-    /// again, which is after the reader's next quiescent state.
-    #[inline]
+    /// The fields of the SA that was found alive.
     pub(crate) fn fields(&self) -> SaFields {
         let flags = self.flags.load(Ordering::Relaxed);
         SaFields {
             tunnel: self.tunnel.load(Ordering::Relaxed),
             child: self.child.load(Ordering::Relaxed),
             child_generation: self.child_generation.load(Ordering::Relaxed),
-            mode: if flags & TRANSPORT == 0 { SaMode::Tunnel } else { SaMode::Transport },
+            mode: mode_of(flags),
             encap: encap_of(flags),
         }
     }
 
+    /// How the SA that was found alive treats the packet's own IP header.
+    #[inline]
+    pub(crate) fn mode(&self) -> SaMode {
+        mode_of(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// Index of the Child SA of the SA that was found alive.
+    #[inline]
+    pub(crate) fn child(&self) -> u32 {
+        self.child.load(Ordering::Relaxed)
+    }
+
+    /// The Child SA of the SA that was found alive.
+    #[inline]
+    pub(crate) fn child_id(&self) -> ChildId {
+        let generation = self.child_generation.load(Ordering::Relaxed);
+        ChildId { index: self.child(), generation }
+    }
+
     /// The tunnel the entry belongs, or last belonged, to.
+    #[inline]
     pub(crate) fn tunnel(&self) -> u32 {
         self.tunnel.load(Ordering::Relaxed)
     }

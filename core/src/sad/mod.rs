@@ -52,7 +52,7 @@ pub use lifetime::{Lifetime, Limit, LimitKind};
 pub use table::Probe;
 
 pub(crate) use burst::AHEAD;
-pub(crate) use entry::{SaFields, SaRef, SaStart};
+pub(crate) use entry::{Entry, SaFields, SaRef, SaStart};
 pub(crate) use lifetime::{Outcome, Used};
 pub(crate) use segment::Segments;
 pub(crate) use writer::SadWriter;

@@ -52,6 +52,7 @@ pub use icmp::{icmp_enclosed, transport_icmp_enclosed};
 pub use ike::IkeHeader;
 pub use ipsec::{AhHeader, ah, esp};
 pub use ipv6_ext::{MAX_EXTENSION_OCTETS, MAX_EXTENSIONS};
+pub(crate) use next_layer::{Ask, with_inner};
 pub use next_layer::{inner, inner_expecting, transport};
 pub use tcp_encap::classify_tcp_frame;
 pub use udp_encap::{IKE_PORT, NAT_T_PORT, classify_udp};
