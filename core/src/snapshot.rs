@@ -178,6 +178,22 @@ impl Pass {
         !self.has_missed
     }
 
+    /// Three numbers, for who keeps it in memory of another language. Those of a pass that has not begun are 0.
+    pub const fn to_raw(&self) -> [u32; 3] {
+        let (moved, has_begun) = match self.moved {
+            Some(moved) => (moved, true),
+            None => (0, false),
+        };
+        let flags = self.is_done as u32 | (self.has_missed as u32) << 1 | (has_begun as u32) << 2;
+        [self.at, moved, flags]
+    }
+
+    /// What [`to_raw`](Self::to_raw) gave. Of other numbers come passes that leave something out.
+    pub const fn from_raw([at, moved, flags]: [u32; 3]) -> Self {
+        let moved = if flags & 4 == 0 { None } else { Some(moved) };
+        Self { at, is_done: flags & 1 != 0, moved, has_missed: flags & 2 != 0 }
+    }
+
     /// The next place of a table of `slots`, whose entries moved `moved` times.
     pub(crate) fn step(&mut self, slots: u32, moved: u32) -> Option<usize> {
         self.has_missed |= *self.moved.get_or_insert(moved) != moved;
@@ -331,6 +347,15 @@ impl Reader {
         let (record, rest) = octets.split_first_chunk::<RECORD_OCTETS>()?;
         *octets = rest;
         Some(self.judge(record))
+    }
+
+    /// A record that was read before, once more: the same answer, but that its place is not asked for.
+    ///
+    /// # Errors
+    /// [`RecordError`], but for [`RecordError::Order`].
+    pub fn again(&self, octets: &[u8; RECORD_OCTETS]) -> Result<Record, RecordError> {
+        let (_, record) = self.octets.read(octets)?;
+        Ok(record.later(self.elapsed_ms))
     }
 
     fn judge(&mut self, octets: &[u8; RECORD_OCTETS]) -> Result<Record, RecordError> {

@@ -208,6 +208,42 @@
 #define ESPIAL_ELIMIT 27
 
 /**
+ * Status: not a record of a snapshot: octets are damaged, or were written with another key.
+ */
+#define ESPIAL_EDAMAGED 28
+
+/**
+ * Status: a record of another version of the format.
+ */
+#define ESPIAL_EVERSION 29
+
+/**
+ * Status: a record of another snapshot.
+ */
+#define ESPIAL_ESNAPSHOT 30
+
+/**
+ * Status: not in this order: the record was read before, comes too late or behind the end; or the last one that was
+ * read is not of the kind that is to be restored.
+ */
+#define ESPIAL_EORDER 31
+
+/**
+ * Status: not restored: it would have ended by now.
+ */
+#define ESPIAL_EENDED 32
+
+/**
+ * Status: not restored: a table configured as this one never has such an entry.
+ */
+#define ESPIAL_EFOREIGN 33
+
+/**
+ * Status: not restored: the rules of this node do not admit it.
+ */
+#define ESPIAL_EADMITTED 34
+
+/**
  * Verdict: discard the packet. All-zero memory reads as this.
  */
 #define ESPIAL_VERDICT_DROP 0
@@ -1103,6 +1139,52 @@
  * Tunnel mode of a version: the documents do not say.
  */
 #define ESPIAL_MODE_UNKNOWN 4294967295
+
+/**
+ * Octets of every record of a snapshot.
+ */
+#define ESPIAL_RECORD_OCTETS 160
+
+/**
+ * Record: an SA, for espial_snapshot_restore_sa().
+ */
+#define ESPIAL_RECORD_SA 1
+
+/**
+ * Record: a session, for espial_snapshot_restore_session().
+ */
+#define ESPIAL_RECORD_SESSION 2
+
+/**
+ * Record: a connection of IKE over TCP, for espial_snapshot_restore_pin().
+ */
+#define ESPIAL_RECORD_PIN 3
+
+/**
+ * Record: a flow of a firewall, for espial_snapshot_restore_flow().
+ */
+#define ESPIAL_RECORD_FLOW 4
+
+/**
+ * Record: the last one.
+ */
+#define ESPIAL_RECORD_END 255
+
+/**
+ * Flag of espial_snapshot_pass: the whole table was gone through.
+ */
+#define ESPIAL_SNAPSHOT_DONE 1
+
+/**
+ * Flag of espial_snapshot_pass: entries made room for others since the pass began, as they do in a table that is nearly
+ * full; one of them may have been missed. Go through the table again.
+ */
+#define ESPIAL_SNAPSHOT_MISSED 2
+
+/**
+ * Flag of espial_snapshot_pass: it has begun.
+ */
+#define ESPIAL_SNAPSHOT_BEGUN 4
 
 /**
  * A gateway: every table, in one piece of memory. Opaque.
@@ -2825,6 +2907,107 @@ typedef struct {
      */
     uint8_t reserved[5];
 } espial_health;
+
+/**
+ * A snapshot that is being written. The library's, to be looked at by nobody: it holds the key. Lives where the
+ * caller puts it, and may be moved.
+ */
+typedef struct {
+    /**
+     * State.
+     */
+    uint64_t state[8];
+} espial_snapshot_writer;
+
+/**
+ * How far a table was gone through. All zero: not begun.
+ */
+typedef struct {
+    /**
+     * The slot that is next.
+     */
+    uint32_t next;
+    /**
+     * Entries of the table that had moved when the pass began.
+     */
+    uint32_t moved;
+    /**
+     * ESPIAL_SNAPSHOT_*, added up.
+     */
+    uint32_t flags;
+} espial_snapshot_pass;
+
+/**
+ * A snapshot that is being read, and the record that was read last. As espial_snapshot_writer.
+ */
+typedef struct {
+    /**
+     * State.
+     */
+    uint64_t state[32];
+} espial_snapshot_reader;
+
+/**
+ * What a record is about: enough to choose the table that it is restored to. What is not of its kind is 0.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_record).
+     */
+    uint32_t size;
+    /**
+     * ESPIAL_RECORD_*.
+     */
+    uint8_t kind;
+    /**
+     * Session: ESPIAL_SIDE_*, who sent its first packet.
+     */
+    uint8_t origin;
+    /**
+     * Flow: ESPIAL_PASS_BY_*, who admitted it on the node that wrote this.
+     */
+    uint8_t by;
+    /**
+     * 0.
+     */
+    uint8_t reserved;
+    /**
+     * Pin: where the SYN came in, in the numbers of the node that wrote this.
+     */
+    uint32_t interface;
+    /**
+     * Flow: the rule, for ESPIAL_PASS_BY_RULE.
+     */
+    uint32_t rule;
+    /**
+     * SA: the name of its Child SA.
+     */
+    uint64_t child;
+    /**
+     * Session, flow: milliseconds since it began.
+     */
+    uint64_t age_ms;
+    /**
+     * Session, pin, flow: milliseconds since its last packet.
+     */
+    uint64_t idle_ms;
+    /**
+     * SA: what it is found by.
+     */
+    espial_sa_key key;
+    /**
+     * Session, pin: addresses, protocol and ports, with the gateway as the source.
+     */
+    espial_flow flow;
+    /**
+     * Flow: a packet of it, for espial_passthrough_worker_of().
+     */
+    espial_passthrough_packet packet;
+    /**
+     * 0.
+     */
+    uint32_t reserved_more;
+} espial_record;
 
 /**
  * A Child SA to be analysed: its selectors are parts of an array of espial_ts.
@@ -4933,6 +5116,234 @@ int32_t espial_tunnel_health(const espial_tunnel_facts *facts,
 int32_t espial_fortios_preset(const char *version,
                               uint32_t *mode,
                               uint8_t *tcp_reply);
+
+/**
+ * Begins to write a snapshot: records of SAs, sessions, pins and flows of any number of tables, in any order, and
+ * an end. Configuration is not in it, both nodes have it from elsewhere; nor are keys of SAs, which this library
+ * never sees, nor what was reserved and has no SA yet. key0 and key1 are 128 bits that both nodes know: with a
+ * secret key nobody else makes a record, with any other the checksum finds accidents only. Nothing is hidden by
+ * it. id is the caller's number of the snapshot; the reader takes records of this one only.
+ *
+ * A record has ESPIAL_RECORD_OCTETS octets, little-endian on every machine, and may be written and read at any
+ * address; a node of another size, seed, clock and byte order reads it. espial::snapshot states each octet.
+ *
+ * Thread: any. The writer needs no release.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN.
+ */
+int32_t espial_snapshot_writer_init(espial_snapshot_writer *writer,
+                                    uint64_t key0,
+                                    uint64_t key1,
+                                    uint64_t id);
+
+/**
+ * Records of the SAs of a gateway, from the slot on that *pass has come to: whole ones to the front of octets, of
+ * which room may be written; *written octets were. It looks at slots slots at most, 0 counts as 1, and moves *pass
+ * on. Call it until pass->flags has ESPIAL_SNAPSHOT_DONE; packets and configuration may go on between the calls.
+ * What is added behind the pass is not in it: see espial_snapshot_write_sa().
+ *
+ * names[i] is the number by which the other node knows the Child SA of index i; count is at least
+ * espial_capacity.children, or 0: then the name is the index.
+ *
+ * What the SA accepts after its record was written can be replayed to the other node, once: espial_snapshot_restore_sa().
+ *
+ * Thread: one writer (of the gateway), owner only (of the snapshot's).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EVALUE: flags that are none; ESPIAL_ERANGE: fewer
+ * names than Child SAs there may be; ESPIAL_EROOM: room is below ESPIAL_RECORD_OCTETS.
+ */
+int32_t espial_snapshot_write_sas(espial_snapshot_writer *writer,
+                                  espial_gateway *gateway,
+                                  const uint64_t *names,
+                                  size_t count,
+                                  espial_snapshot_pass *pass,
+                                  uint32_t slots,
+                                  uint64_t now_ms,
+                                  uint8_t *octets,
+                                  size_t room,
+                                  size_t *written);
+
+/**
+ * The record of one live SA, for one that was added while a pass was under way. names as in
+ * espial_snapshot_write_sas().
+ *
+ * Thread: one writer (of the gateway), owner only (of the snapshot's).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE, ESPIAL_EROOM as espial_snapshot_write_sas();
+ * ESPIAL_ESTALE.
+ */
+int32_t espial_snapshot_write_sa(espial_snapshot_writer *writer,
+                                 espial_gateway *gateway,
+                                 espial_sa sa,
+                                 const uint64_t *names,
+                                 size_t count,
+                                 uint64_t now_ms,
+                                 uint8_t *octets,
+                                 size_t room,
+                                 size_t *written);
+
+/**
+ * Records of sessions, as espial_snapshot_write_sas() writes those of SAs.
+ *
+ * Thread: owner only (of both).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_EROOM as
+ * espial_snapshot_write_sas().
+ */
+int32_t espial_snapshot_write_sessions(espial_snapshot_writer *writer,
+                                       espial_sessions *sessions,
+                                       espial_snapshot_pass *pass,
+                                       uint32_t slots,
+                                       uint64_t now_ms,
+                                       uint8_t *octets,
+                                       size_t room,
+                                       size_t *written);
+
+/**
+ * Records of the connections of a reply path, as espial_snapshot_write_sas() writes those of SAs.
+ *
+ * Thread: owner only (of both).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_EROOM as
+ * espial_snapshot_write_sas().
+ */
+int32_t espial_snapshot_write_pins(espial_snapshot_writer *writer,
+                                   espial_reply_path *reply_path,
+                                   espial_snapshot_pass *pass,
+                                   uint32_t slots,
+                                   uint64_t now_ms,
+                                   uint8_t *octets,
+                                   size_t room,
+                                   size_t *written);
+
+/**
+ * Records of the flows of a firewall, as espial_snapshot_write_sas() writes those of SAs.
+ *
+ * Thread: owner only (of both).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_EROOM as
+ * espial_snapshot_write_sas().
+ */
+int32_t espial_snapshot_write_flows(espial_snapshot_writer *writer,
+                                    espial_passthrough *passthrough,
+                                    espial_snapshot_pass *pass,
+                                    uint32_t slots,
+                                    uint64_t now_ms,
+                                    uint8_t *octets,
+                                    size_t room,
+                                    size_t *written);
+
+/**
+ * The end of a snapshot: one record, without which the reader knows that something is missing.
+ *
+ * Thread: owner only (of the writer).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EROOM: room is below ESPIAL_RECORD_OCTETS.
+ */
+int32_t espial_snapshot_write_end(espial_snapshot_writer *writer,
+                                  uint8_t *octets,
+                                  size_t room,
+                                  size_t *written);
+
+/**
+ * Begins to read the snapshot with this number, written with this key elapsed_ms milliseconds ago: so many are
+ * added to what is idle and taken from what is left. 0 where octets are read as they are written.
+ *
+ * Thread: any. The reader needs no release.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN.
+ */
+int32_t espial_snapshot_reader_init(espial_snapshot_reader *reader,
+                                    uint64_t key0,
+                                    uint64_t key1,
+                                    uint64_t id,
+                                    uint64_t elapsed_ms);
+
+/**
+ * The next record of a snapshot whose next octets are *octets, *len of them: what it is about, for the call that
+ * restores it. Its octets are taken off their front, also if it is refused: the next one may be right, and
+ * espial_snapshot_missed() tells of the loss. ESPIAL_MORE: fewer octets than a record has are left, and nothing is
+ * taken. record->size is set by the caller.
+ *
+ * Thread: owner only (of the reader).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE, ESPIAL_ESIZE: nothing is taken; ESPIAL_EDAMAGED:
+ * octets are damaged or of another key; ESPIAL_EVERSION; ESPIAL_ESNAPSHOT; ESPIAL_EVALUE: a field has a value that is
+ * never written; ESPIAL_EORDER: it was read before, comes too late or behind the end.
+ */
+int32_t espial_snapshot_read(espial_snapshot_reader *reader,
+                             const uint8_t **octets,
+                             size_t *len,
+                             espial_record *record);
+
+/**
+ * Adds the SA of the record that was read last to a published Child SA, that of espial_record.child in this node's
+ * configuration: with the checks of espial_sa_add(), and what was used of its lifetime is used.
+ *
+ * All sequence numbers up to the highest of the record count as seen (RFC 4303 section 3.4.3). What the other node
+ * accepted since can be replayed here, once, unless margin is as many packets as can have arrived since: it is
+ * added to the highest number. It costs up to as many of the sender's next packets, and does nothing without a
+ * replay window.
+ *
+ * Thread: one writer (of the gateway), owner only (of the reader).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EORDER: the last record is no SA's; those of
+ * espial_sa_add(): ESPIAL_EDUPLICATE, ESPIAL_EFULL, ESPIAL_EWINDOW, ESPIAL_ESTALE and so on.
+ */
+int32_t espial_snapshot_restore_sa(espial_snapshot_reader *reader,
+                                   espial_gateway *gateway,
+                                   espial_child child,
+                                   uint64_t margin,
+                                   uint64_t now_ms,
+                                   espial_sa *sa);
+
+/**
+ * Puts the session of the record that was read last into a table, with its age and a number of this table. One that
+ * is there stays, and the later of the two matches counts. *outcome is ESPIAL_SESSION_NEW or
+ * ESPIAL_SESSION_EXISTING; session and ended as in espial_sessions_open(). No policy is asked: who trusts the
+ * channel less asks espial_local_in_first() for those of ESPIAL_SIDE_REMOTE before.
+ *
+ * Thread: owner only (of both).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EORDER: the last record is no session's;
+ * ESPIAL_EFULL: no room, for what remote hosts start or at all; ESPIAL_EENDED; ESPIAL_EFOREIGN: ESP or AH.
+ */
+int32_t espial_snapshot_restore_session(espial_snapshot_reader *reader,
+                                        espial_sessions *sessions,
+                                        uint64_t now_ms,
+                                        uint32_t *outcome,
+                                        espial_session *session,
+                                        espial_session_end *ended);
+
+/**
+ * Puts the connection of the record that was read last into a reply path, as far as it was, with interface as the one
+ * that its SYN came in on: espial_record.interface in the numbers of this node. Of one that is there the later of
+ * the two stays.
+ *
+ * Thread: owner only (of both).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EORDER: the last record is no pin's; ESPIAL_EFULL: no
+ * room, for what is half open or at all; ESPIAL_EENDED; ESPIAL_EFOREIGN: no connection is like that, or a handshake
+ * is under way and not with the IKE port of this gateway.
+ */
+int32_t espial_snapshot_restore_pin(espial_snapshot_reader *reader,
+                                    espial_reply_path *reply_path,
+                                    uint32_t interface,
+                                    uint64_t now_ms);
+
+/**
+ * Puts the flow of the record that was read last into a firewall, with its age, if these rules admit its first packet
+ * now; a flow of the ALG needs the ALG, and rules that admit IKE between its hosts. One that is there stays, and the
+ * later of the two packets counts. What is refused is judged anew when its next packet comes.
+ *
+ * Thread: owner only (of reader and firewall).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EORDER: the last record is no flow's; ESPIAL_EADMITTED:
+ * the rules do not admit it; ESPIAL_EFULL; ESPIAL_EENDED; ESPIAL_EFOREIGN: a firewall of this configuration never
+ * has such a flow, or it has that of the opposite direction.
+ */
+int32_t espial_snapshot_restore_flow(espial_snapshot_reader *reader,
+                                     espial_passthrough *passthrough,
+                                     const espial_passthrough_rules *rules,
+                                     uint64_t now_ms);
+
+/**
+ * *missed is how many records were refused or never came, as far as those behind them tell; *complete is 1 if all
+ * were read, the end among them, else 0.
+ *
+ * Thread: owner only (of the reader).
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_snapshot_missed(espial_snapshot_reader *reader,
+                               uint32_t *missed,
+                               uint8_t *complete);
 
 /**
  * The boxes of child_count Child SAs: every local selector of one with every remote one of it, local by local

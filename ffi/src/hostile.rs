@@ -75,7 +75,7 @@ pub(crate) fn call<T: Copy>(out: &mut T, call: impl FnOnce(*mut T) -> i32) -> bo
     let octets = room.as_mut_ptr().cast::<u8>();
     unsafe { octets.write_bytes(0xa5, size_of::<T>()) };
     let status = call(room.as_mut_ptr());
-    assert!((0..=ESPIAL_ELIMIT).contains(&status), "status {status}");
+    assert!((0..=ESPIAL_EADMITTED).contains(&status), "status {status}");
     if status == ESPIAL_OK {
         *out = unsafe { room.assume_init() };
     } else {
@@ -337,7 +337,7 @@ fn analyse(choices: &mut Choices<'_>) {
             direction, order, policies, n, selectors, m, limit, out, room, count, other,
         )
     };
-    assert!((0..=ESPIAL_ELIMIT).contains(&status) && count <= limit);
+    assert!((0..=ESPIAL_EADMITTED).contains(&status) && count <= limit);
     let written = disjoint.iter().filter(|entry| entry.family != 0).count();
     assert_eq!(written, count.min(room));
 
@@ -387,12 +387,12 @@ fn analyse(choices: &mut Choices<'_>) {
             direction, list, n, steps, steps, out, room, by, ROOM, count, named,
         )
     };
-    assert!((0..=ESPIAL_ELIMIT).contains(&status));
+    assert!((0..=ESPIAL_EADMITTED).contains(&status));
     assert!(status != ESPIAL_OK || count <= selectors.len());
     let mut nets: [espial_supernet; 2] = unsafe { zeroed() };
     let status =
         unsafe { espial_supernets_alloc(from, m, nets.as_mut_ptr(), room.min(2), &mut count) };
-    assert!((0..=ESPIAL_ELIMIT).contains(&status) && (status != ESPIAL_OK || count <= 2));
+    assert!((0..=ESPIAL_EADMITTED).contains(&status) && (status != ESPIAL_OK || count <= 2));
 }
 
 /// Runs calls that the input chooses.
@@ -611,7 +611,7 @@ pub(crate) fn calls(input: &[u8]) {
                 state.size = choices.spoil(size_of::<espial_sa_state>() as u32);
                 let sa = choices.spoil(sa);
                 let status = unsafe { espial_sa_state_of(gateway, sa, &mut state) };
-                assert!((0..=ESPIAL_ELIMIT).contains(&status));
+                assert!((0..=ESPIAL_EADMITTED).contains(&status));
                 let slots = choices.number() as u32;
                 let mut from = choices.number() as u32;
                 let (mut found, mut due) = (sa, 9);

@@ -61,7 +61,7 @@ fn spoil_words(choices: &mut Choices<'_>, words: &mut [u64]) -> bool {
 }
 
 fn known(status: i32) -> bool {
-    assert!((0..=ESPIAL_ELIMIT).contains(&status), "status {status}");
+    assert!((0..=ESPIAL_EADMITTED).contains(&status), "status {status}");
     status == ESPIAL_OK
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! C program ─▶ setup, config, packet, matcher, spd, analysis, wire, stream, text,  one function each, no policy
-//!              local_in, sessions, passthrough, reply_path, health, preset
+//!              local_in, sessions, passthrough, reply_path, health, preset, snapshot
 //!                  │ Caller (handle): pointers tested and read, the only unsafe code
 //!                  │ convert: checked numbers to core types and back
 //!                  ▼
@@ -40,6 +40,7 @@ mod preset;
 mod reply_path;
 mod sessions;
 mod setup;
+mod snapshot;
 mod spd;
 mod status;
 mod stream;

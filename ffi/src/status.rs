@@ -5,6 +5,7 @@ use espial::error::{Busy, ConfigError, SaError, SetupError};
 use espial::gate::local_in::LocalInError;
 #[cfg(any(feature = "alloc", test))]
 use espial::gate::passthrough::{RuleFault, RulesError};
+use espial::snapshot::{RecordError, RestoreError};
 #[cfg(any(feature = "alloc", test))]
 use espial::spd::{DecorrelateError, PolicyError};
 
@@ -69,6 +70,32 @@ impl From<SaError> for Status {
 impl From<Busy> for Status {
     fn from(_: Busy) -> Self {
         Self(ESPIAL_EBUSY)
+    }
+}
+
+impl From<RecordError> for Status {
+    fn from(error: RecordError) -> Self {
+        Self(match error {
+            RecordError::Version { .. } => ESPIAL_EVERSION,
+            RecordError::OtherSnapshot { .. } => ESPIAL_ESNAPSHOT,
+            RecordError::Malformed => ESPIAL_EVALUE,
+            RecordError::Order { .. } => ESPIAL_EORDER,
+            // Damaged, and what the core may yet add.
+            _ => ESPIAL_EDAMAGED,
+        })
+    }
+}
+
+impl From<RestoreError> for Status {
+    fn from(error: RestoreError) -> Self {
+        Self(match error {
+            RestoreError::Sa(error) => return error.into(),
+            RestoreError::Full(_) => ESPIAL_EFULL,
+            RestoreError::Ended => ESPIAL_EENDED,
+            RestoreError::NotAdmitted => ESPIAL_EADMITTED,
+            // Foreign, and what the core may yet add.
+            _ => ESPIAL_EFOREIGN,
+        })
     }
 }
 

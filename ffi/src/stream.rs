@@ -7,7 +7,7 @@
 
 use espial::wire::tcp_encap::{Stream, StreamError};
 
-use crate::handle::StreamState;
+use crate::handle::State;
 use crate::status::Status;
 use crate::types::*;
 
@@ -19,8 +19,9 @@ struct Slot {
 }
 
 // SAFETY: `repr(C)`, starts with the u64, and a stream needs no drop.
-unsafe impl StreamState for Slot {
+unsafe impl State for Slot {
     const MAGIC: u64 = 0x6573_7069_616c_5443;
+    type Room = espial_stream;
 }
 const _: () = assert!(!core::mem::needs_drop::<Slot>());
 
@@ -36,7 +37,7 @@ pub unsafe extern "C" fn espial_stream_init(stream: *mut espial_stream, role: u3
             ESPIAL_STREAM_FROM_RESPONDER => Stream::from_responder(),
             _ => return Err(Status(ESPIAL_EVALUE)),
         };
-        c.stream_init(stream, Slot { magic: Slot::MAGIC, stream: state })
+        c.state_init(stream, Slot { magic: Slot::MAGIC, stream: state })
     })
 }
 
@@ -61,7 +62,7 @@ pub unsafe extern "C" fn espial_stream_next(
     frame: *mut espial_frame,
 ) -> i32 {
     call!(|c| {
-        let slot = c.stream::<Slot>(stream)?;
+        let slot = c.state::<Slot>(stream)?;
         let mut rest = c.slice(c.read(octets.cast_const())?, c.read(len.cast_const())?)?;
         let (octets, len) = (c.out(octets)?, c.out(len)?);
         let buffer = c.slice_mut(buffer, room)?;

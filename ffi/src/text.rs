@@ -102,6 +102,13 @@ fn status_text(status: i32) -> &'static CStr {
         ESPIAL_EGROW => c"the gateway cannot grow like that",
         ESPIAL_EWORDS => c"not words of this kind, or of another format",
         ESPIAL_ELIMIT => c"the result would be larger than the limit",
+        ESPIAL_EDAMAGED => c"not a record of a snapshot: damaged, or of another key",
+        ESPIAL_EVERSION => c"a record of another version of the format",
+        ESPIAL_ESNAPSHOT => c"a record of another snapshot",
+        ESPIAL_EORDER => c"records or calls in another order",
+        ESPIAL_EENDED => c"not restored: it would have ended by now",
+        ESPIAL_EFOREIGN => c"not restored: a table configured as this one never has such an entry",
+        ESPIAL_EADMITTED => c"not restored: the rules of this node do not admit it",
         _ => UNKNOWN,
     }
 }
@@ -230,9 +237,9 @@ mod tests {
             assert_eq!(notice_name(notice_code(kind)).to_str(), Ok(name.as_str()));
         }
         // Every status has a text of its own, and there is none behind the last.
-        for status in 0..=ESPIAL_ELIMIT {
+        for status in 0..=ESPIAL_EADMITTED {
             assert_ne!(status_text(status), UNKNOWN, "{status}");
         }
-        assert_eq!(status_text(ESPIAL_ELIMIT + 1), UNKNOWN);
+        assert_eq!(status_text(ESPIAL_EADMITTED + 1), UNKNOWN);
     }
 }

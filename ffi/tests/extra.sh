@@ -125,13 +125,13 @@ if has valgrind "memory checks"; then
     # The calls that allocate are the shared library's; what they compiled is opened by the static one.
     for source in examples/classify.c examples/policies.c examples/local_in.c tests/allocated.c tests/configuration.c \
         tests/kinds.c tests/local_in.c tests/sessions.c \
-        tests/passthrough.c tests/reply_path.c tests/words.c tests/spd.c; do
+        tests/passthrough.c tests/reply_path.c tests/snapshot.c tests/words.c tests/spd.c; do
         library="-L$prefix/lib -lespial -Wl,-rpath,$prefix/lib"
         set -- "$work/classify.words"
         case $source in
             */policies.c) set -- "$work/policies.words" ;;
             */allocated.c | */configuration.c | */kinds.c | */local_in.c | */sessions.c | */passthrough.c \
-                | */reply_path.c)
+                | */reply_path.c | */snapshot.c)
                 set -- ;;
             */words.c) library=$prefix/lib/libespial.a ;;
             */spd.c) library=$prefix/lib/libespial.a; set -- "$work/policies.words" ;;

@@ -39,3 +39,16 @@ fn read(octets: &[u8], elapsed_ms: u64) -> Vec<Record> {
     assert_eq!(records.last(), Some(&Record::End));
     records
 }
+
+#[test]
+fn a_pass_goes_there_and_back_as_numbers() {
+    assert_eq!(Pass::default().to_raw(), [0; 3]);
+    let mut pass = Pass::default();
+    for (moved, expected) in [(7, [1, 7, 4]), (7, [2, 7, 4]), (8, [3, 7, 7]), (8, [3, 7, 7])] {
+        pass = Pass::from_raw(pass.to_raw());
+        let place = pass.step(3, moved);
+        assert_eq!(place.is_some(), place == Some(pass.at as usize - 1));
+        assert_eq!(pass.to_raw(), expected);
+        assert_eq!((pass.is_done(), pass.is_exact()), (expected[2] & 1 != 0, expected[2] & 2 == 0));
+    }
+}

@@ -11,6 +11,7 @@ mod passthrough;
 mod policy;
 mod reply_path;
 mod sessions;
+mod snapshot;
 
 use core::net::IpAddr;
 
@@ -28,6 +29,7 @@ pub use passthrough::*;
 pub use policy::*;
 pub use reply_path::*;
 pub use sessions::*;
+pub use snapshot::*;
 
 use crate::status::Status;
 use crate::types::*;

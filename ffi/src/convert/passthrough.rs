@@ -127,7 +127,7 @@ pub fn test_passthrough(p: &espial_passthrough_packet) -> Result<(), Status> {
 }
 
 /// Who decided, and the rule.
-fn by_codes(by: DecidedBy) -> (u8, u32) {
+pub(super) fn by_codes(by: DecidedBy) -> (u8, u32) {
     match by {
         DecidedBy::Rule(id) => (ESPIAL_PASS_BY_RULE, id.0),
         DecidedBy::Default => (ESPIAL_PASS_BY_DEFAULT, 0),

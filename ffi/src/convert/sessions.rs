@@ -57,7 +57,7 @@ pub fn side(code: u32) -> Result<Side, Status> {
     }
 }
 
-fn side_code(side: Side) -> u8 {
+pub(super) fn side_code(side: Side) -> u8 {
     match side {
         Side::Local => ESPIAL_SIDE_LOCAL,
         Side::Remote => ESPIAL_SIDE_REMOTE,

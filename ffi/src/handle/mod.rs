@@ -68,7 +68,7 @@ mod passthrough;
 mod reply_path;
 mod sessions;
 mod spd;
-mod stream;
+mod state;
 mod values;
 mod worker;
 
@@ -88,7 +88,7 @@ pub use passthrough::{
 pub use reply_path::{Replies, espial_reply_path, reply_path_octets};
 pub use sessions::{espial_sessions, sessions_octets};
 pub use spd::{SPD_OCTETS, espial_spd, espial_spd_worker};
-pub use stream::StreamState;
+pub use state::State;
 pub use values::Out;
 pub use worker::{WORKER_OCTETS, espial_worker};
 

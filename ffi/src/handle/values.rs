@@ -39,7 +39,7 @@ plain!(espial_policy, espial_spd_answer, espial_disjoint);
 plain!(espial_range, espial_service, espial_local_in_policy, espial_local_packet);
 plain!(espial_passthrough_rule, espial_passthrough_packet, espial_passthrough_answer);
 plain!(espial_passthrough_flow, espial_teardown, espial_addr, espial_policy_route);
-plain!(espial_segment, espial_reply, espial_pin, espial_health);
+plain!(espial_segment, espial_reply, espial_pin, espial_health, espial_snapshot_pass);
 plain!(espial_local_in_answer, espial_flow, espial_session, espial_session_end);
 plain!(espial_child_ts, espial_box, espial_overlap, espial_hidden, espial_supernet);
 
@@ -69,6 +69,7 @@ versioned! {
     espial_reply_limits: [32],
     espial_reply_config: [8],
     espial_tunnel_facts: [80],
+    espial_record: [168],
 }
 
 impl<'c> Caller<'c> {

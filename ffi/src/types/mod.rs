@@ -19,6 +19,7 @@ mod passthrough;
 mod policy;
 mod reply_path;
 mod sessions;
+mod snapshot;
 
 pub use gateway::*;
 pub use health::*;
@@ -29,3 +30,4 @@ pub use passthrough::*;
 pub use policy::*;
 pub use reply_path::*;
 pub use sessions::*;
+pub use snapshot::*;

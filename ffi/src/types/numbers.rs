@@ -69,6 +69,21 @@ pub const ESPIAL_EGROW: i32 = 25;
 pub const ESPIAL_EWORDS: i32 = 26;
 /// Status: the result would be larger than the limit given.
 pub const ESPIAL_ELIMIT: i32 = 27;
+/// Status: not a record of a snapshot: octets are damaged, or were written with another key.
+pub const ESPIAL_EDAMAGED: i32 = 28;
+/// Status: a record of another version of the format.
+pub const ESPIAL_EVERSION: i32 = 29;
+/// Status: a record of another snapshot.
+pub const ESPIAL_ESNAPSHOT: i32 = 30;
+/// Status: not in this order: the record was read before, comes too late or behind the end; or the last one that was
+/// read is not of the kind that is to be restored.
+pub const ESPIAL_EORDER: i32 = 31;
+/// Status: not restored: it would have ended by now.
+pub const ESPIAL_EENDED: i32 = 32;
+/// Status: not restored: a table configured as this one never has such an entry.
+pub const ESPIAL_EFOREIGN: i32 = 33;
+/// Status: not restored: the rules of this node do not admit it.
+pub const ESPIAL_EADMITTED: i32 = 34;
 
 /// Verdict: discard the packet. All-zero memory reads as this.
 pub const ESPIAL_VERDICT_DROP: u8 = 0;
@@ -452,3 +467,23 @@ pub const ESPIAL_HEALTH_HELD: u8 = 2;
 pub const ESPIAL_HEALTH_STARVED: u8 = 3;
 /// Tunnel mode of a version: the documents do not say.
 pub const ESPIAL_MODE_UNKNOWN: u32 = 0xffff_ffff;
+
+/// Octets of every record of a snapshot.
+pub const ESPIAL_RECORD_OCTETS: usize = 160;
+/// Record: an SA, for espial_snapshot_restore_sa().
+pub const ESPIAL_RECORD_SA: u8 = 1;
+/// Record: a session, for espial_snapshot_restore_session().
+pub const ESPIAL_RECORD_SESSION: u8 = 2;
+/// Record: a connection of IKE over TCP, for espial_snapshot_restore_pin().
+pub const ESPIAL_RECORD_PIN: u8 = 3;
+/// Record: a flow of a firewall, for espial_snapshot_restore_flow().
+pub const ESPIAL_RECORD_FLOW: u8 = 4;
+/// Record: the last one.
+pub const ESPIAL_RECORD_END: u8 = 255;
+/// Flag of espial_snapshot_pass: the whole table was gone through.
+pub const ESPIAL_SNAPSHOT_DONE: u32 = 1;
+/// Flag of espial_snapshot_pass: entries made room for others since the pass began, as they do in a table that is nearly
+/// full; one of them may have been missed. Go through the table again.
+pub const ESPIAL_SNAPSHOT_MISSED: u32 = 2;
+/// Flag of espial_snapshot_pass: it has begun.
+pub const ESPIAL_SNAPSHOT_BEGUN: u32 = 4;

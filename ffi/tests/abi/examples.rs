@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::capture::{cases, expected, pcap};
-use crate::{ffi, program, run, says, scratch};
+use crate::{ffi, program, program_as, run, says, scratch};
 
 #[test]
 fn quickstart() {
@@ -93,6 +93,7 @@ fn every_function_is_called() {
         "sessions.c",
         "passthrough.c",
         "reply_path.c",
+        "snapshot.c",
         "../examples/rekey.c",
     ]
     .map(|name| fs::read_to_string(ffi("tests").join(name)).expect(name));
@@ -133,6 +134,16 @@ fn passthrough() {
 #[test]
 fn reply_path_and_health() {
     run(&mut Command::new(shared("tests/reply_path.c")));
+}
+
+/// A standby takes over what one node knew, with the shared library; and without an allocator.
+#[test]
+fn snapshot() {
+    let output = says(&mut Command::new(shared("tests/snapshot.c")));
+    assert!(output.ends_with("claims hold\n"), "{output}");
+    let alone = program_as("tests/snapshot.c", "snapshot_alone", &["-DSTATIC_ONLY"]);
+    let output = says(&mut Command::new(alone));
+    assert!(output.ends_with("claims hold\n"), "{output}");
 }
 
 const LOCAL_IN: &str = "  0 s, from 203.0.113.10: IKE, accepted by default, session 1

@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 33] = [
+const SOURCES: [&str; 35] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 33] = [
     "types/passthrough.rs",
     "types/reply_path.rs",
     "types/health.rs",
+    "types/snapshot.rs",
     "handle/gateway.rs",
     "handle/worker.rs",
     "handle/matcher.rs",
@@ -35,6 +36,7 @@ const SOURCES: [&str; 33] = [
     "reply_path.rs",
     "health.rs",
     "preset.rs",
+    "snapshot.rs",
     "analysis.rs",
     "stream.rs",
     "wire.rs",

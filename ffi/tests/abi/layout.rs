@@ -140,6 +140,12 @@ fn c_sees_the_same_layout() {
             reserved,
         }
         espial_stream { state }
+        espial_snapshot_writer { state }
+        espial_snapshot_reader { state }
+        espial_snapshot_pass { next, moved, flags }
+        espial_record {
+            size, kind, origin, by, reserved, interface, rule, child, age_ms, idle_ms, key, flow, packet, reserved_more,
+        }
         espial_frame { number, stream_offset, content, len }
     }
     // Nothing of the header was forgotten.
@@ -228,4 +234,11 @@ fn published_sizes_stand() {
         size_of::<espial_health>(),
     ];
     assert_eq!(reply_path, [20, 24, 32, 8, 56, 20, 56, 80, 16]);
+    let snapshot = [
+        size_of::<espial_snapshot_writer>(),
+        size_of::<espial_snapshot_reader>(),
+        size_of::<espial_snapshot_pass>(),
+        size_of::<espial_record>(),
+    ];
+    assert_eq!(snapshot, [64, 256, 12, 168]);
 }

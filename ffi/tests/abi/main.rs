@@ -90,8 +90,14 @@ pub fn prefix() -> &'static Path {
 
 /// Compiles a C program of this repository against the installed static library.
 pub fn program(source: &str, extra: &[&str]) -> PathBuf {
+    let name = Path::new(source).file_stem().and_then(|stem| stem.to_str()).expect("a file name");
+    program_as(source, name, extra)
+}
+
+/// The same under another name.
+pub fn program_as(source: &str, name: &str, extra: &[&str]) -> PathBuf {
     let source = ffi(source);
-    let out = scratch().join(source.file_stem().expect("a file name"));
+    let out = scratch().join(name);
     let library = prefix().join("lib/libespial.a");
     let mut arguments =
         vec!["-o", out.to_str().unwrap(), source.to_str().unwrap(), library.to_str().unwrap()];

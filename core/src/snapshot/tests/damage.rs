@@ -150,6 +150,10 @@ fn records_out_of_order_twice_of_another_snapshot_key_or_version_are_refused() {
     unknown[17] = 2;
     let unknown = signed(unknown.try_into().unwrap());
     assert_eq!(errors(vec![&unknown], reader()), [RecordError::Malformed]);
+    // Once more, whatever its place.
+    assert_eq!(reader().again(records[4].try_into().unwrap()), Ok(Record::End));
+    let again = reader().again(&unknown);
+    assert_eq!(again, Err(RecordError::Malformed));
     // What is missing is known once something behind it comes.
     let mut reader = reader();
     let _ = reader.read(&mut &records[0][..]);
