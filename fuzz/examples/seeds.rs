@@ -7,6 +7,12 @@ use std::path::{Path, PathBuf};
 
 use espial_cli::capture::Capture;
 
+#[path = "../../core/tests/bodies/mod.rs"]
+mod bodies;
+#[path = "../bodies/snapshot.rs"]
+#[allow(dead_code, reason = "only its streams are taken")]
+mod snapshot;
+
 const SAMPLES: [&str; 2] = ["kernel-03-wrong-sa-native", "scapy-esp-ah"];
 /// Octets of a capture that stay in its seed: a few packets.
 const CAPTURE_OCTETS: usize = 700;
@@ -44,8 +50,18 @@ fn main() -> Result<()> {
     write(here, "config_text", "every-key", EVERY_KEY.as_bytes())?;
     write(here, "ts_payload", "two-families", &ts_payload())?;
     write(here, "tcp_stream", "ike-esp-keepalive", &tcp_stream())?;
-    let of_choices =
-        ["whole_check", "sad_operations", "sessions", "passthrough", "reply_path", "gate_words"];
+    for (name, octets) in snapshots() {
+        write(here, "snapshot", name, &octets)?;
+    }
+    let of_choices = [
+        "whole_check",
+        "sad_operations",
+        "sessions",
+        "passthrough",
+        "reply_path",
+        "gate_words",
+        "snapshot",
+    ];
     for target in of_choices {
         for (seed, octets) in [(1, 60), (2, 400), (3, 1500)] {
             write(here, target, &format!("random-{octets}"), &random(seed, octets))?;
@@ -137,6 +153,17 @@ fn ts_payload() -> Vec<u8> {
     let opaque = [&[7, 17, 0, 16, 0xff, 0xff, 0, 0][..], &[1, 2, 3, 4, 1, 2, 3, 9]].concat();
     let v6 = [&[8, 0, 0, 40, 0, 0, 0xff, 0xff][..], &[0; 16], &[0xff; 16]].concat();
     [&[3, 0, 0, 0][..], &v4, &opaque, &v6].concat()
+}
+
+/// Records of every kind, as they are and to be signed again: three choices of the tables' shape, one of what is to
+/// be done, 30 of times, then the stream of a node that lived at random.
+fn snapshots() -> [(&'static str, Vec<u8>); 2] {
+    let lived = random(9, 600);
+    let mut choices = bodies::Choices::new(&lived);
+    let shape = snapshot::Shape::LARGE;
+    let stream = snapshot::stream(&mut choices, &shape);
+    let with = |done| [&[2, 0, 2, done][..], &[0; 30], &stream].concat();
+    [("records", with(0)), ("signed-records", with(1))]
 }
 
 /// Split in pieces of 5 octets: the prefix, an IKE message, ESP, a keepalive.
