@@ -1187,6 +1187,82 @@
 #define ESPIAL_SNAPSHOT_BEGUN 4
 
 /**
+ * Which peer may start a tunnel: the inside one.
+ */
+#define ESPIAL_INITIATOR_INSIDE 0
+
+/**
+ * Which peer may start a tunnel: the outside one.
+ */
+#define ESPIAL_INITIATOR_OUTSIDE 1
+
+/**
+ * Which peer may start a tunnel: either.
+ */
+#define ESPIAL_INITIATOR_EITHER 2
+
+/**
+ * No NAT between the peers: IKE stays on UDP 500, ESP or AH is in IP.
+ */
+#define ESPIAL_NAT_T_NEVER 0
+
+/**
+ * NAT between the peers: after the first exchange everything is on UDP 4500. AH does not pass it.
+ */
+#define ESPIAL_NAT_T_ALWAYS 1
+
+/**
+ * There may be NAT one day: rules for both are wanted.
+ */
+#define ESPIAL_NAT_T_POSSIBLE 2
+
+/**
+ * Way of a rule: from the inside peers to the outside ones.
+ */
+#define ESPIAL_WAY_OUT 0
+
+/**
+ * Way of a rule: from the outside peers to the inside ones.
+ */
+#define ESPIAL_WAY_IN 1
+
+/**
+ * What a rule admits: IKE, UDP to port 500.
+ */
+#define ESPIAL_NEEDED_IKE 0
+
+/**
+ * What a rule admits: IKE and ESP in UDP, to port 4500.
+ */
+#define ESPIAL_NEEDED_NAT_T 1
+
+/**
+ * What a rule admits: ESP in IP.
+ */
+#define ESPIAL_NEEDED_ESP 2
+
+/**
+ * What a rule admits: AH in IP.
+ */
+#define ESPIAL_NEEDED_AH 3
+
+/**
+ * Rules that espial_passthrough_rules_needed() names at most.
+ */
+#define ESPIAL_NEEDED_RULES 6
+
+/**
+ * What comes of the rules: tunnels come up and carry traffic both ways.
+ */
+#define ESPIAL_OUTCOME_WORKS 0
+
+/**
+ * What comes of the rules: tunnels come up; ESP and AH of the peer that did not start are dropped, and no rule helps,
+ * for the ALG relies on lookupspi. Only UDP 4500 works.
+ */
+#define ESPIAL_OUTCOME_RETURN_DROPPED 1
+
+/**
  * A gateway: every table, in one piece of memory. Opaque.
  */
 typedef struct espial_gateway espial_gateway;
@@ -2386,6 +2462,106 @@ typedef struct {
 } espial_passthrough_rule;
 
 /**
+ * A configuration of which is asked what rules it needs.
+ */
+typedef struct {
+    /**
+     * sizeof(espial_needed_config).
+     */
+    uint32_t size;
+    /**
+     * As in espial_passthrough_config.
+     */
+    uint8_t lookupspi;
+    /**
+     * ESPIAL_SERVER_*.
+     */
+    uint8_t server;
+    /**
+     * 1 = the virtual server translates addresses, so that it leads to one peer only; 0 = it does not.
+     */
+    uint8_t translate_address;
+    /**
+     * ESPIAL_INITIATOR_*.
+     */
+    uint8_t initiator;
+    /**
+     * ESPIAL_IPSEC_*.
+     */
+    uint8_t ipsec;
+    /**
+     * ESPIAL_NAT_T_*.
+     */
+    uint8_t nat_t;
+    /**
+     * ESPIAL_FAMILY_* of the peers.
+     */
+    uint8_t family;
+    /**
+     * 0.
+     */
+    uint8_t reserved;
+    /**
+     * First address of the inside peers, octets as on the wire; IPv4 in the first 4.
+     */
+    uint8_t inside_lo[16];
+    /**
+     * Last one.
+     */
+    uint8_t inside_hi[16];
+    /**
+     * First address of the outside peers.
+     */
+    uint8_t outside_lo[16];
+    /**
+     * Last one.
+     */
+    uint8_t outside_hi[16];
+} espial_needed_config;
+
+/**
+ * A rule that a configuration needs. Its name is espial_way_name() and espial_needed_service_name(): OUT500, IN_ESP.
+ */
+typedef struct {
+    /**
+     * ESPIAL_WAY_*.
+     */
+    uint8_t way;
+    /**
+     * ESPIAL_NEEDED_*: what it admits.
+     */
+    uint8_t service;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+    /**
+     * The rule, for espial_passthrough_rules_new(): its id is its place here, its action
+     * ESPIAL_RULE_ACCEPT_DECISIVELY, and source ports are any.
+     */
+    espial_passthrough_rule rule;
+} espial_needed_rule;
+
+/**
+ * What comes of a configuration that has the rules it needs.
+ */
+typedef struct {
+    /**
+     * ESPIAL_OUTCOME_*.
+     */
+    uint8_t outcome;
+    /**
+     * Virtual servers needed: with the ALG one for each peer that starts, unless addresses are not translated, and
+     * one more for UDP 4500, which the ALG does not handle.
+     */
+    uint8_t virtual_servers;
+    /**
+     * 0.
+     */
+    uint16_t reserved;
+} espial_needed;
+
+/**
  * How a firewall treats IPsec of others. Times are milliseconds that a flow lives without a packet; 0 =
  * ESPIAL_PASSTHROUGH_IDLE_MS.
  */
@@ -3299,6 +3475,167 @@ const char *espial_spi_class_name(uint32_t spi_class);
  * Thread: any.
  */
 const char *espial_notice_name(uint32_t notice);
+
+/**
+ * The name of an ESPIAL_LOCAL_IN_DENY or ESPIAL_LOCAL_IN_ACCEPT action; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_local_in_action_name(uint32_t action);
+
+/**
+ * The name of who decided, ESPIAL_LOCAL_IN_BY_*; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_local_in_by_name(uint32_t by);
+
+/**
+ * The name of an ESPIAL_SIDE_* side; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_side_name(uint32_t side);
+
+/**
+ * The name of an ESPIAL_SESSION_* outcome; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_session_outcome_name(uint32_t outcome);
+
+/**
+ * The name of an ESPIAL_CONTEXT_* context, as logs write it; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_context_name(uint32_t context);
+
+/**
+ * The name of an ESPIAL_RULE_* action, as a configuration spells it; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_rule_action_name(uint32_t action);
+
+/**
+ * The name of an ESPIAL_SERVER_* virtual server; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_server_name(uint32_t server);
+
+/**
+ * The name of an ESPIAL_PASSTHROUGH_ESP, _AH, _UDP or _FRAGMENT packet; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_passthrough_kind_name(uint32_t kind);
+
+/**
+ * The name of an ESPIAL_PASS_* verdict; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_pass_name(uint32_t verdict);
+
+/**
+ * The name of an ESPIAL_PASS_DROP_* reason; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_pass_drop_name(uint32_t reason);
+
+/**
+ * The name of who admitted or decided, ESPIAL_PASS_BY_*; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_pass_by_name(uint32_t by);
+
+/**
+ * The name of an ESPIAL_TEARDOWN_* event; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_teardown_name(uint32_t kind);
+
+/**
+ * The name of an ESPIAL_TCP_REPLY_* mode; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_tcp_reply_name(uint32_t mode);
+
+/**
+ * The name of an ESPIAL_SEGMENT_* answer; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_segment_name(uint32_t answer);
+
+/**
+ * The name of who chose an interface, ESPIAL_CHOSEN_*; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_chosen_name(uint32_t chosen);
+
+/**
+ * The name of an ESPIAL_IKE_* port, one of them alone; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_ike_port_name(uint32_t port);
+
+/**
+ * The name of an ESPIAL_HEALTH_* state; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_health_name(uint32_t state);
+
+/**
+ * The name of an ESPIAL_RECORD_* kind; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_record_name(uint32_t kind);
+
+/**
+ * The name of an ESPIAL_INITIATOR_* peer; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_initiator_name(uint32_t initiator);
+
+/**
+ * The name of whether there is NAT, ESPIAL_NAT_T_*; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_nat_t_name(uint32_t nat_t);
+
+/**
+ * The name of an ESPIAL_WAY_* way, as names of rules start with it; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_way_name(uint32_t way);
+
+/**
+ * The name of an ESPIAL_NEEDED_* service, as names of rules end with it; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_needed_service_name(uint32_t service);
+
+/**
+ * The name of an ESPIAL_OUTCOME_* outcome; "unknown" for others; static, never NULL.
+ *
+ * Thread: any.
+ */
+const char *espial_outcome_name(uint32_t outcome);
 
 /**
  * Octets of memory that a gateway of this capacity needs.
@@ -4713,6 +5050,24 @@ int32_t espial_passthrough_rules_free(espial_passthrough_rules *rules);
 int32_t espial_passthrough_rules_words(const espial_passthrough_rules *rules,
                                        const uint64_t **words,
                                        size_t *count);
+
+/**
+ * The rules that a configuration needs, none of which can be left out, in a context (ESPIAL_CONTEXT_*): the first
+ * room of them into the caller's array; *count is how many there are, room for them or not, at most
+ * ESPIAL_NEEDED_RULES. *needed says what comes of them. Any order does.
+ *
+ * The rules hold as long as the flow of ESP without lookupspi is made by the peer that started: when it was idle for
+ * too long and the other peer sends first, that packet needs a rule of its own.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_EVALUE; ESPIAL_ESELECTOR: a reversed range.
+ */
+int32_t espial_passthrough_rules_needed(const espial_needed_config *config,
+                                        uint32_t context,
+                                        espial_needed_rule *rules,
+                                        size_t room,
+                                        size_t *count,
+                                        espial_needed *needed);
 
 /**
  * Octets of memory that a firewall of this configuration needs.

@@ -12,7 +12,7 @@
 use core::ffi::c_void;
 use core::num::NonZeroU32;
 
-use espial::gate::passthrough::{PassAnswer, PassPacket, Spread, Traffic};
+use espial::gate::passthrough::{PassAnswer, PassPacket, Spread, Traffic, rules_needed};
 use espial::headers::{Endpoints, Spi};
 
 use crate::convert;
@@ -137,6 +137,38 @@ pub unsafe extern "C" fn espial_passthrough_rules_words(
         let (words, count) = (c.out(words)?, c.out(count)?);
         words.set(rules.words.as_ptr());
         count.set(rules.words.len());
+        Ok(())
+    })
+}
+
+/// The rules that a configuration needs, none of which can be left out, in a context (ESPIAL_CONTEXT_*): the first
+/// room of them into the caller's array; *count is how many there are, room for them or not, at most
+/// ESPIAL_NEEDED_RULES. *needed says what comes of them. Any order does.
+///
+/// The rules hold as long as the flow of ESP without lookupspi is made by the peer that started: when it was idle for
+/// too long and the other peer sends first, that packet needs a rule of its own.
+///
+/// Thread: any.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ESIZE, ESPIAL_EVALUE; ESPIAL_ESELECTOR: a reversed range.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_passthrough_rules_needed(
+    config: *const espial_needed_config,
+    context: u32,
+    rules: *mut espial_needed_rule,
+    room: usize,
+    count: *mut usize,
+    needed: *mut espial_needed,
+) -> i32 {
+    call!(|c| {
+        let config = convert::needed_config(&c.read_versioned(config)?)?;
+        let context = convert::context(context)?;
+        let mut rules = c.outs(rules, room)?;
+        let (count, out) = (c.out(count)?, c.out(needed)?);
+        let answer = rules_needed(&config);
+        let of = answer.rules.iter().zip(0..);
+        rules.fill(of.map(|(rule, place)| convert::needed_rule_codes(rule, place, context)));
+        count.set(answer.rules.len());
+        out.set(convert::needed_codes(&answer));
         Ok(())
     })
 }

@@ -310,6 +310,118 @@ static void dead(espial_passthrough *firewall, espial_passthrough_rules *rules, 
     GIVES(status, espial_passthrough_counts_of(firewall, &counts));
 }
 
+/* E1 and E2: the rules that a configuration needs are taken as they come, and then the tunnel works. */
+static void needed(void) {
+    const espial_needed_config good = {sizeof good, .lookupspi = 1, .server = ESPIAL_SERVER_FASTL4, .translate_address = 1,
+                                       .initiator = ESPIAL_INITIATOR_INSIDE, .ipsec = ESPIAL_IPSEC_ESP,
+                                       .nat_t = ESPIAL_NAT_T_NEVER, .family = ESPIAL_FAMILY_V4, .inside_lo = HOST(1),
+                                       .inside_hi = HOST(1), .outside_lo = HOST(2), .outside_hi = HOST(2)};
+    static const char *const NAMED[] = {"OUT500", "OUT_ESP", "IN_ESP"};
+    espial_needed_config of = good;
+    espial_needed_rule list[ESPIAL_NEEDED_RULES + 1], marked_rule;
+    espial_passthrough_rule plain[3];
+    espial_passthrough_config firewall_config = config(1, ESPIAL_SERVER_FASTL4);
+    espial_passthrough_rules *rules;
+    espial_passthrough *firewall;
+    espial_needed found = {77, 77, 77};
+    char name[16];
+    size_t count = 77;
+
+    memset(&marked_rule, 0x55, sizeof marked_rule);
+    memset(list, 0x55, sizeof list);
+    GIVES(ESPIAL_OK, espial_passthrough_rules_needed(&good, ESPIAL_CONTEXT_GLOBAL, list, 2, &count, &found));
+    CLAIM(count == 3 && memcmp(&list[2], &marked_rule, sizeof marked_rule) == 0);
+    GIVES(ESPIAL_OK, espial_passthrough_rules_needed(&good, ESPIAL_CONTEXT_GLOBAL, list, 7, &count, &found));
+    CLAIM(count == 3 && found.outcome == ESPIAL_OUTCOME_WORKS && found.virtual_servers == 1 && found.reserved == 0);
+    CLAIM(memcmp(&list[3], &marked_rule, sizeof marked_rule) == 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%s", espial_way_name(list[i].way), espial_needed_service_name(list[i].service));
+        CLAIM(strcmp(name, NAMED[i]) == 0 && list[i].reserved == 0 && list[i].rule.id == i);
+        plain[i] = list[i].rule;
+    }
+    /* With them it works, without any one of them it does not. */
+    for (size_t without = 0; without <= 3; without++) {
+        espial_passthrough_rule some[3];
+        size_t taken = 0;
+        int works;
+        for (size_t i = 0; i < 3; i++) {
+            if (i != without) {
+                some[taken++] = plain[i];
+            }
+        }
+        GIVES(ESPIAL_OK, espial_passthrough_rules_new(ESPIAL_RULE_DROP, some, taken, &rules));
+        GIVES(ESPIAL_OK, espial_passthrough_new(&firewall_config, 17, 4, &firewall));
+        works = ask(firewall, rules, ESPIAL_PASSTHROUGH_UDP, 1, 2, 500, 0).verdict != ESPIAL_PASS_DROP
+                && ask(firewall, rules, ESPIAL_PASSTHROUGH_UDP, 2, 1, 500, 0).verdict != ESPIAL_PASS_DROP
+                && ask(firewall, rules, ESPIAL_PASSTHROUGH_ESP, 1, 2, 300, 0).verdict != ESPIAL_PASS_DROP
+                && ask(firewall, rules, ESPIAL_PASSTHROUGH_ESP, 2, 1, 301, 0).verdict != ESPIAL_PASS_DROP;
+        CLAIM(works == (without == 3));
+        GIVES(ESPIAL_OK, espial_passthrough_free(firewall));
+        GIVES(ESPIAL_OK, espial_passthrough_rules_free(rules));
+    }
+    of.lookupspi = 0, of.server = ESPIAL_SERVER_STANDARD_ALG, of.initiator = ESPIAL_INITIATOR_EITHER;
+    of.nat_t = ESPIAL_NAT_T_POSSIBLE;
+    GIVES(ESPIAL_OK, espial_passthrough_rules_needed(&of, ESPIAL_CONTEXT_VIRTUAL_SERVER, NULL, 0, &count, &found));
+    CLAIM(count == 4 && found.outcome == ESPIAL_OUTCOME_RETURN_DROPPED && found.virtual_servers == 3);
+    of.server = ESPIAL_SERVER_STANDARD, of.lookupspi = 1, of.ipsec = ESPIAL_IPSEC_AH;
+    GIVES(ESPIAL_OK, espial_passthrough_rules_needed(&of, ESPIAL_CONTEXT_VIRTUAL_SERVER, list, 7, &count, &found));
+    CLAIM(count == ESPIAL_NEEDED_RULES && list[5].service == ESPIAL_NEEDED_AH && list[5].way == ESPIAL_WAY_IN);
+    CLAIM(list[5].rule.context == ESPIAL_CONTEXT_VIRTUAL_SERVER && list[3].rule.dst_port_lo == 4500);
+
+    count = 77, found.reserved = 77;
+#define NEEDED(config, context, rules, room, count, found)                                                            \
+    espial_passthrough_rules_needed(config, context, rules, room, count, found)
+    NULLS(NEEDED(NULL, 1, list, 7, &count, &found));
+    NULLS(NEEDED(&good, 1, NULL, 7, &count, &found));
+    NULLS(NEEDED(&good, 1, list, 7, NULL, &found));
+    NULLS(NEEDED(&good, 1, list, 7, &count, NULL));
+    GIVES(ESPIAL_EVALUE, NEEDED(&good, ESPIAL_CONTEXT_NONE, list, 7, &count, &found));
+    GIVES(ESPIAL_EVALUE, NEEDED(&good, 4, list, 7, &count, &found));
+#define WRONG(status, change)                                                                                         \
+    of = good;                                                                                                        \
+    change;                                                                                                           \
+    GIVES(status, NEEDED(&of, 1, list, 7, &count, &found))
+    WRONG(ESPIAL_ESIZE, of.size--);
+    WRONG(ESPIAL_EVALUE, of.lookupspi = 2);
+    WRONG(ESPIAL_EVALUE, of.server = 3);
+    WRONG(ESPIAL_EVALUE, of.translate_address = 2);
+    WRONG(ESPIAL_EVALUE, of.initiator = 3);
+    WRONG(ESPIAL_EVALUE, of.ipsec = 0);
+    WRONG(ESPIAL_EVALUE, of.nat_t = 3);
+    WRONG(ESPIAL_EVALUE, of.family = 0);
+    WRONG(ESPIAL_EVALUE, of.reserved = 1);
+    WRONG(ESPIAL_ESELECTOR, of.inside_hi[3] = 0);
+    WRONG(ESPIAL_ESELECTOR, of.outside_hi[0] = 0);
+    CLAIM(count == 77 && found.reserved == 77);
+}
+
+/* Each list of numbers has names; that none is left out is tested in Rust. */
+static void names(void) {
+    CLAIM(strcmp(espial_local_in_action_name(ESPIAL_LOCAL_IN_ACCEPT), "accept") == 0 && strcmp(espial_local_in_action_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_local_in_by_name(ESPIAL_LOCAL_IN_BY_DEFAULT), "default") == 0 && strcmp(espial_local_in_by_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_side_name(ESPIAL_SIDE_REMOTE), "remote") == 0 && strcmp(espial_side_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_session_outcome_name(ESPIAL_SESSION_FULL), "full") == 0 && strcmp(espial_session_outcome_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_context_name(ESPIAL_CONTEXT_VIRTUAL_SERVER), "Virtual Server") == 0 && strcmp(espial_context_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_rule_action_name(ESPIAL_RULE_ACCEPT_DECISIVELY), "accept-decisively") == 0 && strcmp(espial_rule_action_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_server_name(ESPIAL_SERVER_STANDARD_ALG), "standard with ALG") == 0 && strcmp(espial_server_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_passthrough_kind_name(ESPIAL_PASSTHROUGH_FRAGMENT), "fragment") == 0 && strcmp(espial_passthrough_kind_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_pass_name(ESPIAL_PASS_ACCEPT_ALG), "accept_alg") == 0 && strcmp(espial_pass_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_pass_drop_name(ESPIAL_PASS_DROP_FRAGMENT), "fragment") == 0 && strcmp(espial_pass_drop_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_pass_by_name(ESPIAL_PASS_BY_ALG), "alg") == 0 && strcmp(espial_pass_by_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_teardown_name(ESPIAL_TEARDOWN_ESP), "esp") == 0 && strcmp(espial_teardown_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_tcp_reply_name(ESPIAL_TCP_REPLY_IKE_POLICY_ROUTE), "ike-policy-route") == 0 && strcmp(espial_tcp_reply_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_segment_name(ESPIAL_SEGMENT_LEAVE), "leave") == 0 && strcmp(espial_segment_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_chosen_name(ESPIAL_CHOSEN_ROUTE), "route") == 0 && strcmp(espial_chosen_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_ike_port_name(ESPIAL_IKE_TCP), "TCP") == 0 && strcmp(espial_ike_port_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_health_name(ESPIAL_HEALTH_STARVED), "starved") == 0 && strcmp(espial_health_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_record_name(ESPIAL_RECORD_END), "end") == 0 && strcmp(espial_record_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_initiator_name(ESPIAL_INITIATOR_EITHER), "either") == 0 && strcmp(espial_initiator_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_nat_t_name(ESPIAL_NAT_T_POSSIBLE), "possible") == 0 && strcmp(espial_nat_t_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_way_name(ESPIAL_WAY_IN), "IN") == 0 && strcmp(espial_way_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_needed_service_name(ESPIAL_NEEDED_AH), "_AH") == 0 && strcmp(espial_needed_service_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_outcome_name(ESPIAL_OUTCOME_RETURN_DROPPED), "return_dropped") == 0 && strcmp(espial_outcome_name(999), "unknown") == 0);
+}
+
 int main(void) {
     espial_passthrough_config of = config(1, ESPIAL_SERVER_FASTL4), wrong = of;
     espial_passthrough_rules *made, *rules = NULL;
@@ -324,6 +436,8 @@ int main(void) {
     alg();
     workers();
     lists();
+    needed();
+    names();
 
     made = compiled(3);
     GIVES(ESPIAL_OK, espial_passthrough_rules_words(made, &at, &count));

@@ -6,14 +6,13 @@ use espial::gate::local_in::{POLICY_SELECTORS_MAX, Schedule, Service};
 #[cfg(any(feature = "alloc", test))]
 use espial::headers::{Family, protocol};
 use espial::headers::{Fragment, InnerHeaders, NextLayer, Outer};
+use espial::selector::AddrRange;
 #[cfg(any(feature = "alloc", test))]
-use espial::selector::{AddrRange, PortRange};
+use espial::selector::PortRange;
 use espial::wire;
 
-use super::VALUE;
 use super::packet::{NO_INNER, inner, inner_codes, test_inner, traffic_code};
-#[cfg(any(feature = "alloc", test))]
-use super::{v4, v6};
+use super::{VALUE, v4, v6};
 use crate::status::Status;
 use crate::types::*;
 
@@ -124,7 +123,6 @@ pub fn schedule(code: u8) -> Result<Option<Schedule>, Status> {
 }
 
 /// A range, and whether it is left out. It may be reversed.
-#[cfg(any(feature = "alloc", test))]
 pub fn range(r: &espial_range) -> Result<(AddrRange, bool), Status> {
     let addrs = match r.family {
         ESPIAL_FAMILY_V4 => AddrRange::V4 { lo: v4(&r.lo), hi: v4(&r.hi) },

@@ -1,20 +1,18 @@
 //! Rules, packets and flows of a firewall in the middle.
 
 use espial::gate::passthrough::{
-    Context, DecidedBy, LookupSpi, Origin, PassAnswer, PassConfig, PassCounts, PassDrop, PassFlow,
-    PassPacket, PassTimeouts, PassVerdict, RuleAction, Teardown, TeardownKind, Traffic,
-    VirtualServer,
+    Context, DecidedBy, Initiator, LookupSpi, NEEDED_MAX, NatTraversal, Needed, NeededConfig,
+    NeededRule, Origin, Outcome, PassAnswer, PassConfig, PassCounts, PassDrop, PassFlow,
+    PassPacket, PassRule, PassTimeouts, PassVerdict, RuleAction, RuleId, Service, Teardown,
+    TeardownKind, Traffic, VirtualServer, Way,
 };
-#[cfg(any(feature = "alloc", test))]
-use espial::gate::passthrough::{PassRule, RuleId};
 use espial::headers::Spi;
 #[cfg(any(feature = "alloc", test))]
 use espial::selector::PortRange;
+use espial::selector::TrafficSelector;
 
-#[cfg(any(feature = "alloc", test))]
-use super::range;
 use super::sessions::NO_FLOW;
-use super::{VALUE, endpoints_codes, endpoints_of, flow_codes};
+use super::{VALUE, endpoints_codes, endpoints_of, flow_codes, ipsec, range, range_codes};
 use crate::status::Status;
 use crate::types::*;
 
@@ -34,6 +32,7 @@ const _: () = {
     assert!(ESPIAL_PASS_DROP_TABLE_FULL == drop_code(PassDrop::TableFull));
     assert!(ESPIAL_PASS_DROP_SPI_ZERO == drop_code(PassDrop::SpiZero));
     assert!(ESPIAL_PASS_DROP_FRAGMENT == drop_code(PassDrop::Fragment));
+    assert!(ESPIAL_NEEDED_RULES == NEEDED_MAX);
     assert!(PassDrop::COUNT < 16 && TeardownKind::ALL.len() < 8, "room in the counts");
 };
 
@@ -53,6 +52,12 @@ const fn drop_code(why: PassDrop) -> u8 {
     why.index() as u8 + 1
 }
 
+/// A context that rules stand in.
+pub fn context(code: u32) -> Result<Context, Status> {
+    let nth = code.checked_sub(1).ok_or(VALUE)?;
+    Context::ALL.into_iter().nth(nth as usize).ok_or(VALUE)
+}
+
 #[cfg(any(feature = "alloc", test))]
 pub fn rule_action(code: u32) -> Result<RuleAction, Status> {
     u8::try_from(code).ok().and_then(RuleAction::from_code).ok_or(VALUE)
@@ -60,8 +65,7 @@ pub fn rule_action(code: u32) -> Result<RuleAction, Status> {
 
 #[cfg(any(feature = "alloc", test))]
 pub fn rule(r: &espial_passthrough_rule) -> Result<PassRule, Status> {
-    let context = r.context.checked_sub(1);
-    let context = context.and_then(|nth| Context::ALL.into_iter().nth(nth.into())).ok_or(VALUE)?;
+    let context = context(r.context.into())?;
     let addrs = |lo, hi| {
         let (family, exclude, reserved) = (r.family, 0, 0);
         range(&espial_range { family, exclude, reserved, lo, hi }).map(|(addrs, _)| addrs)
@@ -79,18 +83,106 @@ pub fn rule(r: &espial_passthrough_rule) -> Result<PassRule, Status> {
     })
 }
 
+fn lookupspi(code: u8) -> Result<LookupSpi, Status> {
+    match code {
+        0 => Ok(LookupSpi::Off),
+        1 => Ok(LookupSpi::On),
+        _ => Err(VALUE),
+    }
+}
+
+fn server(code: u8) -> Result<VirtualServer, Status> {
+    match code {
+        ESPIAL_SERVER_FASTL4 => Ok(VirtualServer::FastL4),
+        ESPIAL_SERVER_STANDARD => Ok(VirtualServer::Standard),
+        ESPIAL_SERVER_STANDARD_ALG => Ok(VirtualServer::StandardWithAlg),
+        _ => Err(VALUE),
+    }
+}
+
+pub fn needed_config(c: &espial_needed_config) -> Result<NeededConfig, Status> {
+    let addrs = |lo, hi| {
+        let (family, exclude, reserved) = (c.family, 0, 0);
+        let (addrs, _) = range(&espial_range { family, exclude, reserved, lo, hi })?;
+        let sound = TrafficSelector::any(addrs).validate();
+        sound.map(|()| addrs).map_err(|_| Status(ESPIAL_ESELECTOR))
+    };
+    Ok(NeededConfig {
+        lookupspi: lookupspi(c.lookupspi)?,
+        server: server(c.server)?,
+        translate_address: match (c.translate_address, c.reserved) {
+            (0, 0) => false,
+            (1, 0) => true,
+            _ => return Err(VALUE),
+        },
+        initiator: match c.initiator {
+            ESPIAL_INITIATOR_INSIDE => Initiator::Inside,
+            ESPIAL_INITIATOR_OUTSIDE => Initiator::Outside,
+            ESPIAL_INITIATOR_EITHER => Initiator::Either,
+            _ => return Err(VALUE),
+        },
+        inside: addrs(c.inside_lo, c.inside_hi)?,
+        outside: addrs(c.outside_lo, c.outside_hi)?,
+        ipsec: ipsec(c.ipsec)?,
+        nat_t: match c.nat_t {
+            ESPIAL_NAT_T_NEVER => NatTraversal::Never,
+            ESPIAL_NAT_T_ALWAYS => NatTraversal::Always,
+            ESPIAL_NAT_T_POSSIBLE => NatTraversal::Possible,
+            _ => return Err(VALUE),
+        },
+    })
+}
+
+fn rule_codes(rule: &PassRule) -> espial_passthrough_rule {
+    let (family, src_lo, src_hi) = range_codes(&rule.src);
+    let (_, dst_lo, dst_hi) = range_codes(&rule.dst);
+    espial_passthrough_rule {
+        id: rule.id.0,
+        context: context_code(Some(rule.context)),
+        action: rule.action as u8,
+        family,
+        protocol: rule.protocol,
+        src_port_lo: rule.src_ports.lo(),
+        src_port_hi: rule.src_ports.hi(),
+        dst_port_lo: rule.dst_ports.lo(),
+        dst_port_hi: rule.dst_ports.hi(),
+        src_lo,
+        src_hi,
+        dst_lo,
+        dst_hi,
+    }
+}
+
+pub fn needed_rule_codes(rule: &NeededRule, place: u32, context: Context) -> espial_needed_rule {
+    espial_needed_rule {
+        way: match rule.way {
+            Way::Out => ESPIAL_WAY_OUT,
+            Way::In => ESPIAL_WAY_IN,
+        },
+        service: match rule.service {
+            Service::Ike => ESPIAL_NEEDED_IKE,
+            Service::NatT => ESPIAL_NEEDED_NAT_T,
+            Service::Esp => ESPIAL_NEEDED_ESP,
+            Service::Ah => ESPIAL_NEEDED_AH,
+        },
+        reserved: 0,
+        rule: rule_codes(&rule.rule(RuleId(place), context)),
+    }
+}
+
+pub fn needed_codes(needed: &Needed) -> espial_needed {
+    let outcome = match needed.outcome {
+        Outcome::Works => ESPIAL_OUTCOME_WORKS,
+        Outcome::ReturnDropped => ESPIAL_OUTCOME_RETURN_DROPPED,
+    };
+    espial_needed { outcome, virtual_servers: needed.virtual_servers, reserved: 0 }
+}
+
 pub fn passthrough_config(c: &espial_passthrough_config) -> Result<PassConfig, Status> {
-    let lookupspi = match c.lookupspi {
-        0 => LookupSpi::Off,
-        1 => LookupSpi::On,
-        _ => return Err(VALUE),
-    };
-    let server = match (c.server, c.reserved) {
-        (ESPIAL_SERVER_FASTL4, 0) => VirtualServer::FastL4,
-        (ESPIAL_SERVER_STANDARD, 0) => VirtualServer::Standard,
-        (ESPIAL_SERVER_STANDARD_ALG, 0) => VirtualServer::StandardWithAlg,
-        _ => return Err(VALUE),
-    };
+    let (lookupspi, server) = (lookupspi(c.lookupspi)?, server(c.server)?);
+    if c.reserved != 0 {
+        return Err(VALUE);
+    }
     let idle = |ms: u32| if ms == 0 { ESPIAL_PASSTHROUGH_IDLE_MS } else { ms };
     let timeouts = PassTimeouts {
         ike_ms: idle(c.ike_ms),

@@ -41,6 +41,7 @@ plain!(espial_passthrough_rule, espial_passthrough_packet, espial_passthrough_an
 plain!(espial_passthrough_flow, espial_teardown, espial_addr, espial_policy_route);
 plain!(espial_segment, espial_reply, espial_pin, espial_health, espial_snapshot_pass);
 plain!(espial_local_in_answer, espial_flow, espial_session, espial_session_end);
+plain!(espial_needed_rule, espial_needed);
 plain!(espial_child_ts, espial_box, espial_overlap, espial_hidden, espial_supernet);
 
 macro_rules! versioned {
@@ -70,6 +71,7 @@ versioned! {
     espial_reply_config: [8],
     espial_tunnel_facts: [80],
     espial_record: [168],
+    espial_needed_config: [76],
 }
 
 impl<'c> Caller<'c> {

@@ -487,3 +487,35 @@ pub const ESPIAL_SNAPSHOT_DONE: u32 = 1;
 pub const ESPIAL_SNAPSHOT_MISSED: u32 = 2;
 /// Flag of espial_snapshot_pass: it has begun.
 pub const ESPIAL_SNAPSHOT_BEGUN: u32 = 4;
+
+/// Which peer may start a tunnel: the inside one.
+pub const ESPIAL_INITIATOR_INSIDE: u8 = 0;
+/// Which peer may start a tunnel: the outside one.
+pub const ESPIAL_INITIATOR_OUTSIDE: u8 = 1;
+/// Which peer may start a tunnel: either.
+pub const ESPIAL_INITIATOR_EITHER: u8 = 2;
+/// No NAT between the peers: IKE stays on UDP 500, ESP or AH is in IP.
+pub const ESPIAL_NAT_T_NEVER: u8 = 0;
+/// NAT between the peers: after the first exchange everything is on UDP 4500. AH does not pass it.
+pub const ESPIAL_NAT_T_ALWAYS: u8 = 1;
+/// There may be NAT one day: rules for both are wanted.
+pub const ESPIAL_NAT_T_POSSIBLE: u8 = 2;
+/// Way of a rule: from the inside peers to the outside ones.
+pub const ESPIAL_WAY_OUT: u8 = 0;
+/// Way of a rule: from the outside peers to the inside ones.
+pub const ESPIAL_WAY_IN: u8 = 1;
+/// What a rule admits: IKE, UDP to port 500.
+pub const ESPIAL_NEEDED_IKE: u8 = 0;
+/// What a rule admits: IKE and ESP in UDP, to port 4500.
+pub const ESPIAL_NEEDED_NAT_T: u8 = 1;
+/// What a rule admits: ESP in IP.
+pub const ESPIAL_NEEDED_ESP: u8 = 2;
+/// What a rule admits: AH in IP.
+pub const ESPIAL_NEEDED_AH: u8 = 3;
+/// Rules that espial_passthrough_rules_needed() names at most.
+pub const ESPIAL_NEEDED_RULES: usize = 6;
+/// What comes of the rules: tunnels come up and carry traffic both ways.
+pub const ESPIAL_OUTCOME_WORKS: u8 = 0;
+/// What comes of the rules: tunnels come up; ESP and AH of the peer that did not start are dropped, and no rule helps,
+/// for the ALG relies on lookupspi. Only UDP 4500 works.
+pub const ESPIAL_OUTCOME_RETURN_DROPPED: u8 = 1;

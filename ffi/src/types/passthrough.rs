@@ -172,3 +172,63 @@ pub struct espial_passthrough_counts {
     /// Flows that ended under the ALG by ESPIAL_TEARDOWN_*, told as events or not.
     pub teardowns: [u64; 8],
 }
+
+/// A configuration of which is asked what rules it needs.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_needed_config {
+    /// sizeof(espial_needed_config).
+    pub size: u32,
+    /// As in espial_passthrough_config.
+    pub lookupspi: u8,
+    /// ESPIAL_SERVER_*.
+    pub server: u8,
+    /// 1 = the virtual server translates addresses, so that it leads to one peer only; 0 = it does not.
+    pub translate_address: u8,
+    /// ESPIAL_INITIATOR_*.
+    pub initiator: u8,
+    /// ESPIAL_IPSEC_*.
+    pub ipsec: u8,
+    /// ESPIAL_NAT_T_*.
+    pub nat_t: u8,
+    /// ESPIAL_FAMILY_* of the peers.
+    pub family: u8,
+    /// 0.
+    pub reserved: u8,
+    /// First address of the inside peers, octets as on the wire; IPv4 in the first 4.
+    pub inside_lo: [u8; 16],
+    /// Last one.
+    pub inside_hi: [u8; 16],
+    /// First address of the outside peers.
+    pub outside_lo: [u8; 16],
+    /// Last one.
+    pub outside_hi: [u8; 16],
+}
+
+/// A rule that a configuration needs. Its name is espial_way_name() and espial_needed_service_name(): OUT500, IN_ESP.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_needed_rule {
+    /// ESPIAL_WAY_*.
+    pub way: u8,
+    /// ESPIAL_NEEDED_*: what it admits.
+    pub service: u8,
+    /// 0.
+    pub reserved: u16,
+    /// The rule, for espial_passthrough_rules_new(): its id is its place here, its action
+    /// ESPIAL_RULE_ACCEPT_DECISIVELY, and source ports are any.
+    pub rule: espial_passthrough_rule,
+}
+
+/// What comes of a configuration that has the rules it needs.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_needed {
+    /// ESPIAL_OUTCOME_*.
+    pub outcome: u8,
+    /// Virtual servers needed: with the ALG one for each peer that starts, unless addresses are not translated, and
+    /// one more for UDP 4500, which the ALG does not handle.
+    pub virtual_servers: u8,
+    /// 0.
+    pub reserved: u16,
+}

@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 35] = [
+const SOURCES: [&str; 36] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
@@ -25,6 +25,7 @@ const SOURCES: [&str; 35] = [
     "handle/passthrough.rs",
     "handle/reply_path.rs",
     "text.rs",
+    "names.rs",
     "setup.rs",
     "config.rs",
     "packet.rs",

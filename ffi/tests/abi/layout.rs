@@ -88,6 +88,12 @@ fn c_sees_the_same_layout() {
         espial_passthrough_counts {
             size, reserved, accepted, accepted_flow, accepted_alg, rejected, alg_full, drops, teardowns,
         }
+        espial_needed_config {
+            size, lookupspi, server, translate_address, initiator, ipsec, nat_t, family, reserved, inside_lo, inside_hi,
+            outside_lo, outside_hi,
+        }
+        espial_needed_rule { way, service, reserved, rule }
+        espial_needed { outcome, virtual_servers, reserved }
         espial_addr { family, reserved, addr }
         espial_policy_route { output, family, prefix_len, reserved, addr }
         espial_reply_limits {
@@ -220,8 +226,11 @@ fn published_sizes_stand() {
         size_of::<espial_passthrough_flow>(),
         size_of::<espial_teardown>(),
         size_of::<espial_passthrough_counts>(),
+        size_of::<espial_needed_config>(),
+        size_of::<espial_needed_rule>(),
+        size_of::<espial_needed>(),
     ];
-    assert_eq!(passthrough, [80, 32, 44, 52, 64, 56, 240]);
+    assert_eq!(passthrough, [80, 32, 44, 52, 64, 56, 240, 76, 84, 4]);
     let reply_path = [
         size_of::<espial_addr>(),
         size_of::<espial_policy_route>(),

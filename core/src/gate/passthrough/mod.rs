@@ -99,7 +99,8 @@ mod transfer;
 use core::mem::MaybeUninit;
 
 pub use needed::{
-    Initiator, NatTraversal, Needed, NeededConfig, NeededRule, Outcome, Service, Way, rules_needed,
+    Initiator, NEEDED_MAX, NatTraversal, Needed, NeededConfig, NeededRule, Outcome, Service, Way,
+    rules_needed,
 };
 pub use packet::{
     FlowKind, LookupSpi, Origin, PassAnswer, PassDrop, PassPacket, PassVerdict, Traffic,

@@ -132,13 +132,13 @@ pub enum Outcome {
 }
 
 /// Rules that an answer can have: three services, two ways.
-const RULES_MAX: usize = 6;
+pub const NEEDED_MAX: usize = 6;
 
 /// What [`rules_needed`] answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Needed {
     /// The rules; any order does.
-    pub rules: heapless::Vec<NeededRule, RULES_MAX>,
+    pub rules: heapless::Vec<NeededRule, NEEDED_MAX>,
     /// What comes of them.
     pub outcome: Outcome,
     /// Virtual servers needed: with the ALG one for each peer that starts, unless addresses are not
