@@ -25,6 +25,8 @@ mod handle;
 mod analysis;
 mod config;
 mod convert;
+#[cfg(test)]
+mod differential;
 mod health;
 #[cfg(test)]
 mod hostile;
