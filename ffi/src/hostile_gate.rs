@@ -10,13 +10,16 @@ use core::ptr::null_mut;
 use std::vec::Vec;
 
 use crate::handle::{
-    espial_local_in, espial_passthrough, espial_passthrough_rules, espial_sessions,
+    espial_local_in, espial_passthrough, espial_passthrough_rules, espial_reply_path,
+    espial_sessions,
 };
 use crate::hostile::{Choices, Line, call, chosen_packet};
 use crate::local_in::*;
 use crate::passthrough::*;
 use crate::policies::{LocalPolicies, rules_of};
+use crate::reply_path::*;
 use crate::sessions::*;
+use crate::snapshot::*;
 use crate::types::*;
 
 /// One in eight is spoilt: of a list, most of the rest would never be looked at.
@@ -240,13 +243,249 @@ fn ask_passthrough(choices: &mut Choices<'_>) {
     assert_eq!(unsafe { espial_passthrough_rules_release(opened) }, ESPIAL_OK);
 }
 
+/// What a reply path is configured with: spoilt, of which an array may be NULL or lie over another.
+struct Replies {
+    config: espial_reply_config,
+    addresses: [espial_addr; 3],
+    routes: [espial_policy_route; 3],
+    counts: [usize; 2],
+}
+
+impl Replies {
+    fn chosen(choices: &mut Choices<'_>) -> Self {
+        let mode = choices.octet() % 6;
+        let config = espial_reply_config { size: 8, port: 4500, mode, reserved: 0 };
+        let addresses = [1, 2, 3].map(|last| {
+            let mut one: espial_addr = unsafe { zeroed() };
+            (one.family, one.addr[3]) = (ESPIAL_FAMILY_V4, last);
+            rarely(choices, one)
+        });
+        let routes = [1, 2, 3].map(|last| {
+            let mut one: espial_policy_route = unsafe { zeroed() };
+            (one.family, one.prefix_len) = (ESPIAL_FAMILY_V4, choices.octet() % 34);
+            (one.output, one.addr[3]) = (70, last);
+            rarely(choices, one)
+        });
+        let counts = [0; 2].map(|_: usize| usize::from(choices.octet() % 4));
+        Self { config: rarely(choices, config), addresses, routes, counts }
+    }
+
+    /// The arrays; inputs may overlap inputs, so that one of few is read as the other, too.
+    fn arrays(
+        &self,
+        choices: &mut Choices<'_>,
+    ) -> (*const espial_addr, *const espial_policy_route) {
+        let (addresses, routes) = (self.addresses.as_ptr(), self.routes.as_ptr());
+        match choices.octet() % 8 {
+            0 => (core::ptr::null(), routes),
+            1 => (addresses, core::ptr::null()),
+            2 => (routes.cast(), routes),
+            _ => (addresses, routes),
+        }
+    }
+}
+
+fn chosen_segment(choices: &mut Choices<'_>) -> espial_segment {
+    let mut segment: espial_segment = unsafe { zeroed() };
+    let shape = choices.octet();
+    let (own, other) = (1 + (shape & 1), 9 + (shape >> 1 & 3));
+    let (port, far) = (if shape & 64 == 0 { 4500 } else { 443 }, 40_000);
+    segment.flow.family = ESPIAL_FAMILY_V4;
+    segment.flow.protocol = 6;
+    // From the peer to this gateway, or back.
+    let is_in = shape & 128 == 0;
+    (segment.flow.src[3], segment.flow.dst[3]) = if is_in { (other, own) } else { (own, other) };
+    (segment.flow.sport, segment.flow.dport) = if is_in { (far, port) } else { (port, far) };
+    segment.flags = [2, 2, 16, 18, 17, 4, 0, 255][usize::from(choices.octet() % 8)];
+    (segment.seq, segment.ack) = (choices.number() as u32 % 3, choices.number() as u32 % 3);
+    rarely(choices, segment)
+}
+
+/// Every connection that a reply path lists.
+fn pins_of(path: *mut espial_reply_path, now_ms: u64) -> Vec<espial_pin> {
+    let mut pins = std::vec![unsafe { zeroed::<espial_pin>() }; 16];
+    let mut count = 0;
+    let status = unsafe { espial_reply_path_list(path, now_ms, pins.as_mut_ptr(), 16, &mut count) };
+    assert!(known(status) && count <= 16);
+    pins.truncate(count);
+    pins
+}
+
+/// Spoilt limits, configurations and segments: no more connections than there may be, and a configuration that is
+/// refused leaves the one before.
+fn ask_reply_path(choices: &mut Choices<'_>) {
+    let mut limits: espial_reply_limits = unsafe { zeroed() };
+    (limits.size, limits.capacity, limits.half_open) = (32, 8, 3);
+    (limits.addresses, limits.routes, limits.established_ms) = (2, 2, 5000);
+    let limits = rarely(choices, limits);
+    let given = Replies::chosen(choices);
+    let mut memory = std::vec![Line([0; 64]); 256];
+    let len = memory.len() * 64;
+    let mut path: *mut espial_reply_path = null_mut();
+    let (addresses, routes) = given.arrays(choices);
+    let [address_count, route_count] = given.counts;
+    let made = call(&mut path, |out| unsafe {
+        let (mem, config) = (memory.as_mut_ptr().cast::<c_void>(), &given.config);
+        espial_reply_path_init(
+            mem,
+            len,
+            &limits,
+            config,
+            addresses,
+            address_count,
+            routes,
+            route_count,
+            1,
+            2,
+            out,
+        )
+    });
+    if !made {
+        return;
+    }
+    let mut now_ms = 1 << 20;
+    for _ in 0..choices.octet() % 60 {
+        now_ms += choices.number() % 300;
+        if choices.octet().is_multiple_of(16) {
+            let other = Replies::chosen(choices);
+            let (addresses, routes) = other.arrays(choices);
+            let [address_count, route_count] = other.counts;
+            let before = pins_of(path, now_ms).len();
+            known(unsafe {
+                let config = &other.config;
+                espial_reply_path_configure(
+                    path,
+                    config,
+                    addresses,
+                    address_count,
+                    routes,
+                    route_count,
+                )
+            });
+            assert_eq!(pins_of(path, now_ms).len(), before);
+        }
+        let segment = chosen_segment(choices);
+        let (interface, route) = (u32::from(choices.octet() % 3), choices.number() as u32);
+        let mut reply: espial_reply = unsafe { zeroed() };
+        let is_in = choices.octet() & 1 == 0;
+        call(&mut reply, |out| unsafe {
+            if is_in {
+                espial_reply_path_received(path, &segment, interface, route, now_ms, out)
+            } else {
+                espial_reply_path_sent(path, &segment, route, now_ms, out)
+            }
+        });
+        assert!(reply.answer <= ESPIAL_SEGMENT_LEAVE && reply.chosen <= ESPIAL_CHOSEN_ROUTE);
+        assert_eq!(reply.answer == ESPIAL_SEGMENT_LEAVE, reply.chosen != ESPIAL_CHOSEN_NONE);
+        if choices.octet() & 7 == 0 {
+            let (mut one, flow) = (0_u8, segment.flow);
+            let done = call(&mut one, |out| unsafe {
+                if is_in {
+                    espial_reply_path_close(path, &flow, now_ms, out)
+                } else {
+                    espial_reply_path_connected(path, &flow, interface, now_ms, out)
+                }
+            });
+            assert!(!done || one <= 1);
+        }
+        let (mut told, mut count) = ([unsafe { zeroed::<espial_pin>() }; 2], 0);
+        let slots = choices.number() as u32 % 40;
+        assert!(known(unsafe {
+            espial_reply_path_expire(path, now_ms, slots, told.as_mut_ptr(), 2, &mut count)
+        }));
+        let (mut used, mut all) = (0, 0);
+        assert!(known(unsafe { espial_reply_path_slots(path, &mut used, &mut all) }));
+        let pins = pins_of(path, now_ms);
+        assert!(pins.len() <= used as usize && used <= limits.capacity.max(1) && used <= all);
+    }
+    assert_eq!(unsafe { espial_reply_path_release(path) }, ESPIAL_OK);
+}
+
+/// A snapshot of sessions with spoilt passes, rooms and octets: what is read was written, or was made with the key.
+fn ask_snapshot(choices: &mut Choices<'_>) {
+    let limits = espial_session_limits { size: 16, capacity: 8, own: 2, ttl_ms: 5000 };
+    let mut memory = [(); 2].map(|()| std::vec![Line([0; 64]); 256]);
+    let [mut here, mut there]: [*mut espial_sessions; 2] = [null_mut(); 2];
+    for (memory, sessions) in memory.iter_mut().zip([&mut here, &mut there]) {
+        let len = memory.len() * 64;
+        let made = call(sessions, |out| unsafe {
+            espial_sessions_init(memory.as_mut_ptr().cast::<c_void>(), len, &limits, 1, 2, out)
+        });
+        assert!(made);
+    }
+    for _ in 0..choices.octet() % 20 {
+        let (packet, from) = (chosen_local(choices), u32::from(choices.octet() % 2));
+        let (mut outcome, mut session) = (0, unsafe { zeroed::<espial_session>() });
+        let mut ended: espial_session_end = unsafe { zeroed() };
+        known(unsafe {
+            let (session, ended) = (&mut session, &mut ended);
+            espial_sessions_open(here, &packet, from, 9, &mut outcome, session, ended)
+        });
+    }
+    let mut writer: espial_snapshot_writer = unsafe { zeroed() };
+    assert!(known(unsafe { espial_snapshot_writer_init(&mut writer, 1, 2, 3) }));
+    let mut stream = Vec::new();
+    let mut pass: espial_snapshot_pass = unsafe { zeroed() };
+    for _ in 0..40 {
+        pass = rarely(choices, pass);
+        let mut piece = [0xa5; 700];
+        let room = usize::from(choices.octet()) * 2;
+        let slots = choices.number() as u32;
+        let mut written = 0_usize;
+        let done = call(&mut written, |out| unsafe {
+            let at = piece.as_mut_ptr();
+            espial_snapshot_write_sessions(&mut writer, here, &mut pass, slots, 9, at, room, out)
+        });
+        assert!(written <= room && written.is_multiple_of(ESPIAL_RECORD_OCTETS));
+        assert!(piece[written..].iter().all(|octet| *octet == 0xa5), "behind what is written");
+        stream.extend_from_slice(&piece[..written]);
+        if done && pass.flags & ESPIAL_SNAPSHOT_DONE != 0 {
+            break;
+        }
+    }
+    let original = stream.clone();
+    for _ in 0..choices.octet() % 3 {
+        let at = choices.number() as usize % stream.len().max(1);
+        stream.get_mut(at..).into_iter().flatten().take(1).for_each(|one| *one ^= choices.octet());
+    }
+    let mut reader: espial_snapshot_reader = unsafe { zeroed() };
+    let elapsed_ms = choices.number();
+    assert!(known(unsafe { espial_snapshot_reader_init(&mut reader, 1, 2, 3, elapsed_ms) }));
+    let (mut at, mut len) = (stream.as_ptr(), stream.len());
+    loop {
+        let nth = (stream.len() - len) / ESPIAL_RECORD_OCTETS;
+        let mut record: espial_record = unsafe { zeroed() };
+        record.size = 168;
+        let status = unsafe { espial_snapshot_read(&mut reader, &mut at, &mut len, &mut record) };
+        if status == ESPIAL_MORE {
+            break;
+        }
+        let octets = nth * ESPIAL_RECORD_OCTETS..(nth + 1) * ESPIAL_RECORD_OCTETS;
+        assert!(!known(status) || stream[octets.clone()] == original[octets]);
+        let (mut outcome, mut session) = (0, unsafe { zeroed::<espial_session>() });
+        let mut ended: espial_session_end = unsafe { zeroed() };
+        let restored = unsafe {
+            let (session, ended) = (&mut session, &mut ended);
+            espial_snapshot_restore_session(&mut reader, there, 7, &mut outcome, session, ended)
+        };
+        assert!(!known(restored) || status == ESPIAL_OK && session.serial != 0);
+        assert_eq!(restored == ESPIAL_EORDER, status != ESPIAL_OK);
+    }
+    assert!(len < ESPIAL_RECORD_OCTETS);
+    for sessions in [here, there] {
+        assert_eq!(unsafe { espial_sessions_release(sessions) }, ESPIAL_OK);
+    }
+}
+
 /// Calls of one table, made of `octets`; true if a compiled list was asked.
 pub(crate) fn calls(octets: &[u8]) -> bool {
     let mut choices = Choices(octets);
-    match choices.octet() % 3 {
+    match choices.octet() % 5 {
         0 => return ask_local_in(&mut choices),
         1 => ask_sessions(&mut choices),
-        _ => ask_passthrough(&mut choices),
+        2 => ask_passthrough(&mut choices),
+        3 => ask_reply_path(&mut choices),
+        _ => ask_snapshot(&mut choices),
     }
     false
 }
@@ -255,7 +494,7 @@ pub(crate) fn calls(octets: &[u8]) -> bool {
 #[test]
 fn hostile_calls_of_the_gate_keep_their_word() {
     let mut asked = 0;
-    for seed in 0..3000 {
+    for seed in 0..5000 {
         asked += u32::from(calls(&crate::hostile::tests::seeded(seed, 700)));
     }
     assert!(asked > 20, "{asked} lists were asked");

@@ -48,11 +48,19 @@ static void refused_as(int kind, void *handle) {
     espial_reply_config reply_config = {sizeof reply_config, .mode = ESPIAL_TCP_REPLY_PINNED};
     espial_reply reply = {.interface = 77};
     espial_session_end session_end = {.serial = 77};
+    espial_pin pin = {.interface = 77};
+    espial_snapshot_writer writer;
+    espial_snapshot_pass pass = {0, 0, 0};
+    uint8_t piece[ESPIAL_RECORD_OCTETS] = {77}, octet = 77;
 
+    GIVES(ESPIAL_OK, espial_snapshot_writer_init(&writer, 1, 2, 3));
     switch (kind) {
     case GATEWAY:
         GIVES(ESPIAL_EHANDLE, espial_tunnel_add(handle, ESPIAL_MODE_STRICT_SA, 0, &tunnel));
         GIVES(ESPIAL_EHANDLE, espial_gateway_publish(handle));
+        GIVES(ESPIAL_EHANDLE,
+              espial_snapshot_write_sas(&writer, handle, NULL, 0, &pass, 8, 0, piece, sizeof piece, &count));
+        GIVES(ESPIAL_EHANDLE, espial_snapshot_write_sa(&writer, handle, sa, NULL, 0, 0, piece, sizeof piece, &count));
         GIVES(ESPIAL_EHANDLE, espial_gateway_counts(handle, &counts));
         GIVES(ESPIAL_EHANDLE, espial_gateway_growth_size(handle, &capacity, &count));
         GIVES(ESPIAL_EHANDLE, espial_gateway_grow_alloc(handle, &capacity));
@@ -100,6 +108,7 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_sessions_find(handle, &local_packet, 0, 0, &session));
         GIVES(ESPIAL_EHANDLE, espial_sessions_find_burst(handle, &local_packet, 1, 0, 0, &session));
         GIVES(ESPIAL_EHANDLE, espial_sessions_expire(handle, 0, 8, &session_end, 1, &count));
+        GIVES(ESPIAL_EHANDLE, espial_snapshot_write_sessions(&writer, handle, &pass, 8, 0, piece, sizeof piece, &count));
         GIVES(ESPIAL_EHANDLE, espial_sessions_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_sessions_free(handle));
         break;
@@ -113,6 +122,7 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_passthrough_check_burst(handle, handle, &passing, 1, 0, &pass_answer));
         GIVES(ESPIAL_EHANDLE, espial_passthrough_expire(handle, 0, 8, &index));
         GIVES(ESPIAL_EHANDLE, espial_passthrough_slots(handle, &index));
+        GIVES(ESPIAL_EHANDLE, espial_snapshot_write_flows(&writer, handle, &pass, 8, 0, piece, sizeof piece, &count));
         GIVES(ESPIAL_EHANDLE, espial_passthrough_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_passthrough_free(handle));
         break;
@@ -121,6 +131,11 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_reply_path_sent(handle, &segment, 0, 0, &reply));
         GIVES(ESPIAL_EHANDLE, espial_reply_path_configure(handle, &reply_config, NULL, 0, NULL, 0));
         GIVES(ESPIAL_EHANDLE, espial_reply_path_slots(handle, &index, &index));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_connected(handle, &segment.flow, 0, 0, &octet));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_close(handle, &segment.flow, 0, &octet));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_expire(handle, 0, 8, &pin, 1, &count));
+        GIVES(ESPIAL_EHANDLE, espial_reply_path_list(handle, 0, &pin, 1, &count));
+        GIVES(ESPIAL_EHANDLE, espial_snapshot_write_pins(&writer, handle, &pass, 8, 0, piece, sizeof piece, &count));
         GIVES(ESPIAL_EHANDLE, espial_reply_path_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_reply_path_free(handle));
         break;
@@ -135,6 +150,7 @@ static void refused_as(int kind, void *handle) {
     CLAIM(covered == 77 && unmatched == 77 && index == 77 && count == 77 && answer.id == 77 && counts.packets == 77);
     CLAIM(event.size == sizeof event && event.reason == 77 && local_in_answer.policy == 77);
     CLAIM(session.serial == 77 && session_end.serial == 77 && pass_answer.rule == 77 && reply.interface == 77);
+    CLAIM(pin.interface == 77 && octet == 77 && piece[0] == 77 && pass.next == 0 && pass.flags == 0);
 }
 
 int main(void) {

@@ -196,6 +196,82 @@ static void misuse(espial_reply_path *path) {
     CLAIM(received(path, 1, SYN, 1, 0, 0).interface == WAN1);
 }
 
+/* Pointers that are off by one octet, each in its turn, and lengths that no memory has. */
+static void crooked(espial_reply_path *path) {
+    espial_segment of = segment(1, 1, SYN, 1, 0);
+    espial_reply reply = marked;
+    espial_pin pin;
+    uint32_t used = 77, slots = 77;
+    size_t count = 77;
+    uint8_t octet = 77;
+
+    GIVES(ESPIAL_EALIGN, espial_reply_path_received(path, ODD(espial_segment, &of), 1, 2, 0, &reply));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_received(path, &of, 1, 2, 0, ODD(espial_reply, &reply)));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_sent(path, &of, 2, 0, ODD(espial_reply, &reply)));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_connected(path, ODD(espial_flow, &of.flow), 2, 0, &octet));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_close(path, ODD(espial_flow, &of.flow), 0, &octet));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_expire(path, 0, 8, ODD(espial_pin, &pin), 1, &count));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_expire(path, 0, 8, &pin, 1, ODD(size_t, &count)));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_list(path, 0, ODD(espial_pin, &pin), 1, &count));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_list(path, 0, &pin, 1, ODD(size_t, &count)));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_slots(path, ODD(uint32_t, &used), &slots));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_slots(path, &used, ODD(uint32_t, &slots)));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_configure(path, ODD(espial_reply_config, &config), ADDRESSES, 2, ROUTES, 2));
+    GIVES(ESPIAL_EALIGN, espial_reply_path_configure(path, &config, ADDRESSES, 2, ODD(espial_policy_route, ROUTES), 2));
+    GIVES(ESPIAL_ERANGE, espial_reply_path_configure(path, &config, ADDRESSES, SIZE_MAX, ROUTES, 2));
+    GIVES(ESPIAL_ERANGE, espial_reply_path_configure(path, &config, ADDRESSES, 2, ROUTES, SIZE_MAX / 24 + 1));
+    for (uint32_t size = 0; size < 64; size++) {
+        espial_reply_config sized = config;
+        sized.size = size;
+        if (size != sizeof sized) {
+            GIVES(ESPIAL_ESIZE, espial_reply_path_configure(path, &sized, ADDRESSES, 2, ROUTES, 2));
+        }
+    }
+    for (uint32_t family = 0; family < 256; family++) {
+        espial_segment wrong = of;
+        wrong.flow.family = (uint8_t)family;
+        if (family != ESPIAL_FAMILY_V4 && family != ESPIAL_FAMILY_V6) {
+            GIVES(ESPIAL_EVALUE, espial_reply_path_received(path, &wrong, 1, 2, 0, &reply));
+        }
+    }
+    CLAIM(used == 77 && slots == 77 && count == 77 && octet == 77 && memcmp(&reply, &marked, sizeof reply) == 0);
+}
+
+/* Inputs may overlap inputs, and are copied: the same octets are read as an address and as a policy route, and what
+ * becomes of them afterwards does not matter. */
+static void overlaps(espial_reply_path *path) {
+    espial_reply_config of = {sizeof of, .port = PORT, .mode = ESPIAL_TCP_REPLY_IKE_POLICY_ROUTE};
+    union {
+        espial_addr address;        /* 4.0.0.0 */
+        espial_policy_route route;  /* from 0.0.0.0/0, by whatever number the family and reserved octets are */
+    } both;
+    espial_segment syn = segment(1, 60, SYN, 1, 0);
+    espial_reply reply;
+    uint32_t output;
+    uint8_t closed;
+
+    memset(&both, 0, sizeof both);
+    both.address.family = ESPIAL_FAMILY_V4;
+    both.address.addr[0] = ESPIAL_FAMILY_V4;
+    output = both.route.output;
+    CLAIM(both.route.family == ESPIAL_FAMILY_V4 && both.route.prefix_len == 0);
+    GIVES(ESPIAL_OK, espial_reply_path_configure(path, &of, &both.address, 1, &both.route, 1));
+    memset(&both, 0xff, sizeof both);
+    memset(syn.flow.dst, 0, sizeof syn.flow.dst);
+    syn.flow.dst[0] = 4;
+    GIVES(ESPIAL_OK, espial_reply_path_received(path, &syn, WAN1, WAN2, 0, &reply));
+    CLAIM(reply.answer == ESPIAL_SEGMENT_LEAVE && reply.chosen == ESPIAL_CHOSEN_POLICY_ROUTE);
+    CLAIM(reply.interface == output && reply.recorded == 1);
+    {
+        espial_flow own = syn.flow;
+        memcpy(own.src, syn.flow.dst, 16), memcpy(own.dst, syn.flow.src, 16);
+        own.sport = syn.flow.dport, own.dport = syn.flow.sport;
+        GIVES(ESPIAL_OK, espial_reply_path_close(path, &own, 0, &closed));
+        CLAIM(closed == 1);
+    }
+    GIVES(ESPIAL_OK, espial_reply_path_configure(path, GIVEN));
+}
+
 static void dead(espial_reply_path *path, int status) {
     espial_segment of = segment(1, 1, SYN, 1, 0);
     espial_reply reply;
@@ -324,6 +400,8 @@ int main(void) {
         CLAIM(memory[i] == 0xaa);
     }
     modes(path);
+    crooked(path);
+    overlaps(path);
     misuse(path);
     GIVES(ESPIAL_EHANDLE, espial_reply_path_free(path));
     GIVES(ESPIAL_OK, espial_reply_path_release(path));

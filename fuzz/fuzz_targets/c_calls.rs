@@ -38,6 +38,8 @@ mod reply_path;
 mod sessions;
 #[path = "../../ffi/src/setup.rs"]
 mod setup;
+#[path = "../../ffi/src/snapshot.rs"]
+mod snapshot;
 #[path = "../../ffi/src/spd.rs"]
 mod spd;
 #[path = "../../ffi/src/status.rs"]
