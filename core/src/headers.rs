@@ -220,6 +220,18 @@ pub struct InnerHeaders {
     pub fragment: Fragment,
 }
 
+impl InnerHeaders {
+    /// True for ICMP 3, 4, 5, 11 and 12 (RFC 792) and every ICMPv6 type below 128 (RFC 4443 section 2.1):
+    /// messages about another packet, to whose flow they belong.
+    pub fn is_icmp_error(&self) -> bool {
+        match (self.protocol, self.next_layer) {
+            (protocol::ICMP, NextLayer::Icmp(value)) => matches!(value >> 8, 3..=5 | 11 | 12),
+            (protocol::ICMPV6, NextLayer::Icmp(value)) => value >> 8 < 128,
+            _ => false,
+        }
+    }
+}
+
 /// IANA protocol numbers that this crate tells apart.
 pub mod protocol {
     #![allow(missing_docs)]

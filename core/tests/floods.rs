@@ -182,6 +182,9 @@ impl Gate<'_, '_> {
             Ok(Opened::Existing(_)) => panic!("it was not found"),
             Err(_) => self.refused += 1,
         }
+        // It is answered, as IKE is with a cookie (RFC 7296 section 2.6).
+        let answer = SessionPacket::answer(&key.reversed(), &Outer::Ike).unwrap();
+        let _ = self.sessions.open(&answer, now_ms);
         true
     }
 }

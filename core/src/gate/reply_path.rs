@@ -26,6 +26,9 @@
 //! A flood of SYNs fills no more than [`Limits::half_open`]. Beyond that a SYN is answered where it came in and
 //! not recorded; a host that knows better when the ACK comes (SYN cookies, RFC 4987 section 3.6) says
 //! [`connected`](ReplyPath::connected).
+//!
+//! Who completes handshakes from addresses of his own is no flood to this table: he takes entries up to its
+//! capacity, for as long as the host lets him. A host resets connections that bring no IKE SA in time.
 
 mod tcp;
 mod transfer;
@@ -309,8 +312,12 @@ impl<'m, 'c> ReplyPath<'m, 'c> {
         if segment.flags.has(TcpFlags::RST) {
             self.close(&key, now_ms);
         } else {
+            let was_closed = connection.is(Connection::CLOSED);
             connection.says(segment, now_ms);
             self.keep(&key, connection, now_ms);
+            if connection.is(Connection::CLOSED) && !was_closed {
+                self.table.set_ttl(&key, self.limits.timers.closed_ms, now_ms);
+            }
         }
         self.leave(&key, connection.came_in, None, route)
     }

@@ -12,7 +12,9 @@
 //!
 //! A flood does not cost sessions that live: they are never evicted. Nor does it cost those that this box
 //! will start: remote hosts get no more than the capacity less [`Limits::reserved`]. A packet that a policy
-//! accepts is accepted, whether there is room for its session or not.
+//! accepts is accepted, whether there is room for its session or not. Its answer is none that this box
+//! starts: where the session found no room, [`SessionPacket::answer`] keeps the answer from taking what is
+//! reserved.
 
 mod transfer;
 
@@ -52,12 +54,20 @@ pub struct SessionPacket {
     /// With this box as the source.
     key: FlowKey,
     from: Side,
+    /// Who starts the session, if there is none.
+    origin: Side,
 }
 
 impl SessionPacket {
     /// A packet that this box sends. `None`: IPsec, which has no session, in UDP or TCP neither.
     pub fn sent(packet: &FlowKey, class: &Outer) -> Option<Self> {
         Self::new(*packet, Side::Local, class)
+    }
+
+    /// A packet that this box sends because of one that it received: its session is the remote host's, and has no
+    /// room that is reserved for this box. Who answers strangers with [`sent`](Self::sent) lets a flood take that.
+    pub fn answer(packet: &FlowKey, class: &Outer) -> Option<Self> {
+        Some(Self { origin: Side::Remote, ..Self::sent(packet, class)? })
     }
 
     /// A packet addressed to this box. `None`: IPsec, which the SPI table judges (B1).
@@ -68,7 +78,7 @@ impl SessionPacket {
     fn new(key: FlowKey, from: Side, class: &Outer) -> Option<Self> {
         let ipsec = matches!(class, Outer::Ipsec(_))
             || matches!(key.protocol, protocol::ESP | protocol::AH);
-        (!ipsec).then_some(Self { key, from })
+        (!ipsec).then_some(Self { key, from, origin: from })
     }
 
     /// Who sent it.
@@ -265,7 +275,7 @@ impl<'m> Sessions<'m> {
     /// accepted is accepted nevertheless; packets that follow are judged by the policies.
     pub fn open(&mut self, packet: &SessionPacket, now_ms: u64) -> Result<Opened, Full> {
         let Limits { capacity, reserved, ttl_ms } = self.limits;
-        let from_remote = packet.from == Side::Remote;
+        let from_remote = packet.origin == Side::Remote;
         if from_remote && self.from_remote >= capacity.saturating_sub(reserved) {
             return self.find(packet, now_ms).map(Opened::Existing).ok_or(Full { capacity });
         }

@@ -53,7 +53,8 @@ fn enclosed(error: &Ip<'_>, inner: &InnerHeaders) -> Option<InnerHeaders> {
         return None;
     }
     let found = headers(ip).ok()?;
-    if is_error_class(&found) {
+    // No error answers an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
+    if found.is_icmp_error() {
         return None;
     }
     let next_layer = match found.next_layer {
@@ -66,18 +67,8 @@ fn enclosed(error: &Ip<'_>, inner: &InnerHeaders) -> Option<InnerHeaders> {
 /// Whether these are the headers of an error whose payload is known to hold a packet.
 fn is_error(headers: &InnerHeaders) -> bool {
     match (headers.protocol, headers.next_layer) {
-        (protocol::ICMP, NextLayer::Icmp(value)) => matches!(value >> 8, 3 | 4 | 5 | 11 | 12),
         (protocol::ICMPV6, NextLayer::Icmp(value)) => matches!(value >> 8, 1..=4),
-        _ => false,
-    }
-}
-
-/// Whether these are the headers of any error: all ICMPv6 types below 128 are (RFC 4443 section 2.1),
-/// and no error answers an error (RFC 1122 section 3.2.2, RFC 4443 section 2.4).
-fn is_error_class(headers: &InnerHeaders) -> bool {
-    match (headers.protocol, headers.next_layer) {
-        (protocol::ICMPV6, NextLayer::Icmp(value)) => value >> 8 < 128,
-        _ => is_error(headers),
+        _ => headers.is_icmp_error(),
     }
 }
 

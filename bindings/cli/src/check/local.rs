@@ -1,5 +1,8 @@
 //! Sessions that end on the gateway, and the policies for what has none.
 
+use std::collections::HashSet;
+
+use espial::gate::flow::FlowKey;
 use espial::gate::local_in::{Answer, By as Decider, IkeAnswers, LocalIn, LocalPacket};
 use espial::gate::session::{Limits, Opened, Session, SessionPacket, Sessions};
 use espial::headers::Endpoints;
@@ -22,6 +25,9 @@ pub(super) struct Local<'c> {
     config: &'c LocalInConfig,
     policies: LocalIn<'c>,
     sessions: Sessions<'static>,
+    /// Received packets whose sessions found no room, as their answers have it: those are no sessions that
+    /// the gateway starts. No more than there are sessions; then it begins anew.
+    refused: HashSet<FlowKey>,
 }
 
 impl<'c> Local<'c> {
@@ -29,13 +35,13 @@ impl<'c> Local<'c> {
         let limits = Limits { ttl_ms: config.session_ttl_ms, ..Limits::of(SESSIONS) };
         let sessions = Sessions::new(&limits, SEED).map_err(|error| error.to_string())?;
         let policies = LocalIn::open(&config.words).map_err(|error| error.to_string())?;
-        Ok(Self { config, policies, sessions })
+        Ok(Self { config, policies, sessions, refused: HashSet::new() })
     }
 
     /// A packet to the gateway: a session's, or judged by the first policy that covers it (C2).
     pub(super) fn received(&mut self, clear: &Clear, row: &mut Row<'c>, at: At) {
         self.sessions.expire(at.now_ms, EXPIRED_A_PACKET, |_| ());
-        let key = clear.key();
+        let key = FlowKey::of(&clear.headers);
         let packet = key.and_then(|key| SessionPacket::received(&key, &clear.class));
         let known = packet.and_then(|packet| self.sessions.find(&packet, at.now_ms));
         if let (Some(packet), Some(session)) = (packet, known) {
@@ -50,6 +56,12 @@ impl<'c> Local<'c> {
             .filter(|_| answer.is_accept())
             .map(|packet| self.sessions.open(&packet, at.now_ms));
         let full = matches!(opened, Some(Err(_)));
+        if let Some(key) = key.filter(|_| full) {
+            if self.refused.len() >= SESSIONS as usize {
+                self.refused.clear();
+            }
+            self.refused.insert(key.reversed());
+        }
         let serial = opened.and_then(Result::ok).map(|opened| opened.session().serial);
         row.note(|| Step::NewSession { serial });
         row.note(|| Step::Here);
@@ -62,8 +74,10 @@ impl<'c> Local<'c> {
 
     /// A packet of the gateway: opens a session, or refreshes one (C3).
     pub(super) fn sent(&mut self, clear: &Clear, row: &mut Row<'c>, at: At) {
-        let key = clear.key();
-        let Some(packet) = key.and_then(|key| SessionPacket::sent(&key, &clear.class)) else {
+        let key = FlowKey::of(&clear.headers);
+        let is_answer = key.is_some_and(|key| self.refused.contains(&key));
+        let of = if is_answer { SessionPacket::answer } else { SessionPacket::sent };
+        let Some(packet) = key.and_then(|key| of(&key, &clear.class)) else {
             return;
         };
         self.sessions.expire(at.now_ms, EXPIRED_A_PACKET, |_| ());

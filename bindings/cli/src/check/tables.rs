@@ -11,8 +11,7 @@
 
 use std::net::IpAddr;
 
-use espial::gate::flow::FlowKey;
-use espial::headers::{Fragment, InnerHeaders, NextLayer, Outer, protocol};
+use espial::headers::{InnerHeaders, Outer};
 use espial::spd::Direction;
 use espial::verdict::Reason;
 use espial::wire;
@@ -42,32 +41,6 @@ pub(super) struct At {
 pub(super) struct Clear {
     pub(super) headers: InnerHeaders,
     pub(super) class: Outer,
-}
-
-impl Clear {
-    /// What its flow is found by. Later fragments have no ports and so no flow, and ICMP errors belong to
-    /// that of the packet that they are about: one that the gateway sends lets no ICMP in.
-    pub(super) fn key(&self) -> Option<FlowKey> {
-        let InnerHeaders { endpoints, protocol, next_layer, fragment } = self.headers;
-        let (src_port, dst_port) = match next_layer {
-            NextLayer::Ports { src, dst } => (src, dst),
-            _ => (0, 0),
-        };
-        let key = FlowKey { endpoints, protocol, src_port, dst_port };
-        let is_error = match next_layer {
-            NextLayer::Icmp(value) => is_icmp_error(protocol, value),
-            _ => false,
-        };
-        (fragment != Fragment::NonInitial && !is_error).then_some(key)
-    }
-}
-
-/// RFC 792, RFC 4443 section 2.1: messages about another packet. `value` is type * 256 + code.
-fn is_icmp_error(number: u8, value: u16) -> bool {
-    match value >> 8 {
-        3..=5 | 11 | 12 if number == protocol::ICMP => true,
-        kind => number == protocol::ICMPV6 && kind < 128,
-    }
 }
 
 /// Where a packet goes.

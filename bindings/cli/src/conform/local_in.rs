@@ -61,13 +61,8 @@ struct Packet<'a> {
 }
 
 impl Packet<'_> {
-    fn key(&self) -> FlowKey {
-        let (src_port, dst_port) = match self.headers.next_layer {
-            NextLayer::Ports { src, dst } => (src, dst),
-            _ => (0, 0),
-        };
-        let InnerHeaders { endpoints, protocol, .. } = self.headers;
-        FlowKey { endpoints, protocol, src_port, dst_port }
+    fn key(&self) -> Result<FlowKey, Problem> {
+        FlowKey::of(&self.headers).ok_or_else(|| Problem("a packet of no session".to_owned()))
     }
 }
 
@@ -284,7 +279,7 @@ impl<'r, 'g> Run<'r, 'g> {
         findings: &mut Findings,
     ) -> Result<Got, Problem> {
         let accept = |by| Got { verdict: "accept", by: Some(by), ..Got::default() };
-        let known = SessionPacket::received(&packet.key(), outer)
+        let known = SessionPacket::received(&packet.key()?, outer)
             .ok_or_else(|| Problem(format!("`{at}`: IPsec that passed the SPI table")))?;
         if self.sessions.find(&known, self.now_ms).is_some() {
             return Ok(accept("session"));
@@ -320,7 +315,7 @@ impl<'r, 'g> Run<'r, 'g> {
     fn send(&mut self, packet: &Packet<'_>) -> Result<Got, Problem> {
         let class = wire::classify(&packet.octets)
             .map_err(|reason| Problem(format!("a packet to send reads as {}", reason.name())))?;
-        let Some(own) = SessionPacket::sent(&packet.key(), &class) else {
+        let Some(own) = SessionPacket::sent(&packet.key()?, &class) else {
             // ESP and AH have none (T28).
             return Ok(Got { verdict: "accept", ..Got::default() });
         };

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use espial::analysis::{Limits, Why, hidden};
 use espial::gate::passthrough::{
-    Context, DecidedBy, NeededRule, Outcome, PassPacket, PassRule, PassRules, Service, Traffic,
-    rules_needed,
+    Context, DecidedBy, NeededRule, Outcome, PassPacket, PassRules, Service, Traffic, rules_needed,
 };
 use espial::headers::{Endpoints, Spi};
-use espial::selector::{PortRange, Selector, has_one_value};
 use espial::wire::{IKE_PORT, NAT_T_PORT};
 
 use super::gate::ends;
@@ -101,7 +99,7 @@ pub(super) fn hidden_rules<'c>(scene: &Scene<'c>, found: &mut Vec<Finding<'c>>) 
         let (mut boxes, mut owners) = (Vec::new(), Vec::new());
         for (place, rule) in config.rules.iter().enumerate() {
             for one in rule.boxes.iter().filter(|one| one.context == context) {
-                boxes.push(selector(one));
+                boxes.push(one.selector());
                 owners.push(place);
             }
         }
@@ -139,17 +137,5 @@ pub(super) fn hidden_rules<'c>(scene: &Scene<'c>, found: &mut Vec<Finding<'c>>) 
             let finding = Finding::new(Code::RuleHidden, Severity::Warning, at_rule(rule), message);
             found.push(finding.with(related));
         }
-    }
-}
-
-/// A box as the analysis takes it: the source is the remote side.
-fn selector(rule: &PassRule) -> Selector {
-    let local_ports = if has_one_value(rule.protocol) { PortRange::ANY } else { rule.dst_ports };
-    Selector {
-        remote: rule.src,
-        local: rule.dst,
-        protocol: rule.protocol,
-        remote_ports: rule.src_ports,
-        local_ports,
     }
 }

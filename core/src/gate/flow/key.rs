@@ -8,7 +8,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 
 use super::sip;
-use crate::headers::Endpoints;
+use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 
 /// What a connection is found by, as the packet says it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +24,19 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// The key of a packet in the clear; `None` if it has none of its own: a later fragment holds no ports (T20),
+    /// and an ICMP error belongs to the flow of the packet that it is about, so that a flow of errors lets
+    /// nothing in.
+    pub fn of(headers: &InnerHeaders) -> Option<Self> {
+        let InnerHeaders { endpoints, protocol, next_layer, fragment } = *headers;
+        let (src_port, dst_port) = match next_layer {
+            NextLayer::Ports { src, dst } => (src, dst),
+            _ => (0, 0),
+        };
+        let has_one = fragment != Fragment::NonInitial && !headers.is_icmp_error();
+        has_one.then_some(Self { endpoints, protocol, src_port, dst_port })
+    }
+
     /// The key of the packets that answer these.
     pub fn reversed(self) -> Self {
         Self {

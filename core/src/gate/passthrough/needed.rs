@@ -5,6 +5,7 @@ use core::fmt;
 use super::{Context, LookupSpi, PassRule, RuleAction, RuleId, VirtualServer};
 use crate::headers::{Ipsec, protocol};
 use crate::selector::{AddrRange, PortRange};
+use crate::wire::{IKE_PORT, NAT_T_PORT};
 
 /// Which peer may start a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -88,8 +89,8 @@ impl NeededRule {
     /// The rule to be configured: source ports any, accepted decisively, as in seed 004.
     pub fn rule(&self, id: RuleId, context: Context) -> PassRule {
         let (protocol, dst_ports) = match self.service {
-            Service::Ike => (protocol::UDP, PortRange::new(500, 500)),
-            Service::NatT => (protocol::UDP, PortRange::new(4500, 4500)),
+            Service::Ike => (protocol::UDP, PortRange::new(IKE_PORT, IKE_PORT)),
+            Service::NatT => (protocol::UDP, PortRange::new(NAT_T_PORT, NAT_T_PORT)),
             Service::Esp => (protocol::ESP, None),
             Service::Ah => (protocol::AH, None),
         };

@@ -6,11 +6,7 @@ use super::rule::Context;
 use super::rules::DecidedBy;
 use crate::gate::flow::FlowKey;
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer, Spi, protocol};
-
-/// UDP port of IKE (RFC 7296 section 2).
-const IKE: u16 = 500;
-/// UDP port of IKE and ESP behind a NAT (RFC 3947, RFC 3948).
-const NAT_T: u16 = 4500;
+use crate::wire::{IKE_PORT, NAT_T_PORT};
 
 /// Whether flows of ESP and AH are told apart by SPI.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -139,8 +135,8 @@ impl FlowKind {
             protocol::ESP => Self::Esp,
             protocol::AH => Self::Ah,
             // First: the ALG must never see 4500 (E4).
-            _ if key.src_port == NAT_T || key.dst_port == NAT_T => Self::NatT,
-            _ if key.dst_port == IKE => Self::Ike,
+            _ if key.src_port == NAT_T_PORT || key.dst_port == NAT_T_PORT => Self::NatT,
+            _ if key.dst_port == IKE_PORT => Self::Ike,
             _ => Self::Other,
         }
     }

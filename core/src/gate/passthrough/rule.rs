@@ -168,8 +168,9 @@ impl PassRule {
         self.selector().covers(packet)
     }
 
-    /// The source is the remote side. ICMP and Mobility Header have one value, which is that side's.
-    pub(super) fn selector(&self) -> Selector {
+    /// The rule as the [`matcher`](crate::matcher) and `analysis` take it: the source is the remote side. ICMP and
+    /// Mobility Header have one value, which is that side's.
+    pub fn selector(&self) -> Selector {
         let one_value = has_one_value(self.protocol);
         Selector {
             remote: self.src,

@@ -7,6 +7,7 @@ use super::{
 use crate::gate::flow::since_ms;
 use crate::headers::Endpoints;
 use crate::snapshot::{FlowRecord, Pass, RestoreError};
+use crate::wire::IKE_PORT;
 
 impl Passthrough<'_> {
     /// The flow of a record, with its age, if the rules of this node admit its first packet now: they are asked
@@ -76,7 +77,7 @@ fn admitted(rules: &PassRules<'_>, packet: &PassPacket) -> Option<Origin> {
 
 /// True if either of two hosts may start IKE with the other.
 fn admits_ike(rules: &PassRules<'_>, endpoints: Endpoints) -> bool {
-    let traffic = Traffic::Udp { src: 500, dst: 500 };
+    let traffic = Traffic::Udp { src: IKE_PORT, dst: IKE_PORT };
     [endpoints, endpoints.reversed()]
         .into_iter()
         .any(|endpoints| admitted(rules, &PassPacket { endpoints, traffic }).is_some())

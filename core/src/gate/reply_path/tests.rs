@@ -317,6 +317,14 @@ fn t29_fins_both_ways_drop_the_pin() {
         assert_eq!(path.sent(&again, None, 10_001), Answer::NoSession);
         assert!(path.is_empty());
 
+        // Its place is free then, though nobody asks for it: else whoever connects and closes again and
+        // again would fill the table for an hour.
+        let mut path = reply_path(ReplyMode::Pinned);
+        handshake(&mut path, WAN1, 0);
+        close(&mut path);
+        assert_eq!((path.expire(10_000, path.slots(), |_| ()), path.len()), (0, 1));
+        assert_eq!((path.expire(10_001, path.slots(), |_| ()), path.len()), (1, 0));
+
         let mut path = reply_path(ReplyMode::Pinned);
         handshake(&mut path, WAN1, 0);
         close(&mut path);

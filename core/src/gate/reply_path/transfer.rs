@@ -23,8 +23,12 @@ impl ReplyPath<'_, '_> {
             return Err(RestoreError::Foreign);
         }
         let timers = self.limits.timers;
-        let ttl_ms = if is_half_open { timers.half_open_ms } else { timers.established_ms };
         let is_closed = connection.is(Connection::CLOSED);
+        let ttl_ms = match (is_half_open, is_closed) {
+            (true, _) => timers.half_open_ms,
+            (false, true) => timers.closed_ms,
+            (false, false) => timers.established_ms,
+        };
         if idle_ms > u64::from(ttl_ms) || is_closed && closed_for_ms > timers.closed_ms {
             return Err(RestoreError::Ended);
         }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::gate::health::{Health, IkeWay, Thresholds, TunnelFacts, tunnel_health};
+use crate::snapshot::SessionRecord;
 use crate::headers::{Encap, Endpoints, Ipsec, OuterHeaders, Spi};
 
 const SEED: [u64; 2] = [0x5e55, 0x1075];
@@ -282,6 +283,12 @@ fn a_flood_leaves_room_for_what_this_box_starts() {
     }
     // Those that are there are found by `open`, full or not.
     assert!(matches!(sessions.open(&flood(5), 1_000), Ok(Opened::Existing(_))));
+    // What this box answers to those that are not, it did not start.
+    for number in 0..50_000 {
+        let packet = FlowKey { src_port: number as u16, ..key(number, SITE_2, 500) };
+        let answer = SessionPacket::answer(&packet.reversed(), &Outer::Ike).unwrap();
+        assert_eq!(sessions.open(&answer, 1_000).is_ok(), number < 749, "{number}");
+    }
     for number in 0..250 {
         sessions.open(&local(number), 1_000).unwrap();
     }
@@ -294,6 +301,24 @@ fn a_flood_leaves_room_for_what_this_box_starts() {
     assert_eq!(sessions.len(), 1);
     assert!((0..749).all(|number| sessions.open(&flood(number), 181_500).is_ok()));
     assert!(sessions.open(&flood(749), 181_500).is_err());
+}
+
+/// What `restore` says of a session that is there is what `peek` says: the later of the two matches counts.
+#[test]
+fn c3_a_restored_session_that_is_there_is_told_as_it_is() {
+    for (known_ms, record_ms) in [(1_000, 9_000), (9_000, 1_000)] {
+        let mut sessions = sessions(10);
+        sessions.open(&sent(500), 100_000 - known_ms).unwrap();
+        let record = SessionRecord {
+            key: key(SITE_2, SITE_1, 500),
+            origin: Side::Local,
+            age_ms: 50_000,
+            idle_ms: record_ms,
+        };
+        let restored = sessions.restore(&record, 100_000).unwrap();
+        assert_eq!(restored.session().left_ms, 179_000);
+        assert_eq!(sessions.peek(&sent(500), 100_000).as_ref(), Some(restored.session()));
+    }
 }
 
 #[test]

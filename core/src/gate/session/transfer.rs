@@ -25,8 +25,8 @@ impl Sessions<'_> {
             return Err(RestoreError::Ended);
         }
         let from_remote = u32::from(origin == Side::Remote);
-        let is_known = self.table.peek(&key, now_ms).is_some();
-        if !is_known && from_remote == 1 && self.from_remote >= capacity.saturating_sub(reserved) {
+        let known_ms = self.table.peek(&key, now_ms).map(|(_, idle_ms)| idle_ms);
+        if known_ms.is_none() && from_remote == 1 && self.from_remote >= capacity.saturating_sub(reserved) {
             return Err(Full { capacity }.into());
         }
         let serial = self.serial.checked_add(1).unwrap_or(1);
@@ -34,6 +34,7 @@ impl Sessions<'_> {
         let state = State { started_ms, serial, from_remote };
         match self.table.insert_idle(&key, state, ttl_ms, idle_ms, now_ms)? {
             Inserted::Existing(state) => {
+                let idle_ms = known_ms.map_or(idle_ms, |known_ms| known_ms.min(idle_ms));
                 Ok(Opened::Existing(session(key, state, ttl_ms, idle_ms, now_ms)))
             }
             Inserted::New { value, gone } => {
