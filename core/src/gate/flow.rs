@@ -32,7 +32,9 @@
 //! - I3: `len` words are not 0, and `len <= capacity`.
 
 mod key;
+mod look;
 mod outcome;
+mod room;
 mod sip;
 mod transfer;
 mod word;
@@ -46,18 +48,15 @@ pub use outcome::{Full, Gone, Inserted};
 pub use word::BACK_MS;
 pub(crate) use word::since_ms;
 
+pub use room::SEARCHED;
+
 use self::key::Compact;
-use self::word::{
-    Clock, SLOTS, TAG_BITS, TIME, is_live, matching, overdue_ms, slots, tag_of, word_of,
-};
+use self::look::Hint;
+use self::word::{Clock, SLOTS, TIME, is_live, overdue_ms, slots, tag_of, word_of};
 use crate::error::SetupError;
-use crate::prefetch;
-use crate::sad::{AHEAD, Probe};
+use crate::sad::Probe;
 use crate::storage::{CACHE_LINE_OCTETS, Carver};
 
-/// Buckets that an insert looks at before it gives up: the two of the key, the 16 that their
-/// residents could move to, and 46 of the next generation. So at most two entries move.
-pub const SEARCHED: usize = 64;
 /// Entries of a bucket at the stated capacity: 7 of 8 slots.
 const LOAD: u64 = 7;
 /// Buckets more than that, where there are more than two: few buckets are filled less evenly than many.
@@ -78,40 +77,9 @@ struct Entry<T> {
 #[allow(unsafe_code)]
 unsafe impl<T: Zeroable> Zeroable for Entry<T> {}
 
-/// Where a key may be.
-#[derive(Clone, Copy)]
-struct Home {
-    buckets: [usize; 2],
-    tag: u64,
-}
-
-/// A key of a burst.
-struct Asked {
-    number: usize,
-    key: Compact,
-    home: Home,
-    /// The first place with its tag: its own, but for one time in some millions.
-    likely: Option<usize>,
-}
-
 #[inline(always)]
 fn place(bucket: usize, slot: usize) -> usize {
     bucket.wrapping_mul(SLOTS).wrapping_add(slot)
-}
-
-/// Which slots a newcomer may have.
-#[derive(Clone, Copy)]
-enum Room {
-    Any,
-    /// The table holds as many entries as it may.
-    PastDeadline,
-}
-
-/// A bucket that the search reached, and which entry would move there.
-struct Step {
-    bucket: usize,
-    /// The step it was reached from, and the place of the entry that would move.
-    from: Option<(u8, usize)>,
 }
 
 /// Connections and what is known of them; `T` is the state of the user of the table.
@@ -146,6 +114,8 @@ pub struct FlowTable<'m, T> {
     cursor: usize,
     /// Entries that made room for others, modulo 2^32.
     moved: u32,
+    /// What is known of a key that is likely to be asked about next.
+    hint: Hint,
     /// The memory of the slices, where it is the table's own.
     #[cfg(feature = "alloc")]
     _region: Option<crate::storage::OwnedRegion>,
@@ -197,6 +167,7 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
             clock: Clock::default(),
             cursor: 0,
             moved: 0,
+            hint: Hint::NONE,
             #[cfg(feature = "alloc")]
             _region: None,
         })
@@ -231,9 +202,8 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         probe: &mut impl Probe,
     ) -> Option<&mut T> {
         let at = self.clock.tick(now_ms);
-        let key = Compact::of(key);
-        let place = self.locate(&key, self.home(&key), probe)?;
-        self.matched(place, at)
+        let (_, place) = self.seek(&Compact::of(key), probe);
+        self.matched(place?, at)
     }
 
     /// The value of a connection, and milliseconds since its last match; this is none.
@@ -242,48 +212,6 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         let key = Compact::of(key);
         let place = self.locate(&key, self.home(&key), &mut ())?;
         self.live(place, self.clock.read(now_ms))
-    }
-
-    /// Finds many keys; `found` gets the number of each, itself and its value, which counts as matched now.
-    ///
-    /// What the keys need from memory is asked for ahead, so their waits overlap.
-    pub fn find_burst(
-        &mut self,
-        keys: impl IntoIterator<Item = FlowKey>,
-        now_ms: u64,
-        mut found: impl FnMut(usize, &FlowKey, Option<&mut T>),
-    ) {
-        let at = self.clock.tick(now_ms);
-        let mut keys = keys.into_iter().enumerate();
-        loop {
-            let mut asked: heapless::Vec<Asked, AHEAD> = heapless::Vec::new();
-            for (number, key) in keys.by_ref().take(AHEAD) {
-                let key = Compact::of(&key);
-                let home = self.home(&key);
-                home.buckets.iter().filter_map(|&at| self.words.get(at)).for_each(prefetch::read);
-                // As many as there is room for.
-                let _ = asked.push(Asked { number, key, home, likely: None });
-            }
-            for asked in &mut asked {
-                asked.likely = self.likely(&asked.home);
-                asked
-                    .likely
-                    .and_then(|at| self.entries.get(at))
-                    .into_iter()
-                    .for_each(prefetch::read);
-            }
-            for Asked { number, key, home, likely } in &asked {
-                // Nothing moves between: a place without the tag then has not got it now.
-                let place = likely.and_then(|likely| match self.entries.get(likely) {
-                    Some(entry) if entry.key == *key => Some(likely),
-                    _ => self.locate(key, *home, &mut ()),
-                });
-                found(*number, &key.key(), place.and_then(|place| self.matched(place, at)));
-            }
-            if asked.len() < AHEAD {
-                return;
-            }
-        }
     }
 
     /// Puts a connection in, or finds it there. It ends when not matched for longer than `ttl_ms`.
@@ -312,8 +240,8 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         let full = Full { capacity: self.capacity };
         let at = self.clock.tick(now_ms);
         let key = Compact::of(key);
-        let home = self.home(&key);
-        let (place, gone) = match self.locate(&key, home, probe) {
+        let (home, place) = self.seek(&key, probe);
+        let (place, gone) = match place {
             Some(place) if self.live(place, at).is_some() => {
                 return self.matched_before(place, at, idle_ms).map(Inserted::Existing).ok_or(full);
             }
@@ -325,6 +253,7 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
             *word = word_of(home.tag, at.wrapping_add(left));
             self.len = self.len.wrapping_add(1);
         }
+        self.hint.is_absent = false;
         let entry = self.entries.get_mut(place).ok_or(full)?;
         *entry = Entry { key, ttl_ms, value };
         Ok(Inserted::New { value: &mut entry.value, gone })
@@ -336,8 +265,7 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
     pub fn set_ttl(&mut self, key: &FlowKey, ttl_ms: u32, now_ms: u64) -> bool {
         let at = self.clock.tick(now_ms);
         let key = Compact::of(key);
-        let home = self.home(&key);
-        let Some(place) = self.locate(&key, home, &mut ()) else { return false };
+        let (home, Some(place)) = self.seek(&key, &mut ()) else { return false };
         let Some((_, idle_ms)) = self.live(place, at) else { return false };
         let entry = self.entries.get_mut(place);
         let word = self.words.as_flattened_mut().get_mut(place);
@@ -351,8 +279,8 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
     /// Takes a connection out and gives its value.
     pub fn remove(&mut self, key: &FlowKey, now_ms: u64) -> Option<T> {
         let at = self.clock.tick(now_ms);
-        let key = Compact::of(key);
-        let place = self.locate(&key, self.home(&key), &mut ())?;
+        let (_, place) = self.seek(&Compact::of(key), &mut ());
+        let place = place?;
         self.live(place, at)?;
         self.clear(place, at).map(|gone| gone.value)
     }
@@ -415,54 +343,6 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         })
     }
 
-    #[inline]
-    fn home(&self, key: &Compact) -> Home {
-        let hash = key.hash(self.seed);
-        let count = self.words.len() as u64;
-        let first = ((hash >> 32) * count) >> 32;
-        let tag = (hash & ((1 << TAG_BITS) - 1)).max(1);
-        Home { buckets: [first as usize, self.other(first as usize, tag)], tag }
-    }
-
-    /// The other bucket of a word that is in `bucket`.
-    #[inline]
-    fn other(&self, bucket: usize, tag: u64) -> usize {
-        let count = self.words.len();
-        // Odd, and below the number of buckets, which is even.
-        let sum = ((tag.wrapping_mul(count as u64 / 2) >> TAG_BITS) * 2 + 1) as usize;
-        if sum >= bucket {
-            sum.wrapping_sub(bucket)
-        } else {
-            sum.wrapping_add(count).wrapping_sub(bucket)
-        }
-    }
-
-    /// The first place with the key's tag.
-    #[inline]
-    fn likely(&self, home: &Home) -> Option<usize> {
-        home.buckets.into_iter().find_map(|bucket| {
-            let slot = slots(matching(self.words.get(bucket)?, home.tag)).next()?;
-            Some(place(bucket, slot))
-        })
-    }
-
-    /// Where a key is, ended or not.
-    #[inline]
-    fn locate(&self, key: &Compact, home: Home, probe: &mut impl Probe) -> Option<usize> {
-        for bucket in home.buckets {
-            let words = self.words.get(bucket)?;
-            probe.line();
-            for slot in slots(matching(words, home.tag)) {
-                probe.line();
-                let place = place(bucket, slot);
-                if self.entries.get(place).is_some_and(|entry| entry.key == *key) {
-                    return Some(place);
-                }
-            }
-        }
-        None
-    }
-
     /// The value at a place and its idle time, if it has not ended.
     fn live(&self, place: usize, at: u64) -> Option<(&T, u64)> {
         let word = self.words.as_flattened().get(place).copied()?;
@@ -492,90 +372,6 @@ impl<'m, T: Copy + Zeroable> FlowTable<'m, T> {
         }
         self.len = self.len.wrapping_sub(1);
         Some(Gone { key: entry.key.key(), value: entry.value, idle_ms: entry.idle_ms(was, at) })
-    }
-
-    /// A vacant place of a bucket.
-    fn vacancy(&self, bucket: usize, at: u64, room: Room) -> Option<usize> {
-        let words = self.words.get(bucket)?;
-        let empty = match room {
-            Room::Any => slots(matching(words, 0)).next(),
-            Room::PastDeadline => None,
-        };
-        let slot = empty
-            .or_else(|| words.iter().position(|word| overdue_ms(*word, at) != 0 && *word != 0))?;
-        Some(place(bucket, slot))
-    }
-
-    /// An empty place for a newcomer, and the entry that had ended there.
-    fn make_room(
-        &mut self,
-        home: Home,
-        at: u64,
-        probe: &mut impl Probe,
-    ) -> Option<(usize, Option<Gone<T>>)> {
-        let room = if self.len < self.capacity { Room::Any } else { Room::PastDeadline };
-        let near = home.buckets.into_iter().find_map(|bucket| self.vacancy(bucket, at, room));
-        if let Some(place) = near {
-            return Some((place, self.clear(place, at)));
-        }
-        match room {
-            Room::Any => self.search(home, at, probe),
-            Room::PastDeadline => None,
-        }
-    }
-
-    /// Looks breadth first for a bucket with a vacant place, and moves the entries on the way there.
-    #[cold]
-    fn search(
-        &mut self,
-        home: Home,
-        at: u64,
-        probe: &mut impl Probe,
-    ) -> Option<(usize, Option<Gone<T>>)> {
-        let mut steps: heapless::Vec<Step, SEARCHED> = heapless::Vec::new();
-        for bucket in home.buckets {
-            let _ = steps.push(Step { bucket, from: None });
-        }
-        let mut next = 0_u8;
-        let (mut step, mut vacant) = loop {
-            let step = steps.get(usize::from(next))?;
-            probe.line();
-            if let Some(vacant) = self.vacancy(step.bucket, at, Room::Any) {
-                break (step, vacant);
-            }
-            let bucket = step.bucket;
-            for (slot, word) in self.words.get(bucket)?.iter().enumerate() {
-                let from = Some((next, place(bucket, slot)));
-                // No more than fit: that is the bound.
-                if steps.push(Step { bucket: self.other(bucket, tag_of(*word)), from }).is_err() {
-                    break;
-                }
-            }
-            next = next.wrapping_add(1);
-        };
-        let gone = self.clear(vacant, at);
-        // A way is two moves long at most, and its three buckets differ: the first two are full, the
-        // last one is not.
-        while let Some((before, moving)) = step.from {
-            self.relocate(moving, vacant);
-            vacant = moving;
-            step = steps.get(usize::from(before))?;
-        }
-        Some((vacant, gone))
-    }
-
-    /// Moves an entry to an empty place.
-    fn relocate(&mut self, from: usize, to: usize) {
-        let words = self.words.as_flattened_mut();
-        let word = words.get_mut(from).map(core::mem::take);
-        if let (Some(word), Some(vacant)) = (word, words.get_mut(to)) {
-            *vacant = word;
-        }
-        self.moved = self.moved.wrapping_add(1);
-        let entry = self.entries.get(from).copied();
-        if let (Some(entry), Some(vacant)) = (entry, self.entries.get_mut(to)) {
-            *vacant = entry;
-        }
     }
 }
 

@@ -58,28 +58,48 @@ impl fmt::Display for FlowKey {
 }
 
 /// A key in 40 octets, whatever its family.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Compact {
-    /// Family, protocol and ports.
+    /// The last word of the message that is hashed: ports and protocol are its last five octets, and its length
+    /// tells the families apart.
     pub(super) rest: u64,
     /// IPv4: source and destination in the first word. IPv6: two words each.
     pub(super) addrs: [u64; 4],
 }
 
+impl PartialEq for Compact {
+    /// What differs most often first; of IPv4 the rest is zero.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        let ([a, this @ ..], [b, that @ ..]) = (&self.addrs, &other.addrs);
+        a == b && self.rest == other.rest && (self.rest & Self::V6 == 0 || this == that)
+    }
+}
+
 impl Compact {
-    const V6: u64 = 1 << 8;
+    /// Two addresses of 4 octets and five more.
+    const V4_OCTETS: u64 = 13;
+    /// Two addresses of 16 octets and five more.
+    const V6_OCTETS: u64 = 37;
+    /// A bit that only the length of IPv6 has.
+    const V6: u64 = (Self::V6_OCTETS & !Self::V4_OCTETS) << 56;
+    /// No key.
+    pub(super) const NONE: Self = Self { rest: 0, addrs: [0; 4] };
 
     #[inline]
     pub(super) fn of(key: &FlowKey) -> Self {
-        let (family, addrs) = match key.endpoints {
-            Endpoints::V4 { src, dst } => (0, [u64::from(src) << 32 | u64::from(dst), 0, 0, 0]),
+        let (octets, addrs) = match key.endpoints {
+            Endpoints::V4 { src, dst } => {
+                (Self::V4_OCTETS, [u64::from(src) << 32 | u64::from(dst), 0, 0, 0])
+            }
             Endpoints::V6 { src, dst } => {
-                (Self::V6, [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64])
+                let [a, b] = [(src >> 64) as u64, src as u64];
+                (Self::V6_OCTETS, [a, b, (dst >> 64) as u64, dst as u64])
             }
         };
-        let ports = u64::from(key.src_port) << 48 | u64::from(key.dst_port) << 32;
-        Self { rest: ports | family | u64::from(key.protocol), addrs }
+        let ports = u64::from(key.src_port) << 16 | u64::from(key.dst_port);
+        Self { rest: octets << 56 | u64::from(key.protocol) << 32 | ports, addrs }
     }
 
     pub(super) fn key(&self) -> FlowKey {
@@ -91,20 +111,24 @@ impl Compact {
             } else {
                 Endpoints::V6 { src: wide(a, b), dst: wide(c, d) }
             },
-            protocol: self.rest as u8,
-            src_port: (self.rest >> 48) as u16,
-            dst_port: (self.rest >> 32) as u16,
+            protocol: (self.rest >> 32) as u8,
+            src_port: (self.rest >> 16) as u16,
+            dst_port: self.rest as u16,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn hash(&self, seed: [u64; 2]) -> u64 {
-        let [a, b, c, d] = self.addrs;
-        // `rest` tells the families apart, so words that IPv4 does not have need not be hashed.
+        let [a, ..] = self.addrs;
         match self.rest & Self::V6 {
-            0 => sip::hash(seed, [self.rest, a]),
-            _ => sip::hash(seed, [self.rest, a, b, c, d]),
+            0 => sip::hash(seed, [a], self.rest),
+            _ => self.hash_v6(seed),
         }
+    }
+
+    #[inline(never)]
+    fn hash_v6(&self, seed: [u64; 2]) -> u64 {
+        sip::hash(seed, self.addrs, self.rest)
     }
 }
 

@@ -1,12 +1,13 @@
-//! SipHash 1-3 of whole words (Aumasson and Bernstein 2012): what `siphasher` gives for the same words in
-//! little-endian order, without the buffer that it needs for messages of any length.
+//! SipHash 1-3 of whole words and a last one of up to seven octets (Aumasson and Bernstein 2012): what
+//! `siphasher` gives for the same octets, without the buffer that it needs for messages of any length.
 //!
 //! One round for each word, three at the end. That is what a table needs whose keys strangers choose: they
 //! see no hash, so all they can do is guess which keys collide.
 
-/// SipHash 1-3 of `words`, keyed with `seed`.
+/// SipHash 1-3 of `words`, octets in little-endian order, and `last`, keyed with `seed`. The last octet of `last` is
+/// that of the length in octets, the others are those of the message's end.
 #[inline(always)]
-pub(super) fn hash<const N: usize>(seed: [u64; 2], words: [u64; N]) -> u64 {
+pub(super) fn hash<const N: usize>(seed: [u64; 2], words: [u64; N], last: u64) -> u64 {
     let [k0, k1] = seed;
     // "somepseudorandomlygeneratedbytes", as the paper has it.
     let mut state = [
@@ -18,8 +19,7 @@ pub(super) fn hash<const N: usize>(seed: [u64; 2], words: [u64; N]) -> u64 {
     for word in words {
         state = absorb(state, word);
     }
-    // The length in octets is the last octet of the last word, which is all that is left.
-    let [v0, v1, v2, v3] = absorb(state, (N as u64).wrapping_mul(8) << 56);
+    let [v0, v1, v2, v3] = absorb(state, last);
     let [v0, v1, v2, v3] = round(round(round([v0, v1, v2 ^ 0xff, v3])));
     v0 ^ v1 ^ v2 ^ v3
 }
@@ -47,20 +47,25 @@ mod tests {
     use proptest::prelude::*;
     use siphasher::sip::SipHasher13;
 
-    fn theirs(seed: [u64; 2], words: &[u64]) -> u64 {
+    fn theirs(seed: [u64; 2], words: &[u64], end: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(seed[0], seed[1]);
         words.iter().for_each(|word| hasher.write_u64(*word));
+        hasher.write(end);
         hasher.finish()
     }
 
     proptest! {
         #[test]
-        fn agrees_with_the_crate(seed: [u64; 2], words: [u64; 5]) {
-            let [a, b, ..] = words;
-            prop_assert_eq!(super::hash(seed, words), theirs(seed, &words));
-            prop_assert_eq!(super::hash(seed, [a, b]), theirs(seed, &[a, b]));
-            prop_assert_eq!(super::hash(seed, [a]), theirs(seed, &[a]));
-            prop_assert_eq!(super::hash(seed, []), theirs(seed, &[]));
+        fn agrees_with_the_crate(seed: [u64; 2], words: [u64; 4], end: [u8; 7], octets in 0..8_usize) {
+            let [a, ..] = words;
+            let end = &end[..octets];
+            let last = |count: usize| {
+                let octets = end.iter().rev().fold(0, |all, octet| all << 8 | u64::from(*octet));
+                octets | ((8 * count + end.len()) as u64) << 56
+            };
+            prop_assert_eq!(super::hash(seed, words, last(4)), theirs(seed, &words, end));
+            prop_assert_eq!(super::hash(seed, [a], last(1)), theirs(seed, &[a], end));
+            prop_assert_eq!(super::hash(seed, [], last(0)), theirs(seed, &[], end));
         }
     }
 }

@@ -25,7 +25,11 @@ impl Clock {
         self.at.wrapping_add(now_ms.saturating_sub(self.heard_ms).min(LONGEST_STEP))
     }
 
+    #[inline]
     pub(super) fn tick(&mut self, now_ms: u64) -> u64 {
+        if now_ms == self.heard_ms {
+            return self.at;
+        }
         self.at = self.read(now_ms);
         if now_ms > self.heard_ms || self.heard_ms.saturating_sub(now_ms) > BACK_MS {
             self.heard_ms = now_ms;
@@ -68,11 +72,72 @@ pub(super) fn is_live(word: u64, at: u64) -> bool {
 #[inline(always)]
 pub(super) fn matching(words: &[u64; SLOTS], tag: u64) -> u32 {
     // Halves of the words hold all of the tag, and twice as many of them fit a vector.
-    let half = |word: u64| (word >> 32) as u32 & TAG_IN_HALF;
-    let wanted = half(word_of(tag, 0));
-    let bit = |(slot, word): (usize, &u64)| u32::from(half(*word) == wanted) << (slot % SLOTS);
-    words.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+    target::matching(words, (word_of(tag, 0) >> 32) as u32)
 }
+
+/// One word after the other.
+#[cfg(any(
+    test,
+    not(all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, espial_scalar))))
+))]
+mod plain {
+    use super::{SLOTS, TAG_IN_HALF};
+
+    #[inline(always)]
+    pub(super) fn matching(words: &[u64; SLOTS], wanted: u32) -> u32 {
+        let half = |word: u64| (word >> 32) as u32 & TAG_IN_HALF;
+        let bit = |(slot, word): (usize, &u64)| u32::from(half(*word) == wanted) << (slot % SLOTS);
+        words.iter().enumerate().map(bit).fold(0, |bits, bit| bits | bit)
+    }
+}
+
+/// SSE2, which is part of x86-64: the compiler does not find all of it in the loop.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, espial_scalar))))]
+mod sse2 {
+    use core::arch::x86_64::{
+        __m128i, _mm_and_si128, _mm_castps_si128, _mm_castsi128_ps, _mm_cmpeq_epi32,
+        _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32, _mm_set_epi64x, _mm_set1_epi32,
+        _mm_shuffle_ps,
+    };
+
+    use super::{SLOTS, TAG_IN_HALF};
+
+    #[inline(always)]
+    pub(super) fn matching(words: &[u64; SLOTS], wanted: u32) -> u32 {
+        #[allow(unsafe_code)]
+        // SAFETY: this module is compiled only where SSE2 is enabled for the whole program.
+        unsafe {
+            compare(words, wanted)
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn compare(words: &[u64; SLOTS], wanted: u32) -> u32 {
+        let [a, b, c, d, e, f, g, h] = words.map(u64::cast_signed);
+        let mask = _mm_set1_epi32(TAG_IN_HALF.cast_signed());
+        let wanted = _mm_set1_epi32(wanted.cast_signed());
+        let equal = |four: [i64; 4]| -> __m128i {
+            let [a, b, c, d] = four;
+            let (low, high) = (_mm_set_epi64x(b, a), _mm_set_epi64x(d, c));
+            let (low, high) = (_mm_castsi128_ps(low), _mm_castsi128_ps(high));
+            // The upper half of each.
+            let upper = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(low, high));
+            _mm_cmpeq_epi32(_mm_and_si128(upper, mask), wanted)
+        };
+        let all = _mm_packs_epi32(equal([a, b, c, d]), equal([e, f, g, h]));
+        (_mm_movemask_epi8(_mm_packs_epi16(all, all)) & 0xff).cast_unsigned()
+    }
+}
+
+#[cfg(not(all(
+    target_arch = "x86_64",
+    target_feature = "sse2",
+    not(any(miri, espial_scalar))
+)))]
+use plain as target;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2", not(any(miri, espial_scalar))))]
+use sse2 as target;
 
 /// Slots of the set bits.
 pub(super) fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
@@ -81,4 +146,35 @@ pub(super) fn slots(mut bits: u32) -> impl Iterator<Item = usize> {
         bits &= bits.wrapping_sub(1);
         (slot < SLOTS).then_some(slot)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Words that differ in the tag, in the time, or not at all.
+        #[test]
+        fn tags_are_compared_as_one_by_one(
+            words: [u64; SLOTS],
+            copied: [bool; SLOTS],
+            flipped in 0..64_u32,
+            tag in 0..1_u64 << TAG_BITS,
+        ) {
+            let mut words = words;
+            for (word, copied) in words.iter_mut().zip(copied) {
+                if copied {
+                    *word = word_of(tag, *word);
+                }
+            }
+            words[7] = word_of(tag, words[7]) ^ 1 << flipped;
+            let wanted = (word_of(tag, 0) >> 32) as u32;
+            prop_assert_eq!(matching(&words, tag), plain::matching(&words, wanted));
+            for (slot, word) in words.iter().enumerate() {
+                prop_assert_eq!(matching(&words, tag) >> slot & 1 == 1, tag_of(*word) == tag);
+            }
+        }
+    }
 }

@@ -119,6 +119,7 @@ pub use teardown::{QUEUE_TEARDOWNS, Teardown, TeardownKind};
 use super::flow::{FlowKey, FlowTable, Full, Gone, Inserted, since_ms};
 use crate::error::SetupError;
 use crate::headers::{Endpoints, protocol};
+use crate::sad::AHEAD;
 use teardown::Teardowns;
 
 /// How long a flow may be without a packet, in milliseconds: it ends when that is exceeded.
@@ -216,9 +217,6 @@ pub struct PassFlow {
     /// Milliseconds since its last packet.
     pub idle_ms: u64,
 }
-
-/// Packets of a burst that are looked at together.
-const TOGETHER: usize = 32;
 
 /// What the table keeps of a flow: when it was made, and its origin as a word.
 type State = [u64; 2];
@@ -333,8 +331,7 @@ impl<'m> Passthrough<'m> {
     }
 
     /// [`Passthrough::check`] for as many packets as `answers` has room for, one after the other; returns
-    /// how many. What they need from memory is asked for ahead, unless `lookupspi` is off under the
-    /// ALG, where a packet may end the flow of the next.
+    /// how many. What they need from memory is asked for ahead.
     ///
     /// # Bound
     /// As [`Passthrough::check`] for each packet, and one operation more on the table.
@@ -347,23 +344,17 @@ impl<'m> Passthrough<'m> {
     ) -> usize {
         let count = packets.len().min(answers.len());
         let packets = packets.get(..count).unwrap_or_default();
-        let PassConfig { lookupspi, server, .. } = self.config;
-        let is_free = lookupspi == LookupSpi::On || !server.has_alg();
-        for (packets, answers) in packets.chunks(TOGETHER).zip(answers.chunks_mut(TOGETHER)) {
-            // Who admitted the flow of each packet that has a key, if its own key finds one.
-            let mut origins: heapless::Vec<Option<Origin>, TOGETHER> = heapless::Vec::new();
-            if is_free {
-                let keys = packets.iter().filter_map(|packet| packet.key(lookupspi).ok());
-                self.flows.find_burst(keys, now_ms, |_, _, state| {
-                    // There is room for a whole burst.
-                    let _ = origins.push(state.map(|state| origin(state)));
-                });
-            }
+        for (packets, answers) in packets.chunks(AHEAD).zip(answers.chunks_mut(AHEAD)) {
+            let keys = packets.iter().filter_map(|packet| packet.key(self.config.lookupspi).ok());
+            let hints = self.flows.ahead(keys);
             // By reference: the list's own iterator brings the code of a panic along.
-            let mut origins = origins.iter().copied();
+            let mut hints = hints.iter();
             for (packet, answer) in packets.iter().zip(answers) {
-                let key = packet.key(lookupspi).ok();
-                let found = key.and_then(|key| Some((key, origins.next()??)));
+                let key = packet.key(self.config.lookupspi).ok();
+                let found = key.and_then(|key| {
+                    let state = self.flows.find_ahead(hints.next()?, now_ms)?;
+                    Some((key, origin(state)))
+                });
                 *answer = match found {
                     Some((key, origin)) => {
                         let verdict = self.of_flow(&key, origin, now_ms);
