@@ -28,11 +28,12 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub use judge::{Judge, Options, gateway_for};
+pub use judge::{Judge, Options, Room};
 pub use measure::Speed;
 pub use reason::{By, DropReason, GateReason};
 pub use report::{Summary, write_summary};
 pub use row::{Class, Row, Word};
+pub use through::Ended;
 pub use way::Step;
 
 use crate::capture::{Capture, CaptureError};
@@ -155,8 +156,8 @@ pub fn judge_with(
 ) -> Result<Outcome, CheckError> {
     let explain = matches!(form, Form::Explain(_));
     let options = Options { explain, ..options };
-    let mut gateway = gateway_for(config).map_err(CheckError::Gateway)?;
-    let mut judge = Judge::new(config, &mut gateway, options).map_err(CheckError::Gateway)?;
+    let mut room = Room::for_config(config).map_err(CheckError::Gateway)?;
+    let mut judge = Judge::new(config, &mut room, options).map_err(CheckError::Gateway)?;
     let mut summary = Summary::new(config);
     let mut speed = Speed::default();
     let mut capture = Capture::new(reader);
@@ -186,7 +187,7 @@ pub fn judge_with(
             None => break,
         }
     }
-    summary.close(&judge);
+    summary.close(&mut judge);
     if !matches!(form, Form::Json | Form::Explain(Some(_))) {
         write_summary(&summary, out)?;
     }

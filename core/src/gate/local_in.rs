@@ -10,6 +10,7 @@
 //! packet         ESP, AH ───────────▶ the SA table, never here (B1)
 //!                of a known session ▶ accepted, never here (C2)
 //!                anything else ─────▶ LocalPacket ─▶ LocalIn::first ─▶ Answer
+//!                                     with_counts ─▶ LocalInWorker::check ─▶ Answer + counts
 //! ```
 //! The first policy that covers a packet says what becomes of it. One without a written action denies
 //! (B5). What none covers is accepted, as the documents show, or denied if the list says so.
@@ -80,6 +81,7 @@
 //! ```
 
 mod compiled;
+mod counts;
 #[cfg(feature = "alloc")]
 mod lint;
 #[cfg(feature = "alloc")]
@@ -92,6 +94,7 @@ mod tests;
 use core::fmt;
 
 pub use compiled::{LocalIn, OpenError};
+pub use counts::{LocalInCounts, LocalInWorker};
 #[cfg(feature = "alloc")]
 pub use lint::{Admits, Deciders, HiddenPolicy, HiddenWhy};
 #[cfg(feature = "alloc")]

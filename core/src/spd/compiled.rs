@@ -116,7 +116,7 @@ impl core::error::Error for OpenError {
     }
 }
 
-/// A row of counts has another length than [`Spd::cells`].
+/// A row of counts has another length than the policies need: [`Spd::cells`], or that of another list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CellsError {
     /// Cells given.
@@ -127,7 +127,7 @@ pub struct CellsError {
 
 impl fmt::Display for CellsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cells for counts, but the SPD needs {}", self.given, self.needed)
+        write!(f, "{} cells for counts, but {} are needed", self.given, self.needed)
     }
 }
 

@@ -35,7 +35,7 @@ impl Count {
 
     /// Adds, as the only thread that writes this cell.
     #[inline]
-    pub(super) fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         #[cfg(target_has_atomic = "64")]
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
         #[cfg(not(target_has_atomic = "64"))]

@@ -13,6 +13,7 @@ use espial::spd::Direction;
 use super::reason::DropReason;
 use super::report::write_trace;
 use super::row::{Row, Word, seconds};
+use super::through::Ended;
 use super::way::Step;
 use crate::config::GatewayConfig;
 
@@ -28,6 +29,11 @@ pub(super) fn write(row: &Row<'_>, config: &GatewayConfig, out: &mut dyn Write) 
     let from = row.interface.map(|name| format!(" from {name}")).unwrap_or_default();
     let packet = row.headers.as_ref().map_or_else(|| "(unreadable)".to_owned(), tuple);
     let verb = if way.contains(&Step::Sent) { "sent" } else { "received" };
+    for Ended(one) in &row.ended {
+        let (src, dst, port) = (one.endpoints.src(), one.endpoints.dst(), one.src_port);
+        let age = one.age_ms / 1000;
+        line("teardown", &format!("{} {src}:{port} -> {dst}, after {age} s", one.kind))?;
+    }
     line("print_pkt_detail", &format!("{verb} a packet{packet}{from}."))?;
     for step in way {
         if let Some((func, text)) = words(step, row, config) {

@@ -30,7 +30,7 @@ pub(crate) struct LastEsp {
 /// The health of a tunnel whose peer is known, by configuration or by its ESP.
 pub(super) fn of_tunnel(
     config: &GatewayConfig,
-    local: &Local<'_>,
+    local: &Local<'_, '_>,
     tunnel: &TunnelConfig,
     live_sas: u32,
     last: Option<&LastEsp>,

@@ -18,7 +18,8 @@ use super::outer::{class_of, destination, source};
 use super::reason::By;
 use super::reply::Reply;
 use super::row::{Class, FrameAt, Row, Word};
-use super::tables::{At, Bound, Tables, is_dropped};
+use super::tables::{At, Bound, PolicyCount, Rows, Tables, is_dropped};
+use super::through::Ended;
 use crate::capture::CapturePacket;
 use crate::capture::tcp::{Content, Delivery, Flow, Reassembler, Side, StreamId};
 use crate::config::local_in::LocalInConfig;
@@ -29,7 +30,7 @@ use crate::open::Opener;
 ///
 /// # Errors
 /// What does not fit, in words.
-pub fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
+fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
     let children = config.tunnels.iter().flat_map(|tunnel| &tunnel.children);
     let selectors = children.clone().map(|child| child.local.len() * child.remote.len());
     let keys = |wanted: fn(&SaConfig) -> bool| config.sas().filter(|(_, _, sa)| wanted(sa)).count();
@@ -49,6 +50,22 @@ pub fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
     };
     // The seed keeps peers from choosing SPIs that collide; a recorded capture chooses nothing.
     Gateway::new(&capacity, [0x6573_7069_616c, 1]).map_err(|error| error.to_string())
+}
+
+/// What the packets of a configuration are judged in: its gateway, and the rows in which its policies count.
+pub struct Room {
+    gateway: Gateway<'static>,
+    rows: Rows,
+}
+
+impl Room {
+    /// Room for everything in a configuration.
+    ///
+    /// # Errors
+    /// What does not fit, in words.
+    pub fn for_config(config: &GatewayConfig) -> Result<Self, String> {
+        Ok(Self { gateway: gateway_for(config)?, rows: Rows::for_config(config)? })
+    }
 }
 
 /// An SA of the configuration.
@@ -86,7 +103,7 @@ pub struct Judge<'g, 'c> {
     streams: HashMap<StreamId, Deframer>,
     /// Flows whose originator sent the prefix of RFC 9329.
     encapsulated: HashMap<Flow, StreamId>,
-    tables: Tables<'c>,
+    tables: Tables<'g, 'c>,
     /// The last packet that authenticated, by name of its tunnel.
     last_esp: HashMap<&'c str, LastEsp>,
     options: Options,
@@ -111,13 +128,13 @@ struct Deframer {
 const SEPARATOR: char = '\u{0}';
 
 impl<'g, 'c> Judge<'g, 'c> {
-    /// Configures `gateway` with everything but the SAs, which come and go with time.
+    /// Configures the gateway with everything but the SAs, which come and go with time.
     ///
     /// # Errors
     /// What does not fit, in words.
     pub fn new(
         config: &'c GatewayConfig,
-        gateway: &'g mut Gateway<'static>,
+        room: &'g mut Room,
         options: Options,
     ) -> Result<Self, String> {
         let named =
@@ -125,7 +142,7 @@ impl<'g, 'c> Judge<'g, 'c> {
         if let Some(name) = named {
             return Err(format!("no [[interface]] is called `{name}`"));
         }
-        let (control, mut workers) = gateway.split();
+        let (control, mut workers) = room.gateway.split();
         let worker = workers.take().ok_or("no worker")?;
         let mut children = Names::new();
         let mut tunnels = Vec::new();
@@ -180,7 +197,7 @@ impl<'g, 'c> Judge<'g, 'c> {
             reassembler: Reassembler::new(),
             streams: HashMap::new(),
             encapsulated: HashMap::new(),
-            tables: Tables::new(config)?,
+            tables: Tables::new(config, &mut room.rows)?,
             last_esp: HashMap::new(),
             options,
             nowhere: 0,
@@ -303,6 +320,16 @@ impl<'g, 'c> Judge<'g, 'c> {
     /// SYNs whose answers leave by another interface than they came in on.
     pub(super) fn astray(&self) -> u64 {
         self.tables.reply.as_ref().map_or(0, Reply::astray)
+    }
+
+    /// What the policies of each list counted.
+    pub(super) fn policy_counts(&self) -> Vec<PolicyCount> {
+        self.tables.policy_counts()
+    }
+
+    /// Flows of others that ended by the last packet's time and were not told of with one.
+    pub(super) fn ended_last(&mut self) -> Vec<Ended> {
+        self.tables.ended_last(millis(self.now))
     }
 
     /// How it stands with the IKE of each tunnel, now: a sentence, and whether it is an alarm.

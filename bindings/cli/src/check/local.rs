@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 
 use espial::gate::flow::FlowKey;
-use espial::gate::local_in::{Answer, By as Decider, IkeAnswers, LocalIn, LocalPacket};
+use espial::gate::local_in::{
+    Answer, By as Decider, IkeAnswers, LocalIn, LocalInCounts, LocalInWorker, LocalPacket,
+};
 use espial::gate::session::{Limits, Opened, Session, SessionPacket, Sessions};
 use espial::headers::Endpoints;
+use espial::spd::Count;
 
 use super::reason::{By, GateReason};
 use super::row::Row;
-use super::tables::{At, Clear, NO_INTERFACE};
+use super::tables::{At, Clear, NO_INTERFACE, PolicyCount};
 use super::way::Step;
 use crate::config::local_in::LocalInConfig;
 
@@ -21,21 +24,30 @@ const SEED: [u64; 2] = [0x6573_7069_616c, 2];
 const EXPIRED_A_PACKET: u32 = 8;
 
 /// The tables of what is addressed to the gateway.
-pub(super) struct Local<'c> {
+pub(super) struct Local<'g, 'c> {
     config: &'c LocalInConfig,
-    policies: LocalIn<'c>,
+    policies: LocalInWorker<'c, 'g>,
+    counts: LocalInCounts<'c, 'g>,
     sessions: Sessions<'static>,
     /// Received packets whose sessions found no room, as their answers have it: those are no sessions that
     /// the gateway starts. No more than there are sessions; then it begins anew.
     refused: HashSet<FlowKey>,
 }
 
-impl<'c> Local<'c> {
-    pub(super) fn new(config: &'c LocalInConfig) -> Result<Self, String> {
+impl<'g, 'c> Local<'g, 'c> {
+    /// Cells of the row that policies count in.
+    pub(super) fn cells(config: &LocalInConfig) -> Result<usize, String> {
+        let policies = LocalIn::open(&config.words).map_err(|error| error.to_string())?;
+        Ok(policies.cells())
+    }
+
+    pub(super) fn new(config: &'c LocalInConfig, row: &'g mut [Count]) -> Result<Self, String> {
         let limits = Limits { ttl_ms: config.session_ttl_ms, ..Limits::of(SESSIONS) };
         let sessions = Sessions::new(&limits, SEED).map_err(|error| error.to_string())?;
         let policies = LocalIn::open(&config.words).map_err(|error| error.to_string())?;
-        Ok(Self { config, policies, sessions, refused: HashSet::new() })
+        let counting = policies.with_counts(row).map_err(|error| error.to_string())?;
+        let (policies, counts) = counting;
+        Ok(Self { config, policies, counts, sessions, refused: HashSet::new() })
     }
 
     /// A packet to the gateway: a session's, or judged by the first policy that covers it (C2).
@@ -51,7 +63,7 @@ impl<'c> Local<'c> {
         }
         let interface = at.interface.unwrap_or(NO_INTERFACE);
         let Ok(asked) = LocalPacket::new(&clear.class, clear.headers, interface) else { return };
-        let answer = self.policies.first(&asked, self.config.schedules);
+        let answer = self.policies.check(&asked, self.config.schedules);
         let opened = packet
             .filter(|_| answer.is_accept())
             .map(|packet| self.sessions.open(&packet, at.now_ms));
@@ -93,7 +105,24 @@ impl<'c> Local<'c> {
 
     /// What policies say of IKE from one address to another, without a session.
     pub(super) fn ike(&self, endpoints: Endpoints, interface: u32) -> IkeAnswers {
-        self.policies.ike(endpoints, interface, self.config.schedules)
+        self.policies.local_in().ike(endpoints, interface, self.config.schedules)
+    }
+
+    /// What the policies counted, and how many packets none covered.
+    pub(super) fn counts(&self, counts: &mut Vec<PolicyCount>) {
+        let default = self.policies.local_in().default_action();
+        let default = (Answer { action: default, by: Decider::Default }, self.counts.unmatched());
+        counts.extend(self.counts.policies().chain([default]).map(|(answer, packets)| {
+            PolicyCount {
+                list: "local-in",
+                policy: match answer.by {
+                    Decider::Policy(id) => Some(id.0),
+                    Decider::Default => None,
+                },
+                action: answer.action.name(),
+                packets,
+            }
+        }));
     }
 
     /// All sessions.

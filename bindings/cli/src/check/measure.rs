@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use espial::inbound::{Arrival, Ingress};
 use espial::{Opened, Worker};
 
-use super::judge::{Judge, Options, gateway_for};
+use super::judge::{Judge, Options, Room};
 use crate::config::GatewayConfig;
 
 /// Packets that are kept to be judged again.
@@ -39,8 +39,8 @@ impl Speed {
     /// anti-replay are left out. Takes about a third of a second; `None` if no packet was opened.
     pub fn checks_per_second(&self, config: &GatewayConfig) -> Option<f64> {
         let config = timeless(config);
-        let mut gateway = gateway_for(&config).ok()?;
-        let mut judge = Judge::new(&config, &mut gateway, Options::default()).ok()?;
+        let mut room = Room::for_config(&config).ok()?;
+        let mut judge = Judge::new(&config, &mut room, Options::default()).ok()?;
         let worker = judge.worker();
         let pass = |worker: &mut Worker<'_>| {
             let ingress = Ingress::default();

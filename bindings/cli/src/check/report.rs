@@ -15,7 +15,13 @@ use super::judge::Judge;
 use super::measure::Speed;
 use super::reason::DropReason;
 use super::row::{Row, Word};
+use super::tables::PolicyCount;
+use super::through::Ended;
 use crate::config::GatewayConfig;
+use crate::table::with_figures;
+
+/// Flows of others that ended which get a row each; the rest are counted.
+const MOST_ENDED: usize = 20;
 
 /// Causes of drops that get a sentence each; the rest are counted.
 const MOST_SENTENCES: usize = 20;
@@ -34,6 +40,10 @@ pub struct Summary {
     astray: u64,
     /// How it stands with the IKE of tunnels, a sentence each.
     health: Vec<(String, bool)>,
+    /// What policies counted, as rows of a table.
+    policies: Vec<Vec<String>>,
+    /// Flows of others that ended, as rows of a table: the first ones, and how many there are.
+    ended: (Vec<Vec<String>>, u64),
     passed: BTreeMap<&'static str, u64>,
     findings: BTreeMap<Cause, Finding>,
     shadow: BTreeMap<Mode, Tally>,
@@ -122,6 +132,8 @@ impl Summary {
             nowhere: 0,
             astray: 0,
             health: Vec::new(),
+            policies: Vec::new(),
+            ended: (Vec::new(), 0),
             passed: BTreeMap::new(),
             findings: BTreeMap::new(),
             shadow: BTreeMap::new(),
@@ -134,6 +146,7 @@ impl Summary {
     /// Counts one row.
     pub fn add(&mut self, row: &Row<'_>) {
         self.last_time = self.last_time.max(row.time);
+        self.tell_ended(&row.ended, &row.packet.to_string());
         let line = row.sa.and_then(|sa| self.sas.get_mut(sa));
         match (row.word, line) {
             (Word::Pass, _) => *self.passed.entry(row.class.name()).or_default() += 1,
@@ -193,8 +206,32 @@ impl Summary {
         finding.packets += 1;
     }
 
+    /// Takes note of flows that were told of with a packet.
+    fn tell_ended(&mut self, all: &[Ended], packet: &str) {
+        let (rows, count) = &mut self.ended;
+        for Ended(one) in all {
+            *count += 1;
+            if rows.len() < MOST_ENDED {
+                let (src, dst) = (one.endpoints.src(), one.endpoints.dst());
+                rows.push(vec![
+                    one.kind.to_string(),
+                    format!("{src}:{}", one.src_port),
+                    dst.to_string(),
+                    packet.to_owned(),
+                    (one.age_ms / 1000).to_string(),
+                ]);
+            }
+        }
+    }
+
     /// Takes over what the core counted.
-    pub fn close(&mut self, judge: &Judge<'_, '_>) {
+    pub fn close(&mut self, judge: &mut Judge<'_, '_>) {
+        self.tell_ended(&judge.ended_last(), "-");
+        let policy = |one: PolicyCount| {
+            let id = one.policy.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            vec![one.list.to_owned(), id, one.action.to_owned(), one.packets.to_string()]
+        };
+        self.policies = judge.policy_counts().into_iter().map(policy).collect();
         for (line, counts) in self.tunnels.iter_mut().zip(judge.tunnel_counts()) {
             line.counts = counts;
         }
@@ -269,6 +306,21 @@ pub fn write_summary(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
             tunnel.mode.name(),
             accepted + dropped,
         )?;
+    }
+    if !summary.policies.is_empty() {
+        let header = ["policies", "id", "action", "packets"];
+        let rows = summary.policies.clone();
+        writeln!(out, "{}\n", with_figures(&header, rows, |column| column == 1 || column == 3))?;
+    }
+    let (ended, count) = &summary.ended;
+    if *count > 0 {
+        let header = ["ended under the ALG", "source", "destination", "packet", "age, s"];
+        writeln!(out, "{}", with_figures(&header, ended.clone(), |column| column > 2))?;
+        let more = *count - ended.len() as u64;
+        if more > 0 {
+            writeln!(out, "and {more} more: see --json.")?;
+        }
+        writeln!(out)?;
     }
     for (sentence, is_alarm) in &summary.health {
         let sign = if *is_alarm { "alarm" } else { "health" };

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use super::reason::{By, DropReason};
+use super::through::Ended;
 use super::way::Step;
 
 /// What a packet is.
@@ -118,6 +119,8 @@ pub struct Row<'c> {
     pub interface: Option<&'c str>,
     /// Name of the `[[interface]]` that answers of its TCP connection leave by, or are to.
     pub reply_interface: Option<&'c str>,
+    /// Flows of others that ended under the ALG and were told of with this packet.
+    pub ended: Vec<Ended>,
     /// The headers of a packet that tables were asked about; not in the JSON form.
     pub headers: Option<InnerHeaders>,
     /// The way that it took, if it is to be explained; not in the JSON form.
@@ -149,6 +152,7 @@ impl<'c> Row<'c> {
             message: None,
             interface: None,
             reply_interface: None,
+            ended: Vec::new(),
             headers: None,
             way: None,
         }
@@ -244,6 +248,9 @@ impl Serialize for Row<'_> {
         }
         if let Some(interface) = self.reply_interface {
             map.serialize_entry("reply_interface", interface)?;
+        }
+        if !self.ended.is_empty() {
+            map.serialize_entry("teardowns", &self.ended)?;
         }
         map.end()
     }

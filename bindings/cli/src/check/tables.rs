@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 
 use espial::headers::{InnerHeaders, Outer};
-use espial::spd::Direction;
+use espial::spd::{Count, Direction};
 use espial::verdict::Reason;
 use espial::wire;
 
@@ -21,7 +21,7 @@ use super::policies::Policies;
 use super::reason::By;
 use super::reply::Reply;
 use super::row::{Class, Row, Word};
-use super::through::Through;
+use super::through::{Ended, Through};
 use super::way::Step;
 use crate::config::GatewayConfig;
 
@@ -54,26 +54,64 @@ pub(super) enum Bound {
     Through,
 }
 
-/// The tables that a configuration asks for.
-pub(super) struct Tables<'c> {
-    config: &'c GatewayConfig,
-    pub(super) local: Option<Local<'c>>,
-    pub(super) reply: Option<Reply<'c>>,
-    through: Option<Through<'c>>,
-    policies: Option<Policies<'c>>,
+/// Cells that policies count packets in, a row for each list.
+#[derive(Default)]
+pub(super) struct Rows {
+    local_in: Vec<Count>,
+    spd: [Vec<Count>; 2],
 }
 
-impl<'c> Tables<'c> {
+impl Rows {
+    /// Rows as long as the lists of a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with a list, in words.
+    pub(super) fn for_config(config: &GatewayConfig) -> Result<Self, String> {
+        let row = |cells| std::iter::repeat_with(Count::new).take(cells).collect();
+        let mut rows = Self::default();
+        if let Some(local) = &config.gate.local_in {
+            rows.local_in = row(Local::cells(local)?);
+        }
+        if let Some(spd) = &config.gate.spd {
+            rows.spd = Policies::cells(spd)?.map(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// Packets that one policy of a list decided about.
+pub(super) struct PolicyCount {
+    /// `local-in`, `inbound` or `outbound`.
+    pub(super) list: &'static str,
+    /// Its id; `None`: no policy covered them.
+    pub(super) policy: Option<u32>,
+    pub(super) action: &'static str,
+    pub(super) packets: u64,
+}
+
+/// The tables that a configuration asks for.
+pub(super) struct Tables<'g, 'c> {
+    config: &'c GatewayConfig,
+    pub(super) local: Option<Local<'g, 'c>>,
+    pub(super) reply: Option<Reply<'c>>,
+    through: Option<Through<'c>>,
+    policies: Option<Policies<'g, 'c>>,
+}
+
+impl<'g, 'c> Tables<'g, 'c> {
     /// Empty tables.
     ///
     /// # Errors
     /// What does not fit, in words.
-    pub(super) fn new(config: &'c GatewayConfig) -> Result<Self, String> {
-        let local = config.gate.local_in.as_ref().map(Local::new).transpose()?;
+    pub(super) fn new(config: &'c GatewayConfig, rows: &'g mut Rows) -> Result<Self, String> {
+        let Rows { local_in, spd } = rows;
+        let local = config.gate.local_in.as_ref();
+        let local = local.map(|local| Local::new(local, local_in)).transpose()?;
         let reply = config.gate.reply_path.as_ref();
         let reply = reply.map(|path| Reply::new(config, path)).transpose()?;
         let through = config.gate.passthrough.as_ref().map(Through::new).transpose()?;
-        let policies = config.gate.spd.as_ref().map(Policies::new).transpose()?;
+        let policies = config.gate.spd.as_ref();
+        let policies = policies.map(|policies| Policies::new(policies, spd)).transpose()?;
         Ok(Self { config, local, reply, through, policies })
     }
 
@@ -134,9 +172,22 @@ impl<'c> Tables<'c> {
         row
     }
 
+    /// What policies counted, list by list.
+    pub(super) fn policy_counts(&self) -> Vec<PolicyCount> {
+        let mut counts = Vec::new();
+        self.local.iter().for_each(|local| local.counts(&mut counts));
+        self.policies.iter().for_each(|policies| policies.counts(&mut counts));
+        counts
+    }
+
+    /// Flows of others that have ended and were not told of.
+    pub(super) fn ended_last(&mut self, now_ms: u64) -> Vec<Ended> {
+        self.through.as_mut().map(|through| through.ended(now_ms)).unwrap_or_default()
+    }
+
     /// A decrypted packet that its SA's selectors accept.
-    pub(super) fn protected(&self, row: &mut Row<'c>) {
-        if let Some(policies) = &self.policies {
+    pub(super) fn protected(&mut self, row: &mut Row<'c>) {
+        if let Some(policies) = &mut self.policies {
             policies.protected(row);
         }
     }
@@ -161,7 +212,7 @@ impl<'c> Tables<'c> {
         if matches!(clear.class, Outer::Ipsec(_)) {
             return;
         }
-        if let Some(policies) = &self.policies {
+        if let Some(policies) = &mut self.policies {
             policies.clear(Direction::Outbound, &clear.headers, row);
         }
         if is_dropped(row) {
@@ -190,10 +241,10 @@ impl<'c> Tables<'c> {
     }
 
     /// A packet that comes in without IPsec, unless from the protected side.
-    fn arrives(&self, headers: &InnerHeaders, row: &mut Row<'c>, at: At) {
+    fn arrives(&mut self, headers: &InnerHeaders, row: &mut Row<'c>, at: At) {
         let interface = at.interface.and_then(|number| self.config.gate.interface_at(number));
         let inside = interface.is_some_and(|interface| interface.protected);
-        if let Some(policies) = self.policies.as_ref().filter(|_| !inside) {
+        if let Some(policies) = self.policies.as_mut().filter(|_| !inside) {
             policies.clear(Direction::Inbound, headers, row);
         }
     }

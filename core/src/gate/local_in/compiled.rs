@@ -269,11 +269,16 @@ impl<'w> LocalIn<'w> {
     /// is one whose schedule is off, that list is searched once more, without those.
     #[inline]
     pub fn first(&self, packet: &LocalPacket, schedules: Schedules) -> Answer {
+        self.answer(self.place(packet, schedules))
+    }
+
+    /// The place of the policy that decides, or [`NONE`].
+    #[inline]
+    pub(super) fn place(&self, packet: &LocalPacket, schedules: Schedules) -> u32 {
         let question = Question::inbound(&packet.headers);
-        let place = self.of_lists(self.asked(packet.interface), |list| {
+        self.of_lists(self.asked(packet.interface), |list| {
             self.first_of_list(&question, list, schedules)
-        });
-        self.answer(place)
+        })
     }
 
     /// [`LocalIn::first`] for as many packets as `answers` has room for; returns how many. Neighbours
@@ -287,6 +292,18 @@ impl<'w> LocalIn<'w> {
         schedules: Schedules,
         answers: &mut [Answer],
     ) -> usize {
+        self.burst(packets, schedules, answers, |_| ())
+    }
+
+    /// `tell` gets the place of each.
+    #[inline]
+    pub(super) fn burst(
+        &self,
+        packets: &[LocalPacket],
+        schedules: Schedules,
+        answers: &mut [Answer],
+        mut tell: impl FnMut(u32),
+    ) -> usize {
         let count = packets.len().min(answers.len());
         let (mut packets, mut answers) = (packets.get(..count).unwrap_or(&[]), answers);
         while let Some(first) = packets.first() {
@@ -294,10 +311,13 @@ impl<'w> LocalIn<'w> {
             let Some((run, later)) = packets.split_at_checked(same.count()) else { break };
             let Some((own, rest)) = answers.split_at_mut_checked(run.len()) else { break };
             if run.len() < FEW {
-                let each = run.iter().zip(own);
-                each.for_each(|(packet, answer)| *answer = self.first(packet, schedules));
+                for (packet, answer) in run.iter().zip(own) {
+                    let place = self.place(packet, schedules);
+                    *answer = self.answer(place);
+                    tell(place);
+                }
             } else {
-                self.first_of_run(run, self.asked(first.interface), schedules, own);
+                self.first_of_run(run, self.asked(first.interface), schedules, own, &mut tell);
             }
             (packets, answers) = (later, rest);
         }
@@ -353,6 +373,7 @@ impl<'w> LocalIn<'w> {
         asked: Asked,
         schedules: Schedules,
         answers: &mut [Answer],
+        tell: &mut impl FnMut(u32),
     ) {
         let mut places = [NONE; TOGETHER];
         let mut search = |list| {
@@ -368,10 +389,12 @@ impl<'w> LocalIn<'w> {
             search(ANY_LIST);
         }
         for ((packet, answer), place) in packets.iter().zip(answers).zip(places) {
-            *answer = match place == NONE || self.counts(place, schedules) {
-                true => self.answer(place),
-                false => self.first(packet, schedules),
+            let place = match place == NONE || self.counts(place, schedules) {
+                true => place,
+                false => self.place(packet, schedules),
             };
+            *answer = self.answer(place);
+            tell(place);
         }
     }
 
@@ -387,7 +410,7 @@ impl<'w> LocalIn<'w> {
     }
 
     #[inline]
-    fn answer(&self, place: u32) -> Answer {
+    pub(super) fn answer(&self, place: u32) -> Answer {
         if place == NONE {
             return Answer { action: self.default, by: By::Default };
         }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::gate::health::{Health, IkeWay, Thresholds, TunnelFacts, tunnel_health};
-use crate::snapshot::SessionRecord;
 use crate::headers::{Encap, Endpoints, Ipsec, OuterHeaders, Spi};
+use crate::snapshot::SessionRecord;
 
 const SEED: [u64; 2] = [0x5e55, 0x1075];
 const UDP: u8 = 17;

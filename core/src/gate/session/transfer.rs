@@ -26,7 +26,10 @@ impl Sessions<'_> {
         }
         let from_remote = u32::from(origin == Side::Remote);
         let known_ms = self.table.peek(&key, now_ms).map(|(_, idle_ms)| idle_ms);
-        if known_ms.is_none() && from_remote == 1 && self.from_remote >= capacity.saturating_sub(reserved) {
+        if known_ms.is_none()
+            && from_remote == 1
+            && self.from_remote >= capacity.saturating_sub(reserved)
+        {
             return Err(Full { capacity }.into());
         }
         let serial = self.serial.checked_add(1).unwrap_or(1);
