@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The instruction gate: how many instructions a lookup of an SPI takes, counted under valgrind, for the
-# AVX2 and the scalar backend. Fails if a stated maximum is exceeded, or if 65 536 SAs take 3 % more or
-# less than 1024. The count of one run with some passes, less that of a run with none, is the passes'.
+# AVX2 and the scalar backend, and one of a session or flow. Fails if a stated maximum is exceeded, or if
+# 65 536 SAs take 3 % more or less than 1024. The count of one run with some passes, less that of a run with none, is the passes'.
 #
 #   benches/instructions.sh              # 1024, 65536 and 140000 SAs, about a minute
 #   benches/instructions.sh 1048576     # others
@@ -31,6 +31,9 @@ avx2 random-miss 42.5 60.5
 scalar allocated-hit 24 -
 scalar random-hit 95 -
 scalar random-miss 97 -
+avx2 session-hit-v4-single 270 -
+avx2 session-flood-v4-single 387 -
+avx2 passthrough-hit-v4-burst 520 -
 "
 passes=4
 flat=3 # per cent
@@ -73,8 +76,8 @@ for sas in "${sizes[@]}"; do
 done | xargs -P 2 -I{} bash -c 'count {}'
 
 verdict=0
-printf '| %-7s | %-13s | %9s | %12s | %7s | %s\n' backend case SAs instructions maximum ""
-echo "|---------|---------------|-----------|--------------|---------|"
+printf '| %-7s | %-24s | %9s | %12s | %7s | %s\n' backend case SAs instructions maximum ""
+echo "|---------|--------------------------|-----------|--------------|---------|"
 while read -r backend case small large; do
   [ -n "$backend" ] || continue
   declare -A got=()
@@ -95,7 +98,7 @@ while read -r backend case small large; do
       said="TOO MANY"
       verdict=1
     fi
-    printf '| %-7s | %-13s | %9s | %12s | %7s | %s\n' "$backend" "$case" "$sas" "$each" "$most" "$said"
+    printf '| %-7s | %-24s | %9s | %12s | %7s | %s\n' "$backend" "$case" "$sas" "$each" "$most" "$said"
   done
   if [ -n "${got[1024]:-}" ] && [ -n "${got[65536]:-}" ] &&
     awk -v a="${got[1024]}" -v b="${got[65536]}" -v p=$flat \

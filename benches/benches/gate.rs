@@ -3,12 +3,14 @@
 //! Groups are `gate/TABLE/SIZE/CASE`, rows contenders. The README says how to read them; every answer is
 //! compared before the first row of a size is timed.
 
+mod start;
+
 use std::cell::{LazyCell, RefCell};
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use espial::headers::Family;
 use espial_benches::gate::{Case, Contender, Field, Policies, Sessions, Tunnels, agree};
+use start::start;
 
 /// Packets of a pass.
 const ITEMS: usize = 1 << 14;
@@ -68,20 +70,7 @@ fn table(
 
 fn main() {
     let seed = espial_benches::seed();
-    let seconds = std::env::var("ESPIAL_BENCH_SECONDS").map_or(0.2, |text| {
-        text.parse().expect("ESPIAL_BENCH_SECONDS is a number of seconds for each row")
-    });
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .nresamples(10_000)
-        .without_plots()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_secs_f64(seconds))
-        .configure_from_args();
-    // cargo says --bench when it times; otherwise every row runs once, as a test.
-    let arguments: Vec<_> = std::env::args().collect();
-    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    let test = has("--test") || !has("--bench");
+    let (mut criterion, test) = start(0.2);
     let of = |all: &'static [(&'static str, usize)], in_test: usize| {
         if test { &all[..in_test] } else { all }
     };

@@ -4,9 +4,10 @@
 //! rows `selN/CONTENDER`. The README says how to read them. What each contender answers is compared
 //! before its row is timed.
 
+mod start;
+
 use std::cell::{LazyCell, RefCell};
 use std::ptr;
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use espial::headers::{Endpoints, Family};
@@ -18,6 +19,7 @@ use espial_benches::naive::Naive;
 use espial_benches::peers::{Algorithm, Question};
 use espial_benches::selectors::{self, Shape, Traffic};
 use espial_benches::{self as benches, Drops, Plan};
+use start::start;
 
 /// Packets of a trace.
 const PACKETS: usize = 1 << 14;
@@ -199,20 +201,7 @@ fn strict(criterion: &mut Criterion, seed: u64) {
 
 fn main() {
     let seed = espial_benches::seed();
-    let seconds = std::env::var("ESPIAL_BENCH_SECONDS").map_or(0.2, |text| {
-        text.parse().expect("ESPIAL_BENCH_SECONDS is a number of seconds for each row")
-    });
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .nresamples(10_000)
-        .without_plots()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_secs_f64(seconds))
-        .configure_from_args();
-    // cargo says --bench when it times; otherwise every row runs once, as a test.
-    let arguments: Vec<_> = std::env::args().collect();
-    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    let test = has("--test") || !has("--bench");
+    let (mut criterion, test) = start(0.2);
     let large = std::env::var_os("ESPIAL_BENCH_LARGE").is_some() && !test;
     let lists = |family| LISTS.map(|shape| (shape, family));
     let mut run = |size, n, sets: &[(Shape, Family)]| {

@@ -3,13 +3,15 @@
 //! Groups are `sad/lookup/SIZE/CASE`, rows `KEYS/CONTENDER`; and `sad/keys/SIZE`. The README says how
 //! to read them. What each contender finds is compared before its row is timed.
 
+mod start;
+
 use std::cell::LazyCell;
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use espial_benches::arena::{Arena, Ask, Contender, Load, Way};
 use espial_benches::mixed::{Mixed, MixedContender};
 use espial_cli::lookup::scene::SpiKind;
+use start::start;
 
 const SIZES: [(&str, usize); 2] = [("1k", 1 << 10), ("64k", 1 << 16)];
 const LARGE: [(&str, usize); 2] = [("1M", 1 << 20), ("4M", 1 << 22)];
@@ -109,21 +111,9 @@ fn keys_of_three_types(criterion: &mut Criterion, size: &str, sas: usize, seed: 
 
 fn main() {
     let seed = espial_benches::seed();
-    let seconds = std::env::var("ESPIAL_BENCH_SECONDS").map_or(0.3, |text| {
-        text.parse().expect("ESPIAL_BENCH_SECONDS is a number of seconds for each row")
-    });
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .nresamples(10_000)
-        .without_plots()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_secs_f64(seconds))
-        .configure_from_args();
-    // cargo says --bench when it times; otherwise every row runs once, as a test.
-    let arguments: Vec<_> = std::env::args().collect();
-    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    let (mut criterion, test) = start(0.3);
     let sizes = match std::env::var_os("ESPIAL_BENCH_LARGE") {
-        _ if has("--test") || !has("--bench") => SIZES[..1].to_vec(),
+        _ if test => SIZES[..1].to_vec(),
         Some(_) => [SIZES, LARGE].concat(),
         None => SIZES.to_vec(),
     };

@@ -147,16 +147,16 @@ codes! {
         "give one of them another SPI";
     /// An SPI that IANA reserves.
     ReservedSpi = "reserved_spi",
-        "choose an SPI above 0xff (RFC 4303 section 2.1)";
+        "choose an SPI above 0xff (RFC 4303 section 2.1; AH: RFC 4302 section 2.4)";
     /// No anti-replay.
     ReplayOff = "replay_off",
-        "replay-window = 64 or more (RFC 4303 section 3.4.3)";
-    /// A window below what RFC 4303 demands.
+        "replay-window = 64 or more (RFC 4303 and, of AH, RFC 4302: section 3.4.3)";
+    /// A window below what RFC 4303 and RFC 4302 let a receiver choose.
     ReplayWindowSmall = "replay_window_small",
-        "replay-window = 64 or more (RFC 4303 section 3.4.3: 32 at least)";
+        "replay-window = 64 or more (RFC 4303 and, of AH, RFC 4302: section 3.4.3, which asks for 64 and allows no less than 32)";
     /// Extended sequence numbers without anti-replay.
     EsnWithoutReplay = "esn_without_replay",
-        "replay-window = 64 or more, or esn = false (RFC 4303 section 3.3.3)";
+        "replay-window = 64 or more, or esn = false (RFC 4303 section 3.3.3; AH: RFC 4302 section 3.3.2)";
     /// A cipher that authenticates nothing, without an integrity algorithm.
     NoIntegrity = "no_integrity",
         "add integrity, or a cipher that authenticates: without either anybody can forge packets of the SA";

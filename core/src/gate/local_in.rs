@@ -21,6 +21,8 @@
 //!   known SPI passes a policy that denies all, and an unknown one is not saved by one that accepts all.
 //! - Fragments are reassembled first. A later fragment holds no ports: it meets only policies that
 //!   ask for none (RFC 4301 section 7, T20).
+//! - Policies for IPv4 say nothing of IPv6, whose packets may claim IPv4-mapped addresses: no such packet is to
+//!   come from a wire, and a host drops it before.
 //! - A schedule is a bit that the caller sets ([`Schedules`]). Nothing is compiled anew when it changes.
 //!
 //! # Interfaces

@@ -7,7 +7,7 @@ use espial::gate::local_in::{
     Answer, By as Decider, IkeAnswers, LocalIn, LocalInCounts, LocalInWorker, LocalPacket,
 };
 use espial::gate::session::{Limits, Opened, Session, SessionPacket, Sessions};
-use espial::headers::Endpoints;
+use espial::headers::{Endpoints, Fragment};
 use espial::spd::Count;
 
 use super::reason::{By, GateReason};
@@ -82,6 +82,10 @@ impl<'g, 'c> Local<'g, 'c> {
             row.note(|| Step::SessionsFull);
         }
         decided(answer, row);
+        if !answer.is_accept() && clear.headers.fragment == Fragment::NonInitial {
+            // Whole, it may be a session's.
+            row.drop(GateReason::LaterFragment.into());
+        }
     }
 
     /// A packet of the gateway: opens a session, or refreshes one (C3).

@@ -158,6 +158,41 @@ fn c6_is_said_in_the_summary() {
     assert!(!whole.contains("alarm"));
 }
 
+/// The ESP of C5 meets no policy (B1), nor does what a session lets in (C2).
+#[test]
+fn c2_the_summary_counts_packets_a_policy() {
+    let mut packets = c5();
+    packets.push(at(2_000.0, udp("192.0.2.1:500", "10.56.240.221:500")));
+    let file = pcapng(&["port1"], &packets);
+    let sample = sample("seed-002-local-in");
+    let denied = decided(&sample, &file).iter().filter(|row| row.ends_with("policy|2")).count();
+    assert!(denied > 1);
+    let text = output(&sample, &file, Form::Text, Options::default());
+    let row = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows: Vec<String> =
+        text.lines().map(row).filter(|row| row.starts_with("| local-in")).collect();
+    assert_eq!(
+        rows,
+        [
+            "| local-in | 1 | accept | 0 |".to_owned(),
+            format!("| local-in | 2 | deny | {denied} |"),
+            "| local-in | none | accept | 0 |".to_owned(),
+        ]
+    );
+}
+
+/// The first fragment of IKE has a session; of the later ones that is not known without reassembly, so that no
+/// policy is blamed (T20).
+#[test]
+fn t20_a_later_fragment_is_dropped_for_what_it_is() {
+    let (local, peer) = ("10.56.240.221:500", "10.56.240.208:500");
+    let mut later = udp(peer, local);
+    later[6..8].copy_from_slice(&[0, 4]);
+    let file = pcapng(&["port1"], &[at(0.0, udp(local, peer)), at(0.1, later)]);
+    let said = decided(&sample("seed-002-local-in"), &file);
+    assert_eq!(said[1], "other|drop|later_fragment|policy|2");
+}
+
 #[test]
 fn a_pcap_file_needs_the_name_of_its_interface() {
     let sample = sample("seed-002-local-in");

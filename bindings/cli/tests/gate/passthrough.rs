@@ -1,6 +1,9 @@
 //! Seed 004: the truth table E2, and E3.
 
-use crate::packets::{at, esp, fields, pcap, rows, sample, udp};
+use espial_cli::check::{Form, Options};
+use serde_json::json;
+
+use crate::packets::{Packet, at, esp, fields, output, pcap, rows, sample, udp};
 
 const IN: &str = "1.1.1.1";
 const OUT: &str = "2.2.2.2";
@@ -83,4 +86,56 @@ fn e3_only_the_peer_whose_isakmp_is_admitted_can_start() {
 fn a_rule_that_drops_says_so() {
     let config = sample("seed-004-passthrough").replacen("accept-decisively", "drop", 1);
     assert_eq!(said(&config)[2], "esp|drop|passthrough_rule|rule|velascoOUT_ESP");
+}
+
+/// IKE and ESP at 1 s, IKE again at 100 s, and a packet of another pair 300 s later and more.
+fn idle_alg() -> (String, [Packet; 5]) {
+    let config = sample("seed-004-passthrough").replace("fastl4\"", "standard\"\nalg = true");
+    let ike = || udp("1.1.1.1:500", "2.2.2.2:500");
+    let packets = [
+        at(1.0, ike()),
+        at(1.5, esp((IN, OUT), 0x0aca_846d, 1, ("10.0.0.1:1", "10.0.0.2:2"))),
+        at(100.0, ike()),
+        at(400.0, udp("4.4.4.4:500", "5.5.5.5:500")),
+        at(401.5, udp("4.4.4.4:500", "5.5.5.5:500")),
+    ];
+    (config, packets)
+}
+
+#[test]
+fn e4_flows_of_the_alg_that_ended_are_told_with_the_next_packet() {
+    let (config, packets) = idle_alg();
+    let rows = rows(&config, &pcap(&packets));
+    // Idle for 300 s they live.
+    assert!(rows[..4].iter().all(|row| row["teardowns"].is_null()));
+    let mut told = rows[4]["teardowns"].as_array().unwrap().clone();
+    told.sort_by_key(|one| one["event"].to_string());
+    let event = |event: &str, sport: u16| json!({ "event": event, "src": IN, "sport": sport, "dst": OUT, "age": 400.5 });
+    assert_eq!(
+        told,
+        [event("IKE_TEARDOWN", 500), event("IPSEC_TEARDOWN AH", 0), event("IPSEC_TEARDOWN ESP", 0)]
+    );
+    let way = output(&config, &pcap(&packets), Form::Explain(Some(5)), Options::default());
+    assert!(
+        way.contains("func=teardown msg=\"IKE_TEARDOWN 1.1.1.1:500 -> 2.2.2.2, after 400 s\""),
+        "{way}"
+    );
+}
+
+#[test]
+fn e4_the_summary_lists_flows_of_the_alg_that_ended() {
+    let (config, packets) = idle_alg();
+    let text = output(&config, &pcap(&packets), Form::Text, Options::default());
+    let row = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let rows: Vec<String> = text.lines().map(row).collect();
+    for (event, port) in
+        [("IPSEC_TEARDOWN AH", 0), ("IKE_TEARDOWN", 500), ("IPSEC_TEARDOWN ESP", 0)]
+    {
+        let wanted = format!("| {event} | 1.1.1.1:{port} | 2.2.2.2 | 5 | 400 |");
+        assert!(rows.contains(&wanted), "{wanted} in {text}");
+    }
+    // Without the ALG nothing is torn down.
+    let without = sample("seed-004-passthrough");
+    let text = output(&without, &pcap(&packets), Form::Text, Options::default());
+    assert!(!text.contains("TEARDOWN"), "{text}");
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::analysis::Limits;
 use crate::matcher::block::BlockError;
 use crate::selector::{PortRange, icmp_value};
+use crate::spd::Count;
 
 /// Addresses of the small universe; neighbours stay neighbours.
 const V4: u32 = 0x0aff_fff8;
@@ -174,7 +175,34 @@ fn ask_all(words: &[u64], packets: &[LocalPacket], schedules: Schedules) -> Opti
     let mut burst = vec![Answer::default(); packets.len() + 1];
     assert_eq!(local_in.first_burst(packets, schedules, &mut burst), packets.len());
     assert_eq!(&burst[..packets.len()], &alone[..]);
+    counted(&local_in, packets, schedules, &alone);
     Some(alone)
+}
+
+/// Counted alone and in bursts, too, each policy has as many packets as it decided about.
+fn counted(
+    local_in: &LocalIn<'_>,
+    packets: &[LocalPacket],
+    schedules: Schedules,
+    alone: &[Answer],
+) {
+    let mut row: Vec<Count> = (0..local_in.cells()).map(|_| Count::new()).collect();
+    let (mut worker, counts) = local_in.with_counts(&mut row).unwrap();
+    let mut burst = vec![Answer::default(); packets.len() / 2];
+    // What has no room for its answer is not counted.
+    let asked = worker.check_burst(packets, schedules, &mut burst);
+    assert_eq!((asked, &burst[..]), (burst.len(), &alone[..burst.len()]));
+    let rest: Vec<_> =
+        packets[asked..].iter().map(|packet| worker.check(packet, schedules)).collect();
+    assert_eq!(&rest[..], &alone[asked..]);
+    // Hostile words may give two policies one id: all of an id are taken together.
+    let of = |by: By| alone.iter().filter(|answer| answer.by == by).count() as u64;
+    let ids: BTreeSet<By> = counts.policies().map(|(answer, _)| answer.by).collect();
+    for id in ids {
+        let own = counts.policies().filter(|(answer, _)| answer.by == id);
+        assert_eq!(own.map(|(_, packets)| packets).sum::<u64>(), of(id));
+    }
+    assert_eq!(counts.unmatched(), of(By::Default));
 }
 
 proptest! {
