@@ -48,8 +48,8 @@ wrapper=$target/rustc-espial-scalar
 printf '#!/bin/sh\nexec "$@" --cfg espial_scalar\n' >"$wrapper"
 chmod +x "$wrapper"
 build() { # name [ENVIRONMENT...]
-  env "${@:2}" cargo build --quiet --release --locked -p espial-benches --example instructions
-  cp "$target/release/examples/instructions" "$work/$1"
+  env "${@:2}" cargo build --quiet --release --locked -p espial-instructions
+  cp "$target/release/espial-instructions" "$work/$1"
 }
 build scalar RUSTC_WORKSPACE_WRAPPER="$wrapper"
 build avx2 RUSTC_WORKSPACE_WRAPPER=
