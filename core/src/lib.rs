@@ -107,6 +107,8 @@ mod error {
 }
 #[cfg(not(loom))]
 pub mod event;
+#[cfg(all(test, not(loom)))]
+mod few;
 #[cfg(not(loom))]
 pub mod gate;
 #[cfg(not(loom))]

@@ -9,6 +9,7 @@ use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
 use super::tree::{Arrays, Every, Grown, NO_FAN, SMALL, Shape, Tree, Visits};
+use crate::few::few;
 use crate::simd::Backend;
 
 /// Numbers that follow from a seed.
@@ -304,12 +305,6 @@ proptest! {
     ) {
         both(shape, count, seed, 20);
     }
-}
-
-/// Fewer cases than usual: each holds many.
-fn few() -> ProptestConfig {
-    let usual = ProptestConfig::default();
-    ProptestConfig { cases: usual.cases.div_ceil(4), ..usual }
 }
 
 /// Lists that change little, publication after publication.

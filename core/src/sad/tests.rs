@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::{SaError, SetupError};
+use crate::few::few;
 use crate::headers::{Encap, Endpoints};
 use crate::publish::Epochs;
 use crate::storage::{Capacity, Carver};
@@ -547,6 +548,7 @@ fn ipsec_of(key: &TwinKey) -> Ipsec {
 }
 
 proptest! {
+    #![proptest_config(few())]
     #[test]
     fn agrees_with_a_map(
         ops in proptest::collection::vec(ops(), 1..400),

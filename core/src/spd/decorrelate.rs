@@ -418,10 +418,12 @@ mod tests {
     use super::super::tests::{directions, packets, policies};
     use super::super::{Order, Spd};
     use super::*;
+    use crate::few::few;
 
     const LIMIT: usize = 20_000;
 
     proptest! {
+        #![proptest_config(few())]
         /// First in order against any of the disjoint ones, and no two of them.
         #[test]
         fn disjoint_entries_say_what_the_ordered_list_says(
@@ -454,6 +456,9 @@ mod tests {
             }
         }
 
+    }
+
+    proptest! {
         /// A pair of pieces counted out: nothing lost, nothing twice, nothing empty.
         #[test]
         fn pieces_of_a_cut_are_disjoint_and_complete(policies in policies(2)) {

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::few::few;
 use crate::headers::{Endpoints, Family, Fragment, InnerHeaders, NextLayer, protocol};
 use crate::selector::{AddrRange, PortRange, Side};
 
@@ -162,6 +163,7 @@ const ORDERS: [Order; 4] =
     [Order::Placed, Order::HighestFirst, Order::LowestFirst, Order::ProtectFirst];
 
 proptest! {
+    #![proptest_config(few())]
     /// Additions, deletions and replacements, each compiled anew: answers and counts.
     #[test]
     fn the_spd_says_what_a_linear_search_says(
@@ -241,6 +243,9 @@ proptest! {
         prop_assert_eq!(counted, twin.counted);
     }
 
+}
+
+proptest! {
     /// Words from elsewhere: opened or refused, never a panic, and an answer names a policy.
     #[test]
     fn hostile_words_do_no_harm(

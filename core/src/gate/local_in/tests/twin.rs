@@ -7,6 +7,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 use crate::analysis::Limits;
+use crate::few::few;
 use crate::matcher::block::BlockError;
 use crate::selector::{PortRange, icmp_value};
 use crate::spd::Count;
@@ -206,6 +207,7 @@ fn counted(
 }
 
 proptest! {
+    #![proptest_config(few())]
     #[test]
     fn compiled_answers_are_those_of_a_plain_loop(
         list in lists(60),
@@ -222,6 +224,9 @@ proptest! {
         prop_assert_eq!(words.as_ptr() as usize % 64, 0);
     }
 
+}
+
+proptest! {
     /// Words that lie: refused, or answered without a panic and the same way twice.
     #[test]
     fn hostile_words_are_refused_or_answered(
@@ -430,6 +435,7 @@ fn all_schedules() -> impl Iterator<Item = Schedules> {
 }
 
 proptest! {
+    #![proptest_config(few())]
     /// Both ways: what is hidden is met by no packet, and what is not hidden is met by one.
     #[test]
     fn a_policy_is_hidden_if_no_packet_meets_it_first(list in small_lists()) {
@@ -467,6 +473,9 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
     /// Those that decide about some packet of the question, and no others.
     #[test]
     fn deciders_are_those_that_decide_about_a_packet(
