@@ -267,14 +267,13 @@ impl<A: Address> Open<'_, A> {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()
     }
 
-    /// The children whose bounds hold the packet in what is asked.
+    /// In which interval of each dimension the packet lies.
     #[inline(always)]
-    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1, WORDS>) {
+    pub(super) fn ranks<S: Simd>(&self, key: &Key<A>) -> Option<[u32; DIMENSIONS]> {
         let values = point(A::project(&self.window, key.remote, key.local), key);
         let mut ranks = [0; DIMENSIONS];
         for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
-            let Some(near) = self.cuts_of(dimension).first_chunk() else { return };
-            *rank = S::rank(near, value);
+            *rank = S::rank(self.cuts_of(dimension).first_chunk()?, value);
         }
         let mut step = CUTS;
         while step < self.layout.addresses {
@@ -286,6 +285,46 @@ impl<A: Address> Open<'_, A> {
             }
             step *= 2;
         }
+        Some(ranks)
+    }
+
+    /// Words of a mask.
+    pub(super) fn words(&self) -> usize {
+        self.layout.words
+    }
+
+    /// The plain twin of [`Masks::meet`]: one word of the children that are in the masks of all intervals
+    /// that a packet lies in.
+    pub(super) fn word(
+        &self,
+        ranks: &[u32; DIMENSIONS],
+        ask: Ask,
+        has_value: bool,
+        nth: usize,
+    ) -> u64 {
+        let mut common = u64::MAX;
+        for (dimension, rank) in ranks.iter().enumerate() {
+            let is_port = dimension == 2 || dimension == 3;
+            let is_asked = match ask {
+                Ask::Source => dimension == 0,
+                Ask::Portless => !is_port,
+                Ask::All => has_value || !is_port,
+            };
+            if is_asked {
+                let row = self.layout.before(dimension) + *rank as usize;
+                common &= self.masks.get(row * self.layout.words + nth).copied().unwrap_or(0);
+            }
+        }
+        if ask == Ask::All && !has_value {
+            common &= self.opaque.get(nth).copied().unwrap_or(0);
+        }
+        common
+    }
+
+    /// The children whose bounds hold the packet in what is asked.
+    #[inline(always)]
+    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1, WORDS>) {
+        let Some(ranks) = self.ranks::<S>(key) else { return };
         let Children { masks: common, words, some: [some] } = found;
         *words = self.layout.words;
         by_words!(self, |masks| *some =

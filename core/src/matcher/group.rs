@@ -405,6 +405,42 @@ impl Group {
         portless & (ports & with_value | u32::from(self.frame.beside) & !with_value)
     }
 
+    /// What the group's window shows of the packet's addresses. Of one place in the program.
+    #[inline(never)]
+    pub(super) fn view<A: Address>(&self, key: &Key<A>) -> View {
+        A::project(&A::framed(&self.frame), key.remote, key.local)
+    }
+
+    /// The plain twin of [`Group::matches`], of one slot: true if it covers the packet in what is asked, as
+    /// far as the window shows; and if that is all there is to say of it.
+    #[inline]
+    pub(super) fn slot<A: Address>(
+        &self,
+        slot: usize,
+        view: &View,
+        values: &Values,
+        ask: Ask,
+    ) -> (bool, bool) {
+        fn holds<T: Ord>(lo: &[T; WIDTH], hi: &[T; WIDTH], slot: usize, value: T) -> bool {
+            let range = lo.get(slot).zip(hi.get(slot));
+            range.is_some_and(|(lo, hi)| *lo <= value && value <= *hi)
+        }
+        let rest = || {
+            holds(&self.local_lo, &self.local_hi, slot, view.local)
+                && holds(&self.protocol_lo, &self.protocol_hi, slot, values.protocol)
+        };
+        let ports = || match values.has_value {
+            true => {
+                holds(&self.remote_port_lo, &self.remote_port_hi, slot, values.remote)
+                    && holds(&self.local_port_lo, &self.local_port_hi, slot, values.local)
+            }
+            false => self.frame.beside >> slot & 1 == 1,
+        };
+        let covers = holds(&self.remote_lo, &self.remote_hi, slot, view.remote)
+            && (ask == Ask::Source || rest() && (ask == Ask::Portless || ports()));
+        (covers, A::WHOLE || view.is_exact && self.below >> slot & 1 == 1)
+    }
+
     /// Brings the group closer.
     #[inline(always)]
     pub(super) fn prefetch(&self) {

@@ -6,6 +6,7 @@
 //! Each question visits each of the given boxes at most once.
 
 use super::block::{ADMITS_OPAQUE, Boxed};
+use crate::simd::COMPACT;
 use crate::verdict::Field;
 
 /// A packet as boxes are compared with it. Made by [`Question`](super::Question), where source
@@ -74,6 +75,13 @@ impl<A: Copy + Ord> Boxed<A> {
     /// The box covers the packet.
     #[inline]
     pub(super) fn covers(&self, key: &Key<A>) -> bool {
+        if COMPACT {
+            // Most boxes fail on an address, and a branch costs little there.
+            return self.remote_covers(key)
+                && self.local_covers(key)
+                && self.protocol_covers(&key.values)
+                && self.values_cover(&key.values);
+        }
         self.covers_portless(key) & self.values_cover(&key.values)
     }
 
@@ -110,6 +118,9 @@ const STRIDE: usize = 4;
 /// True if a box covers the packet.
 #[inline]
 pub(super) fn any<A: Copy + Ord>(boxes: &[Boxed<A>], key: &Key<A>) -> bool {
+    if COMPACT {
+        return boxes.iter().any(|one| one.covers(key));
+    }
     // Most Child SAs have one selector. What compares several at once takes longer to get ready.
     if let [one] = boxes {
         return one.covers(key);

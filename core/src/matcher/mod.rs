@@ -32,6 +32,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod walk;
 
 pub use crate::simd::Backend;
 pub use alone::{Matcher, compile_into, words_to_compile};

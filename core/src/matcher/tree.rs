@@ -31,7 +31,8 @@ use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open, ROOM};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
-use crate::simd::{Backend, Job, Simd, WORDS};
+use super::walk;
+use crate::simd::{Backend, COMPACT, Job, Simd, WORDS};
 
 /// Sets up to this many boxes have no tree: where sixteen boxes are compared at once, a leaf of five takes
 /// less than a list of them.
@@ -195,7 +196,7 @@ impl<'b, A: Address> Tree<'b, A> {
 }
 
 /// No box.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 impl<'b, A: Address> Tree<'b, A> {
     /// The first box that covers the packet in what is asked, and that `filter` takes; any such box if
@@ -208,6 +209,9 @@ impl<'b, A: Address> Tree<'b, A> {
         filter: impl Filter,
         visits: &mut impl Visits,
     ) -> Option<u32> {
+        if COMPACT {
+            return walk::find(self, key, (ask, ANY), &|index| filter.takes(index), visits);
+        }
         self.backend.run(One::<'_, '_, A, _, _, ANY> { tree: self, key, ask, filter, visits })
     }
 
@@ -228,7 +232,7 @@ impl<'b, A: Address> Tree<'b, A> {
     }
 
     #[inline(always)]
-    fn group(&self, at: u32) -> Option<&'b Group> {
+    pub(super) fn group(&self, at: u32) -> Option<&'b Group> {
         self.arrays.groups.get(at as usize)
     }
 
@@ -240,7 +244,7 @@ impl<'b, A: Address> Tree<'b, A> {
     }
 
     /// The second look at a box that a window does not show whole.
-    fn covers(&self, index: u32, key: &Key<A>, ask: Ask) -> bool {
+    pub(super) fn covers(&self, index: u32, key: &Key<A>, ask: Ask) -> bool {
         self.boxes.get(index as usize).is_some_and(|one| match ask {
             Ask::All => one.covers(key),
             Ask::Portless => one.covers_portless(key),
@@ -478,7 +482,7 @@ impl<'t, 'b, A: Address, const N: usize, const ROOM: usize> Search<'t, 'b, A, N,
 }
 
 #[inline(always)]
-fn some(best: u32) -> Option<u32> {
+pub(super) fn some(best: u32) -> Option<u32> {
     if best == NONE { None } else { Some(best) }
 }
 
