@@ -20,10 +20,11 @@ mod refuse;
 mod scene;
 
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 
 use crate::control::{ChildId, TunnelId};
 use crate::counters::{SaCells, WorkerCells};
-use crate::event::{Event, EventBudget, Events};
+use crate::event::{Audit, Event, EventBudget, Events};
 use crate::gateway::Tables;
 use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
 use crate::matcher::Question;
@@ -77,7 +78,10 @@ const STRIDE: usize = AHEAD;
 /// # Concurrency
 /// One thread. Report [`Worker::quiescent`] often (each turn of the poll loop will do) and
 /// [`Worker::idle`] before sleeping: until then the writer gets no memory back.
-pub struct Worker<'g> {
+///
+/// `Q` is what becomes of auditable events: [`Events`] keeps some in the worker, [`NoEvents`](crate::event::NoEvents) counts them and
+/// takes no memory. `Worker<dyn Audit>` is either.
+pub struct Worker<'g, Q: Audit + ?Sized = Events> {
     tables: &'g Tables<'g>,
     index: usize,
     cells: &'g WorkerCells,
@@ -89,30 +93,56 @@ pub struct Worker<'g> {
     online: bool,
     /// The selector that the last drop by selectors came nearest to.
     nearest: Option<Selector>,
-    events: Events,
+    /// Last, so that whoever does not know which it is finds the rest.
+    events: Q,
 }
 
-impl<'g> Worker<'g> {
+impl<'g, Q: Audit + Default> Worker<'g, Q> {
     /// Worker `index` of the gateway, or `None` if its capacity has fewer.
     ///
     /// # Safety
     /// No two live workers of one gateway may have the same index: the writer would take what one
     /// still reads for free when the other is quiescent.
     #[allow(unsafe_code)]
+    #[inline]
     pub unsafe fn attach(tables: &'g Tables<'g>, index: u32) -> Option<Self> {
-        let index = index as usize;
-        Some(Self {
+        let cells = tables.cells.get(index as usize)?;
+        Some(Self::made(tables, index, cells))
+    }
+
+    /// [`Worker::attach`] in the caller's memory: a worker with events is large, and is not moved through
+    /// the stack.
+    ///
+    /// # Safety
+    /// As [`Worker::attach`].
+    #[allow(unsafe_code)]
+    #[inline]
+    pub unsafe fn attach_in<'w>(
+        place: &'w mut MaybeUninit<Self>,
+        tables: &'g Tables<'g>,
+        index: u32,
+    ) -> Option<&'w mut Self> {
+        let cells = tables.cells.get(index as usize)?;
+        Some(place.write(Self::made(tables, index, cells)))
+    }
+
+    #[inline(always)]
+    fn made(tables: &'g Tables<'g>, index: u32, cells: &'g WorkerCells) -> Self {
+        Self {
             tables,
-            index,
-            cells: tables.cells.get(index)?,
+            index: index as usize,
+            cells,
             sad: tables.sad(),
             block: Block::default(),
             version: None,
             online: false,
             nearest: None,
-            events: Events::new(),
-        })
+            events: Q::default(),
+        }
     }
+}
+
+impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
 
     /// Judges a packet that starts at its IP header: which SA is it on, and may it be opened?
     ///
@@ -645,7 +675,7 @@ impl<'g> Worker<'g> {
     }
 }
 
-impl Drop for Worker<'_> {
+impl<Q: Audit + ?Sized> Drop for Worker<'_, Q> {
     fn drop(&mut self) {
         self.idle();
     }

@@ -2,12 +2,12 @@
 //! the fast path.
 
 use super::{Arrival, Ingress, Opened, Shadow, Worker};
-use crate::event::{Cause, Event, Leave};
+use crate::event::{Audit, Cause, Event, Leave};
 use crate::headers::{InnerHeaders, OuterHeaders};
 use crate::sad::{LimitKind, SaFields, SaId};
 use crate::verdict::{Decision, Modes, Reason, Refusal, SpiClass, Verdict};
 
-impl Worker<'_> {
+impl<Q: Audit + ?Sized> Worker<'_, Q> {
     /// A drop on a known SA: counted there, and an event if the budget allows one.
     #[cold]
     #[allow(clippy::too_many_arguments, reason = "an event tells all of this")]
@@ -153,7 +153,7 @@ impl Worker<'_> {
         ingress: Ingress,
     ) -> Option<Leave> {
         let sad = self.sad;
-        self.events.admit(cause, outer, ingress.now_ms, |number| sad.hash_number(number))
+        self.events.admit(cause, outer, ingress.now_ms, &|number| sad.hash_number(number))
     }
 
     fn event(&self, cause: Cause, ingress: Ingress) -> Event {

@@ -98,8 +98,10 @@ impl<'b, 'g> Scene<'b, 'g> {
         }
     }
 
-    /// Why the packet was refused: off the fast path.
+    /// Why the packet was refused: off the fast path. Inline, so that it is compiled where the questions of
+    /// [`Scene::ask`] are and shares them.
     #[cold]
+    #[inline]
     pub(super) fn explain(
         &self,
         mode: Mode,

@@ -233,6 +233,11 @@ impl Fan {
         })
     }
 
+    /// The packet's number in each dimension, as the fan's window shows it.
+    pub(super) fn point<A: Address>(&self, key: &Key<A>) -> [u32; DIMENSIONS] {
+        point(self.frame.view(key), key)
+    }
+
     /// Gives the boxes that its rows name other numbers, in the same order.
     pub(super) fn renumber(&self, rows: &mut [u64], number: impl Fn(u32) -> u32) {
         let firsts = self.layout().and_then(|layout| rows.get_mut(layout.firsts()));
@@ -267,19 +272,18 @@ impl<A: Address> Open<'_, A> {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()
     }
 
-    /// In which interval of each dimension the packet lies.
+    /// In which interval of each dimension a point lies.
     #[inline(always)]
-    pub(super) fn ranks<S: Simd>(&self, key: &Key<A>) -> Option<[u32; DIMENSIONS]> {
-        let values = point(A::project(&self.window, key.remote, key.local), key);
+    pub(super) fn ranks<S: Simd>(&self, values: &[u32; DIMENSIONS]) -> Option<[u32; DIMENSIONS]> {
         let mut ranks = [0; DIMENSIONS];
-        for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
-            *rank = S::rank(self.cuts_of(dimension).first_chunk()?, value);
+        for (dimension, (value, rank)) in values.iter().zip(&mut ranks).enumerate() {
+            *rank = S::rank(self.cuts_of(dimension).first_chunk()?, *value);
         }
         let mut step = CUTS;
         while step < self.layout.addresses {
-            for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
+            for (dimension, (value, rank)) in values.iter().zip(&mut ranks).enumerate() {
                 if let Some(row) = self.cuts_of(dimension).get(step..2 * step) {
-                    let is_above = row.get(*rank as usize).is_some_and(|cut| *cut < value);
+                    let is_above = row.get(*rank as usize).is_some_and(|cut| cut < value);
                     *rank = 2 * *rank + u32::from(is_above);
                 }
             }
@@ -324,7 +328,8 @@ impl<A: Address> Open<'_, A> {
     /// The children whose bounds hold the packet in what is asked.
     #[inline(always)]
     pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1, WORDS>) {
-        let Some(ranks) = self.ranks::<S>(key) else { return };
+        let values = point(A::project(&self.window, key.remote, key.local), key);
+        let Some(ranks) = self.ranks::<S>(&values) else { return };
         let Children { masks: common, words, some: [some] } = found;
         *words = self.layout.words;
         by_words!(self, |masks| *some =

@@ -61,6 +61,14 @@ pub struct Frame {
     pub(super) beside: u16,
 }
 
+impl Frame {
+    /// What the window shows of the packet's addresses.
+    #[inline(never)]
+    pub(super) fn view<A: Address>(&self, key: &Key<A>) -> View {
+        A::project(&A::framed(self), key.remote, key.local)
+    }
+}
+
 /// A leaf's window.
 const LEAF: u8 = 0x80;
 
@@ -405,22 +413,18 @@ impl Group {
         portless & (ports & with_value | u32::from(self.frame.beside) & !with_value)
     }
 
-    /// What the group's window shows of the packet's addresses. Of one place in the program.
-    #[inline(never)]
-    pub(super) fn view<A: Address>(&self, key: &Key<A>) -> View {
-        A::project(&A::framed(&self.frame), key.remote, key.local)
+    /// The plain twin of [`Group::matches`] of a group above leaves: a bit for each child.
+    pub(super) fn holding<A: Address>(&self, key: &Key<A>, ask: Ask) -> u32 {
+        self.slots(&self.frame.view(key), &key.values, ask)
     }
 
-    /// The plain twin of [`Group::matches`], of one slot: true if it covers the packet in what is asked, as
-    /// far as the window shows; and if that is all there is to say of it.
+    fn slots(&self, view: &View, values: &Values, ask: Ask) -> u32 {
+        let covers = |slot: &usize| self.slot_covers(*slot, view, values, ask);
+        (0..WIDTH).filter(covers).fold(0, |mask, slot| mask | 1 << slot)
+    }
+
     #[inline]
-    pub(super) fn slot<A: Address>(
-        &self,
-        slot: usize,
-        view: &View,
-        values: &Values,
-        ask: Ask,
-    ) -> (bool, bool) {
+    fn slot_covers(&self, slot: usize, view: &View, values: &Values, ask: Ask) -> bool {
         fn holds<T: Ord>(lo: &[T; WIDTH], hi: &[T; WIDTH], slot: usize, value: T) -> bool {
             let range = lo.get(slot).zip(hi.get(slot));
             range.is_some_and(|(lo, hi)| *lo <= value && value <= *hi)
@@ -436,9 +440,8 @@ impl Group {
             }
             false => self.frame.beside >> slot & 1 == 1,
         };
-        let covers = holds(&self.remote_lo, &self.remote_hi, slot, view.remote)
-            && (ask == Ask::Source || rest() && (ask == Ask::Portless || ports()));
-        (covers, A::WHOLE || view.is_exact && self.below >> slot & 1 == 1)
+        holds(&self.remote_lo, &self.remote_hi, slot, view.remote)
+            && (ask == Ask::Source || rest() && (ask == Ask::Portless || ports()))
     }
 
     /// Brings the group closer.

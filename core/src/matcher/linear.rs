@@ -6,6 +6,7 @@
 //! Each question visits each of the given boxes at most once.
 
 use super::block::{ADMITS_OPAQUE, Boxed};
+use super::group::Ask;
 use crate::simd::COMPACT;
 use crate::verdict::Field;
 
@@ -69,6 +70,12 @@ impl<A: Copy + Ord> Boxed<A> {
     /// Addresses and protocol cover the packet; ports are not looked at.
     #[inline]
     pub(super) fn covers_portless(&self, key: &Key<A>) -> bool {
+        if COMPACT {
+            // Most boxes fail on an address, and a branch costs little there.
+            return self.remote_covers(key)
+                && self.local_covers(key)
+                && self.protocol_covers(&key.values);
+        }
         self.remote_covers(key) & self.local_covers(key) & self.protocol_covers(&key.values)
     }
 
@@ -76,13 +83,19 @@ impl<A: Copy + Ord> Boxed<A> {
     #[inline]
     pub(super) fn covers(&self, key: &Key<A>) -> bool {
         if COMPACT {
-            // Most boxes fail on an address, and a branch costs little there.
-            return self.remote_covers(key)
-                && self.local_covers(key)
-                && self.protocol_covers(&key.values)
-                && self.values_cover(&key.values);
+            return self.covers_portless(key) && self.values_cover(&key.values);
         }
         self.covers_portless(key) & self.values_cover(&key.values)
+    }
+
+    /// The box covers the packet in what is asked.
+    #[inline]
+    pub(super) fn covers_in(&self, key: &Key<A>, ask: Ask) -> bool {
+        match ask {
+            Ask::All => self.covers(key),
+            Ask::Portless => self.covers_portless(key),
+            Ask::Source => self.remote_covers(key),
+        }
     }
 
     /// The first field that the box does not cover, in the order of [`Field`].
@@ -118,9 +131,6 @@ const STRIDE: usize = 4;
 /// True if a box covers the packet.
 #[inline]
 pub(super) fn any<A: Copy + Ord>(boxes: &[Boxed<A>], key: &Key<A>) -> bool {
-    if COMPACT {
-        return boxes.iter().any(|one| one.covers(key));
-    }
     // Most Child SAs have one selector. What compares several at once takes longer to get ready.
     if let [one] = boxes {
         return one.covers(key);

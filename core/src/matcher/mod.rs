@@ -41,6 +41,7 @@ pub use alone::{Words, compile};
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
+use crate::simd::COMPACT;
 use crate::verdict::Field;
 use block::{Boxed, Boxes, Wide};
 use group::Ask;
@@ -94,13 +95,30 @@ impl Question {
     /// True if one of `boxes` covers the packet.
     #[inline]
     pub(crate) fn covered_by(&self, boxes: Boxes<'_, '_>) -> bool {
+        if COMPACT {
+            return self.search(boxes, (Ask::All, true), &|_| true).is_some();
+        }
         by_family!(self, boxes, |key, set| set.any(key))
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
     #[inline]
     pub(crate) fn first(&self, boxes: Boxes<'_, '_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
+        if COMPACT {
+            return self.search(boxes, (Ask::All, false), &accept);
+        }
         by_family!(self, boxes, |key, set| set.first(key, accept))
+    }
+
+    /// All of these questions, where code is to be small: in what is asked, and whether any box will do.
+    #[inline(never)]
+    fn search(
+        &self,
+        boxes: Boxes<'_, '_>,
+        wanted: (Ask, bool),
+        accept: &dyn Fn(u32) -> bool,
+    ) -> Option<u32> {
+        by_family!(self, boxes, |key, set| set.search(key, wanted, accept))
     }
 
     /// What the first box that covers the packet names, if none of them is left out.
@@ -116,6 +134,9 @@ impl Question {
         boxes: Boxes<'_, '_>,
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
+        if COMPACT {
+            return self.search(boxes, (Ask::Source, false), &accept);
+        }
         by_family!(self, boxes, |key, set| set.first_source(key, accept))
     }
 
@@ -125,6 +146,9 @@ impl Question {
         boxes: Boxes<'_, '_>,
         accept: impl Fn(u32) -> bool,
     ) -> bool {
+        if COMPACT {
+            return self.search(boxes, (Ask::Portless, true), &accept).is_some();
+        }
         by_family!(self, boxes, |key, set| set.any_portless(key, accept))
     }
 

@@ -31,8 +31,7 @@ use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open, ROOM};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
-use super::walk;
-use crate::simd::{Backend, COMPACT, Job, Simd, WORDS};
+use crate::simd::{Backend, Job, Simd, WORDS};
 
 /// Sets up to this many boxes have no tree: where sixteen boxes are compared at once, a leaf of five takes
 /// less than a list of them.
@@ -209,9 +208,6 @@ impl<'b, A: Address> Tree<'b, A> {
         filter: impl Filter,
         visits: &mut impl Visits,
     ) -> Option<u32> {
-        if COMPACT {
-            return walk::find(self, key, (ask, ANY), &|index| filter.takes(index), visits);
-        }
         self.backend.run(One::<'_, '_, A, _, _, ANY> { tree: self, key, ask, filter, visits })
     }
 
@@ -245,11 +241,7 @@ impl<'b, A: Address> Tree<'b, A> {
 
     /// The second look at a box that a window does not show whole.
     pub(super) fn covers(&self, index: u32, key: &Key<A>, ask: Ask) -> bool {
-        self.boxes.get(index as usize).is_some_and(|one| match ask {
-            Ask::All => one.covers(key),
-            Ask::Portless => one.covers_portless(key),
-            Ask::Source => one.remote_covers(key),
-        })
+        self.boxes.get(index as usize).is_some_and(|one| one.covers_in(key, ask))
     }
 
     /// The first box of a leaf that covers the packet, before `limit`; or [`NONE`].

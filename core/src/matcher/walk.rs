@@ -9,7 +9,8 @@
 //! flash is scarce ([`COMPACT`](crate::simd::COMPACT)) it is the only search; tests hold one against the
 //! other everywhere.
 
-use super::group::{Address, Ask, Group, WIDTH};
+use super::fan::Open;
+use super::group::{Address, Ask, DIMENSIONS, Group};
 use super::linear::Key;
 use super::tree::{LEVELS, NONE, Tree, Visits, some};
 use crate::simd::Base;
@@ -47,8 +48,10 @@ impl<A: Address> Walk<'_, '_, A> {
             self.leaf(delta);
         }
         let Some(fan) = tree.fan else { return self.below(tree.root, visits) };
-        let Some(fan) = fan.open::<A>(tree.arrays.rows) else { return };
-        let Some(ranks) = fan.ranks::<Base>(self.key) else { return };
+        let point = fan.point(self.key);
+        // Rows are the same for both families.
+        let Some(fan) = fan.open::<u32>(tree.arrays.rows) else { return };
+        let Some(ranks) = ranks(&fan, &point) else { return };
         let (ask, has_value) = (self.wanted.0, self.key.values.has_value);
         for nth in 0..fan.words() {
             let mut left = fan.word(&ranks, ask, has_value, nth);
@@ -86,7 +89,7 @@ impl<A: Address> Walk<'_, '_, A> {
                     visits.node();
                     level = below;
                     let Some(slot) = left.get_mut(level) else { return };
-                    *slot = (at, self.holding(group));
+                    *slot = (at, group.holding(self.key, self.wanted.0));
                 }
             }
             // Up to the nearest level that has a child left, and down into that.
@@ -109,26 +112,24 @@ impl<A: Address> Walk<'_, '_, A> {
         }
     }
 
-    /// A bit for each slot of a group above leaves in which the packet may be.
-    fn holding(&self, group: &Group) -> u32 {
-        let view = group.view(self.key);
-        let holds = |slot: &usize| group.slot::<A>(*slot, &view, &self.key.values, self.wanted.0).0;
-        (0..WIDTH).filter(holds).fold(0, |mask, slot| mask | 1 << slot)
-    }
-
-    /// The first box of a leaf that covers the packet, if it is before the best so far.
+    /// The first box of a leaf that covers the packet, if it is before the best so far. The boxes themselves
+    /// are asked: their windows would be more code.
     fn leaf(&mut self, leaf: &Group) {
-        let view = leaf.view(self.key);
-        let ask = self.wanted.0;
-        for (slot, index) in leaf.index.iter().enumerate() {
-            if *index >= self.best {
+        let (tree, ask) = (self.tree, self.wanted.0);
+        for index in leaf.indexes() {
+            if index >= self.best {
                 return;
             }
-            let (covers, exact) = leaf.slot::<A>(slot, &view, &self.key.values, ask);
-            if covers && (exact || self.tree.covers(*index, self.key, ask)) && (self.takes)(*index) {
-                self.best = *index;
+            if tree.covers(index, self.key, ask) && (self.takes)(index) {
+                self.best = index;
                 return;
             }
         }
     }
+}
+
+/// Of one place in the program.
+#[inline(never)]
+fn ranks(fan: &Open<'_, u32>, point: &[u32; DIMENSIONS]) -> Option<[u32; DIMENSIONS]> {
+    fan.ranks::<Base>(point)
 }
