@@ -602,15 +602,34 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             None => (Mode::StrictSa, Modes::NONE),
         };
         let question = Question::inbound(inner);
-        let mut shadow = Shadow::default();
         let accepting = scene.ask(mode, &question);
         if accepting.is_some() && shadow_modes == Modes::NONE {
-            return self.accept(id, sa, accepting, octets, shadow);
+            return self.accept(id, sa, accepting, octets, Shadow::default());
         }
+        let packet = Judged { inner, opened, question, octets, outer, ingress };
+        self.judge_further(id, sa, &packet, accepting, (mode, shadow_modes))
+    }
+
+    /// What [`Worker::judge`] leaves: packets that the selectors do not cover, and shadow modes. A call of its
+    /// own, so that the others need no stack for it.
+    #[inline(never)]
+    fn judge_further(
+        &mut self,
+        id: SaId,
+        sa: &SaFields,
+        packet: &Judged<'_>,
+        accepting: Option<ChildId>,
+        (mode, shadow_modes): (Mode, Modes),
+    ) -> Verdict {
+        let Judged { inner, question, outer, ingress, .. } = packet;
+        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
+            return self.refuse_stale(id, outer, *ingress);
+        };
+        let mut shadow = Shadow::default();
         // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
         // packet that it is about, turned round.
-        let enclosed = opened.and_then(|opened| enclosed(sa.mode, opened, inner));
-        let ask = |mode| scene.ask(mode, &question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
+        let enclosed = packet.opened.and_then(|opened| enclosed(sa.mode, opened, inner));
+        let ask = |mode| scene.ask(mode, question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
         let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
         for mode in shadow_modes.iter() {
             shadow.asked = shadow.asked.with(mode);
@@ -619,11 +638,11 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             }
         }
         match accepting {
-            Some(_) => self.accept(id, sa, accepting, octets, shadow),
+            Some(_) => self.accept(id, sa, accepting, packet.octets, shadow),
             None => {
-                let (refusal, nearest) = scene.explain(mode, &question, inner);
+                let (refusal, nearest) = scene.explain(mode, question, inner);
                 self.nearest = nearest;
-                self.refuse(id, sa, outer, Some(inner), refusal, shadow, ingress)
+                self.refuse(id, sa, outer, Some(inner), refusal, shadow, *ingress)
             }
         }
     }
@@ -698,6 +717,16 @@ impl SpiTable<'_> {
     pub fn find(&self, ipsec: Ipsec, spi: Spi) -> SaId {
         self.sad.find_spi(ipsec, spi.0).unwrap_or(SaId::NONE)
     }
+}
+
+/// A packet that one question of the selectors did not settle.
+struct Judged<'p> {
+    inner: &'p InnerHeaders,
+    opened: Option<&'p Opened<'p>>,
+    question: Question,
+    octets: usize,
+    outer: &'p OuterHeaders,
+    ingress: Ingress,
 }
 
 /// What the shadow modes said.

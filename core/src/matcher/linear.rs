@@ -88,8 +88,8 @@ impl<A: Copy + Ord> Boxed<A> {
         self.covers_portless(key) & self.values_cover(&key.values)
     }
 
-    /// The box covers the packet in what is asked.
-    #[inline]
+    /// The box covers the packet in what is asked. Of one place in the program.
+    #[inline(never)]
     pub(super) fn covers_in(&self, key: &Key<A>, ask: Ask) -> bool {
         match ask {
             Ask::All => self.covers(key),
