@@ -79,8 +79,15 @@ const STRIDE: usize = AHEAD;
 /// One thread. Report [`Worker::quiescent`] often (each turn of the poll loop will do) and
 /// [`Worker::idle`] before sleeping: until then the writer gets no memory back.
 ///
-/// `Q` is what becomes of auditable events: [`Events`] keeps some in the worker, [`NoEvents`](crate::event::NoEvents) counts them and
-/// takes no memory. `Worker<dyn Audit>` is either.
+/// An interrupt handler is such a thread: a worker that only one handler calls may interrupt the
+/// [`Control`](crate::Control) between any two of its instructions, and sees each change whole or not at all. It
+/// waits for nobody. The other way round is not allowed: no call of the control from a handler that may interrupt
+/// another one of it; and who runs the control does not wait for a worker with its interrupt masked. Handlers that
+/// may interrupt each other have a worker each; where there is no compare-and-swap (Cortex-M0) there is one worker
+/// in all.
+///
+/// `Q` is what becomes of auditable events: [`Events`] keeps some in the worker,
+/// [`NoEvents`](crate::event::NoEvents) counts them and takes no memory. `Worker<dyn Audit>` is either.
 pub struct Worker<'g, Q: Audit + ?Sized = Events> {
     tables: &'g Tables<'g>,
     index: usize,
