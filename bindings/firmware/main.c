@@ -137,7 +137,7 @@ static void rekey_beside_an_interrupt(void) {
         old = new;
         if (i % 8) continue;
         /* The selectors change as well. */
-        SOON(espial_child_add(gateway, tunnels[1], fw_children[0].local, 1, fw_children[0].remote, 1, &more));
+        SOON(espial_child_add(gateway, tunnels[FW_TUNNELS - 1], fw_children[0].local, 1, fw_children[0].remote, 1, &more));
         SOON(espial_gateway_publish(gateway));
         SOON(espial_child_remove(gateway, more));
         SOON(espial_gateway_publish(gateway));

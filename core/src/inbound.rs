@@ -150,7 +150,6 @@ impl<'g, Q: Audit + Default> Worker<'g, Q> {
 }
 
 impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
-
     /// Judges a packet that starts at its IP header: which SA is it on, and may it be opened?
     ///
     /// With anti-replay the sequence number is tested here, before the packet is opened, and counted

@@ -69,7 +69,9 @@ impl<'b, A: Address> Set<'b, A> {
     ) -> Option<u32> {
         let Some(Indexed { tree, child }) = &self.tree else {
             let mut boxes = self.boxes.iter();
-            return boxes.find(|one| one.covers_in(key, ask) && accept(one.child())).map(Boxed::child);
+            return boxes
+                .find(|one| one.covers_in(key, ask) && accept(one.child()))
+                .map(Boxed::child);
         };
         let takes = |index: u32| {
             let found = child_of(tree, index);

@@ -8,8 +8,8 @@ use super::group::{Address, Ask, Group};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::walk;
 use super::tree::{Arrays, Every, Grown, NO_FAN, SMALL, Shape, Tree, Visits};
+use super::walk;
 use crate::simd::Backend;
 
 /// Numbers that follow from a seed.
@@ -235,7 +235,8 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
             any.is_none_or(|index| boxes[index as usize].covers(key) && accept(covering(index)));
         assert!(named, "{any:?} does not cover the packet");
         let mut plain = Count::default();
-        let walked = |ask, any, count: &mut Count| walk::find(tree, key, (ask, any), &by_index, count);
+        let walked =
+            |ask, any, count: &mut Count| walk::find(tree, key, (ask, any), &by_index, count);
         assert_eq!(walked(Ask::All, false, &mut plain), first);
         assert!((plain.nodes, plain.leaves) <= (count.nodes, count.leaves), "visits more");
         assert_eq!(walked(Ask::Source, false, &mut plain), source);

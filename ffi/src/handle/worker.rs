@@ -50,7 +50,10 @@ const fn octets<Q: Audit>() -> usize {
 
 impl<'c> Caller<'c> {
     /// The worker behind a handle.
-    pub fn worker(&self, handle: *mut espial_worker) -> Result<&'c mut Worker<'static, dyn Audit>, Status> {
+    pub fn worker(
+        &self,
+        handle: *mut espial_worker,
+    ) -> Result<&'c mut Worker<'static, dyn Audit>, Status> {
         let whole = self.live(handle)?;
         // SAFETY: the caller is its owner, so nobody else borrows what is in the cell (H3).
         let worker = unsafe { &mut *whole.worker.get() };

@@ -15,7 +15,9 @@ use espial::error::SaError;
 use espial::event::NoEvents;
 use espial::inbound::{Arrival, Ingress, Opened};
 use espial::selector::{AddrRange, PortRange, TrafficSelector};
-use espial::{Capacity, ChildId, Control, Gateway, Ipsec, Mode, Modes, Reason, SaKey, SaParams, Spi, Worker};
+use espial::{
+    Capacity, ChildId, Control, Gateway, Ipsec, Mode, Modes, Reason, SaKey, SaParams, Spi, Worker,
+};
 
 /// An ESP packet from 203.0.113.1 to 198.51.100.1; its SPI is written into octets 20 to 23.
 const ESP: [u8; 40] = {
@@ -31,10 +33,14 @@ const ESP: [u8; 40] = {
 };
 
 /// What it opens to: UDP from 10.2.0.5 to 10.1.0.5, and from 10.3.0.5, which no selector covers.
-const WELCOME: [u8; 28] =
-    [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 2, 0, 5, 10, 1, 0, 5, 0x13, 0x88, 0, 53, 0, 8, 0, 0];
-const STRANGER: [u8; 28] =
-    [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 3, 0, 5, 10, 1, 0, 5, 0x13, 0x88, 0, 53, 0, 8, 0, 0];
+const WELCOME: [u8; 28] = [
+    0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 2, 0, 5, 10, 1, 0, 5, 0x13, 0x88, 0, 53, 0, 8, 0,
+    0,
+];
+const STRANGER: [u8; 28] = [
+    0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 3, 0, 5, 10, 1, 0, 5, 0x13, 0x88, 0, 53, 0, 8, 0,
+    0,
+];
 
 const NOW: Ingress = Ingress { now_ms: 0, interface: 0 };
 
@@ -55,7 +61,8 @@ fn is_right(worker: &mut Worker<'_, NoEvents>) -> bool {
     let mut packet = ESP;
     packet[20..24].copy_from_slice(&LIVE_SPI.load(Ordering::Relaxed).to_be_bytes());
     let Arrival::Sa(sa, outer) = worker.arrive(&packet, NOW) else { return false };
-    let mut judge = |payload| worker.check(&Opened { sa, outer: &outer, next_header: 4, payload }, NOW);
+    let mut judge =
+        |payload| worker.check(&Opened { sa, outer: &outer, next_header: 4, payload }, NOW);
     judge(&WELCOME).is_accept() && judge(&STRANGER).reason() == Some(Reason::NoSelector)
 }
 
@@ -90,8 +97,15 @@ fn run() -> Option<u32> {
     static mut REGION: [MaybeUninit<u8>; 12 * 1024] = [MaybeUninit::uninit(); 12 * 1024];
     static mut GATEWAY: MaybeUninit<Gateway<'static>> = MaybeUninit::uninit();
     let capacity = Capacity {
-        tunnels: 1, children: 1, selectors: 4, sas: 4, sas_dst: 0, sas_dst_src: 0, sas_allocated: 0,
-        replay_window: 0, workers: 1,
+        tunnels: 1,
+        children: 1,
+        selectors: 4,
+        sas: 4,
+        sas_dst: 0,
+        sas_dst_src: 0,
+        sas_allocated: 0,
+        replay_window: 0,
+        workers: 1,
     };
     // SAFETY: `run` is called once, so nobody else has the two.
     let (region, place) = unsafe { (&mut *addr_of_mut!(REGION), &mut *addr_of_mut!(GATEWAY)) };
