@@ -233,22 +233,78 @@ impl Bucket {
 }
 
 /// Leave to queue one event, and what it has to tell.
-pub(crate) struct Leave {
+pub struct Leave {
     kind: Kind,
     suppressed: u32,
     suppressed_of_source: u32,
 }
 
-/// One worker's events.
-pub(crate) struct Events {
+/// What becomes of a worker's auditable events. There are two: [`Events`] and [`NoEvents`].
+pub trait Audit: sealed::Audit {}
+
+impl<Q: sealed::Audit + ?Sized> Audit for Q {}
+
+pub(crate) mod sealed {
+    use super::{Cause, Event, EventBudget, Leave, OuterHeaders};
+
+    pub trait Audit {
+        /// Sets how many events may be made.
+        fn set_budget(&mut self, budget: EventBudget);
+
+        /// Asks for leave to make an event; `None`: it is suppressed. `hash` is keyed with what peers do
+        /// not know.
+        fn admit(
+            &mut self,
+            cause: &Cause,
+            outer: Option<&OuterHeaders>,
+            now_ms: u64,
+            hash: &dyn Fn(u64) -> u64,
+        ) -> Option<Leave>;
+
+        /// Queues an event that was admitted, and nothing was since.
+        fn push(&mut self, leave: Leave, event: Event);
+
+        /// The oldest event.
+        fn pop(&mut self) -> Option<Event>;
+    }
+}
+
+/// No events: all of them are suppressed, and counted as that. Takes no memory, and a program whose workers
+/// all do so links none of the code.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct NoEvents;
+
+impl sealed::Audit for NoEvents {
+    fn set_budget(&mut self, _budget: EventBudget) {}
+
+    fn admit(
+        &mut self,
+        _cause: &Cause,
+        _outer: Option<&OuterHeaders>,
+        _now_ms: u64,
+        _hash: &dyn Fn(u64) -> u64,
+    ) -> Option<Leave> {
+        None
+    }
+
+    fn push(&mut self, _leave: Leave, _event: Event) {}
+
+    fn pop(&mut self) -> Option<Event> {
+        None
+    }
+}
+
+/// One worker's events, as many as [`QUEUE_EVENTS`], and what decides which are made.
+pub struct Events {
     queue: Deque<Event, QUEUE_EVENTS>,
     budget: EventBudget,
     buckets: [Bucket; Kind::COUNT],
     sources: Sources,
 }
 
-impl Events {
-    pub(crate) fn new() -> Self {
+impl Default for Events {
+    #[inline]
+    fn default() -> Self {
         Self {
             queue: Deque::new(),
             budget: EventBudget::default(),
@@ -256,22 +312,21 @@ impl Events {
             sources: Sources::new(),
         }
     }
+}
 
-    pub(crate) fn set_budget(&mut self, budget: EventBudget) {
+impl sealed::Audit for Events {
+    fn set_budget(&mut self, budget: EventBudget) {
         self.budget = budget;
     }
 
-    /// Asks for leave to make an event; `None`: it is suppressed. `hash` is keyed with what peers do
-    /// not know.
-    ///
     /// # Bound
     /// One hash, and the buckets of one set of [`sources`].
-    pub(crate) fn admit(
+    fn admit(
         &mut self,
         cause: &Cause,
         outer: Option<&OuterHeaders>,
         now_ms: u64,
-        hash: impl FnOnce(u64) -> u64,
+        hash: &dyn Fn(u64) -> u64,
     ) -> Option<Leave> {
         let kind = kind_of(cause);
         let bucket = self.buckets.get_mut(kind as usize)?;
@@ -314,8 +369,7 @@ impl Events {
         }
     }
 
-    /// Queues an event that was admitted, and nothing was since.
-    pub(crate) fn push(&mut self, leave: Leave, event: Event) {
+    fn push(&mut self, leave: Leave, event: Event) {
         let Leave { kind, suppressed, suppressed_of_source } = leave;
         if let Some(bucket) = self.buckets.get_mut(kind as usize) {
             bucket.queued = bucket.queued.wrapping_add(1);
@@ -323,7 +377,7 @@ impl Events {
         let _ = self.queue.push_back(Event { suppressed, suppressed_of_source, ..event });
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Event> {
+    fn pop(&mut self) -> Option<Event> {
         let event = self.queue.pop_front()?;
         if let Some(bucket) = self.buckets.get_mut(kind_of(&event.cause) as usize) {
             bucket.drained = bucket.drained.wrapping_add(1);

@@ -13,6 +13,7 @@ use bytemuck::Zeroable;
 use crate::control::{Control, TunnelId};
 use crate::counters::{SHARED_CELLS, WorkerCells};
 use crate::error::SetupError;
+use crate::event::{Audit, NoEvents};
 use crate::inbound::Worker;
 use crate::matcher::compile;
 use crate::publish::{Buffers, Current, Epochs, Publisher, Seen, SharedCell};
@@ -307,8 +308,17 @@ pub struct Workers<'g> {
 
 impl<'g> Workers<'g> {
     /// The next worker, for one thread; `None` when all are taken.
-    #[allow(unsafe_code)]
     pub fn take(&mut self) -> Option<Worker<'g>> {
+        self.next()
+    }
+
+    /// The next worker, which keeps no events: where there is no memory for those, or nobody to read them.
+    pub fn take_quiet(&mut self) -> Option<Worker<'g, NoEvents>> {
+        self.next()
+    }
+
+    #[allow(unsafe_code)]
+    fn next<Q: Audit + Default>(&mut self) -> Option<Worker<'g, Q>> {
         let index = self.next;
         self.next = index.checked_add(1)?;
         // SAFETY: each index is handed out once by this dispenser, and `Gateway::split` makes only

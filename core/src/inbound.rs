@@ -20,17 +20,19 @@ mod refuse;
 mod scene;
 
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 
 use crate::control::{ChildId, TunnelId};
 use crate::counters::{SaCells, WorkerCells};
-use crate::event::{Event, EventBudget, Events};
+use crate::event::{Audit, Event, EventBudget, Events};
 use crate::gateway::Tables;
 use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
 use crate::matcher::Question;
 use crate::matcher::block::Block;
 use crate::sad::{AHEAD, Entry, Outcome, SaId, SaMode, Sad};
 use crate::selector::Selector;
-use crate::verdict::{Decision, Modes, Reason, Refusal, Verdict};
+use crate::simd::COMPACT;
+use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
 use scene::{Scene, enclosed};
 
@@ -80,7 +82,17 @@ const NO_VERSION: u64 = u64::MAX;
 /// # Concurrency
 /// One thread. Report [`Worker::quiescent`] often (each turn of the poll loop will do) and
 /// [`Worker::idle`] before sleeping: until then the writer gets no memory back.
-pub struct Worker<'g> {
+///
+/// An interrupt handler is such a thread: a worker that only one handler calls may interrupt the
+/// [`Control`](crate::Control) between any two of its instructions, and sees each change whole or not at all. It
+/// waits for nobody. The other way round is not allowed: no call of the control from a handler that may interrupt
+/// another one of it; and who runs the control does not wait for a worker with its interrupt masked. Handlers that
+/// may interrupt each other have a worker each; where there is no compare-and-swap (Cortex-M0) there is one worker
+/// in all.
+///
+/// `Q` is what becomes of auditable events: [`Events`] keeps some in the worker,
+/// [`NoEvents`](crate::event::NoEvents) counts them and takes no memory. `Worker<dyn Audit>` is either.
+pub struct Worker<'g, Q: Audit + ?Sized = Events> {
     tables: &'g Tables<'g>,
     index: usize,
     cells: &'g WorkerCells,
@@ -93,31 +105,56 @@ pub struct Worker<'g> {
     online: bool,
     /// The selector that the last drop by selectors came nearest to.
     nearest: Option<Selector>,
-    events: Events,
+    /// Last, so that whoever does not know which it is finds the rest.
+    events: Q,
 }
 
-impl<'g> Worker<'g> {
+impl<'g, Q: Audit + Default> Worker<'g, Q> {
     /// Worker `index` of the gateway, or `None` if its capacity has fewer.
     ///
     /// # Safety
     /// No two live workers of one gateway may have the same index: the writer would take what one
     /// still reads for free when the other is quiescent.
     #[allow(unsafe_code)]
+    #[inline]
     pub unsafe fn attach(tables: &'g Tables<'g>, index: u32) -> Option<Self> {
-        let index = index as usize;
-        Some(Self {
+        let cells = tables.cells.get(index as usize)?;
+        Some(Self::made(tables, index, cells))
+    }
+
+    /// [`Worker::attach`] in the caller's memory: a worker with events is large, and is not moved through
+    /// the stack.
+    ///
+    /// # Safety
+    /// As [`Worker::attach`].
+    #[allow(unsafe_code)]
+    #[inline]
+    pub unsafe fn attach_in<'w>(
+        place: &'w mut MaybeUninit<Self>,
+        tables: &'g Tables<'g>,
+        index: u32,
+    ) -> Option<&'w mut Self> {
+        let cells = tables.cells.get(index as usize)?;
+        Some(place.write(Self::made(tables, index, cells)))
+    }
+
+    #[inline(always)]
+    fn made(tables: &'g Tables<'g>, index: u32, cells: &'g WorkerCells) -> Self {
+        Self {
             tables,
-            index,
-            cells: tables.cells.get(index)?,
+            index: index as usize,
+            cells,
             sad: tables.sad(),
             block: Block::default(),
             version: NO_VERSION,
             online: false,
             nearest: None,
-            events: Events::new(),
-        })
+            events: Q::default(),
+        }
     }
+}
 
+impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     /// Judges a packet that starts at its IP header: which SA is it on, and may it be opened?
     ///
     /// With anti-replay the sequence number is tested here, before the packet is opened, and counted
@@ -299,7 +336,8 @@ impl<'g> Worker<'g> {
     #[inline(always)]
     fn strict_scene(&mut self, sa: &Entry) -> Option<Scene<'_, 'g>> {
         self.refresh();
-        match self.tables.is_strict_alone(sa.tunnel()) {
+        // Where code is to be small, one place judges all.
+        match !COMPACT && self.tables.is_strict_alone(sa.tunnel()) {
             true => Scene::new(&self.block, self.tables, sa),
             false => None,
         }
@@ -635,17 +673,36 @@ impl<'g> Worker<'g> {
         };
         let (mode, shadow_modes) = self.tables.policy(sa.tunnel()).get();
         let question = Question::inbound(inner);
-        let mut shadow = Shadow::default();
         let accepting = scene.ask(mode, &question);
         if let Some(by) = accepting
             && shadow_modes == Modes::NONE
         {
-            return self.accept(id, sa, by, octets, shadow);
+            return self.accept(id, sa, by, octets, Shadow::default());
         }
+        let packet = Judged { inner, opened, question, octets, outer, ingress };
+        self.judge_further(id, sa, &packet, accepting, (mode, shadow_modes))
+    }
+
+    /// What [`Worker::judge`] leaves: packets that the selectors do not cover, and shadow modes. A call of its
+    /// own, so that the others need no stack for it.
+    #[inline(never)]
+    fn judge_further(
+        &mut self,
+        id: SaId,
+        sa: &Entry,
+        packet: &Judged<'_>,
+        accepting: Option<ChildId>,
+        (mode, shadow_modes): (Mode, Modes),
+    ) -> Verdict {
+        let Judged { inner, question, outer, ingress, .. } = packet;
+        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
+            return self.refuse_stale(id, outer, *ingress);
+        };
+        let mut shadow = Shadow::default();
         // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
         // packet that it is about, turned round.
-        let enclosed = opened.and_then(|opened| enclosed(sa.mode(), opened, inner));
-        let ask = |mode| scene.ask(mode, &question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
+        let enclosed = packet.opened.and_then(|opened| enclosed(sa.mode(), opened, inner));
+        let ask = |mode| scene.ask(mode, question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
         let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
         for mode in shadow_modes.iter() {
             shadow.asked = shadow.asked.with(mode);
@@ -654,11 +711,11 @@ impl<'g> Worker<'g> {
             }
         }
         match accepting {
-            Some(by) => self.accept(id, sa, by, octets, shadow),
+            Some(by) => self.accept(id, sa, by, packet.octets, shadow),
             None => {
-                let (refusal, nearest) = scene.explain(mode, &question, inner);
+                let (refusal, nearest) = scene.explain(mode, question, inner);
                 self.nearest = nearest;
-                self.refuse(id, sa, outer, Some(inner), refusal, shadow, ingress)
+                self.refuse(id, sa, outer, Some(inner), refusal, shadow, *ingress)
             }
         }
     }
@@ -708,7 +765,7 @@ impl<'g> Worker<'g> {
     }
 }
 
-impl Drop for Worker<'_> {
+impl<Q: Audit + ?Sized> Drop for Worker<'_, Q> {
     fn drop(&mut self) {
         self.idle();
     }
@@ -741,6 +798,16 @@ enum Rest<'g> {
     Refused(&'g Entry, Reason),
     /// It was accounted for, and is to be judged.
     Open(&'g Entry),
+}
+
+/// A packet that one question of the selectors did not settle.
+struct Judged<'p> {
+    inner: &'p InnerHeaders,
+    opened: Option<&'p Opened<'p>>,
+    question: Question,
+    octets: usize,
+    outer: &'p OuterHeaders,
+    ingress: Ingress,
 }
 
 /// What the shadow modes said.

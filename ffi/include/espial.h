@@ -3415,6 +3415,8 @@ typedef struct {
 
 
 
+
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -3786,6 +3788,26 @@ int32_t espial_worker_init(void *mem,
                            espial_gateway *gateway,
                            uint32_t index,
                            espial_worker **worker);
+
+/**
+ * Octets of memory that espial_quiet_worker_init() needs.
+ *
+ * Thread: any. Errors: none.
+ */
+size_t espial_quiet_worker_size(void);
+
+/**
+ * As espial_worker_init(), but the worker keeps no events: it counts them as suppressed, espial_worker_events()
+ * has none, and a program whose workers are all like this links none of their code. For small devices.
+ *
+ * Thread: any. Its gateway must not be released before it.
+ * Errors: those of espial_worker_init().
+ */
+int32_t espial_quiet_worker_init(void *mem,
+                                 size_t len,
+                                 espial_gateway *gateway,
+                                 uint32_t index,
+                                 espial_worker **worker);
 
 /**
  * Takes a worker out of use and frees its index. Events that were not drained are lost, counts are

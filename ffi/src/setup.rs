@@ -7,8 +7,12 @@
 
 use core::ffi::c_void;
 
+use espial::event::{Events, NoEvents};
+
 use crate::convert;
-use crate::handle::{ALIGNMENT, Plan, WORKER_OCTETS, espial_gateway, espial_worker};
+use crate::handle::{
+    ALIGNMENT, Plan, QUIET_WORKER_OCTETS, WORKER_OCTETS, espial_gateway, espial_worker,
+};
 use crate::types::*;
 
 /// Octets of memory that a gateway of this capacity needs.
@@ -233,7 +237,35 @@ pub unsafe extern "C" fn espial_worker_init(
 ) -> i32 {
     call!(|c| {
         let worker = c.out(worker)?;
-        worker.set(c.init_worker(mem, len, gateway, index, 0)?);
+        worker.set(c.init_worker::<Events>(mem, len, gateway, index, 0)?);
+        Ok(())
+    })
+}
+
+/// Octets of memory that espial_quiet_worker_init() needs.
+///
+/// Thread: any. Errors: none.
+#[unsafe(no_mangle)]
+pub extern "C" fn espial_quiet_worker_size() -> usize {
+    QUIET_WORKER_OCTETS
+}
+
+/// As espial_worker_init(), but the worker keeps no events: it counts them as suppressed, espial_worker_events()
+/// has none, and a program whose workers are all like this links none of their code. For small devices.
+///
+/// Thread: any. Its gateway must not be released before it.
+/// Errors: those of espial_worker_init().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_quiet_worker_init(
+    mem: *mut c_void,
+    len: usize,
+    gateway: *mut espial_gateway,
+    index: u32,
+    worker: *mut *mut espial_worker,
+) -> i32 {
+    call!(|c| {
+        let worker = c.out(worker)?;
+        worker.set(c.init_worker::<NoEvents>(mem, len, gateway, index, 0)?);
         Ok(())
     })
 }

@@ -528,6 +528,23 @@ int main(void) {
     GIVES(ESPIAL_ESIZE, espial_worker_events(worker, events, 4, &count));
 
     DONE(espial_worker_release(worker));
+    /* A worker without events: smaller, the same verdict, and what it does not tell is counted. */
+    {
+        static _Alignas(64) unsigned char quiet[512];
+        uint64_t untold;
+        CLAIM(espial_quiet_worker_size() <= sizeof quiet && espial_quiet_worker_size() < espial_worker_size());
+        GIVES(ESPIAL_EROOM, espial_quiet_worker_init(quiet, espial_quiet_worker_size() - 1, gateway, 0, &worker));
+        DONE(espial_quiet_worker_init(quiet, espial_quiet_worker_size(), gateway, 0, &worker));
+        DONE(espial_gateway_counts(gateway, &counts));
+        untold = counts.events_suppressed;
+        DONE(espial_worker_report(worker, sa_a, &outer, ESPIAL_DROP_AUTH_FAILED, 700000, 3, &verdict));
+        CLAIM(verdict.verdict == ESPIAL_VERDICT_DROP && verdict.reason == ESPIAL_DROP_AUTH_FAILED);
+        events[0].size = sizeof events[0];
+        DONE(espial_worker_events(worker, events, 4, &count));
+        DONE(espial_gateway_counts(gateway, &counts));
+        CLAIM(count == 0 && counts.events_suppressed == untold + 1);
+        DONE(espial_worker_release(worker));
+    }
     DONE(espial_gateway_release(gateway));
     /* The memory may be used again. */
     DONE(espial_gateway_init(memory, sizeof memory, &capacity, 7, 8, &gateway));

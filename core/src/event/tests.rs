@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
+use super::sealed::Audit as _;
 use super::*;
 use crate::headers::{Encap, Endpoints, Ipsec, Spi};
 
@@ -52,14 +53,14 @@ struct Scene {
 
 impl Scene {
     fn new(budget: EventBudget) -> Self {
-        let mut events = Events::new();
+        let mut events = Events::default();
         events.set_budget(budget);
         Self { events, drain: true, told: Vec::new() }
     }
 
     /// True if the packet makes an event.
     fn packet(&mut self, cause: Cause, outer: Option<OuterHeaders>, now_ms: u64) -> bool {
-        let leave = self.events.admit(&cause, outer.as_ref(), now_ms, hash);
+        let leave = self.events.admit(&cause, outer.as_ref(), now_ms, &hash);
         let admitted = leave.is_some();
         if let Some(leave) = leave {
             let event = Event {

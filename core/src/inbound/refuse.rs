@@ -2,12 +2,22 @@
 //! the fast path.
 
 use super::{Arrival, Ingress, Opened, Shadow, Worker};
-use crate::event::{Cause, Event, Leave};
+use crate::control::{ChildId, TunnelId};
+use crate::event::{Audit, Cause, Event, Leave};
 use crate::headers::{InnerHeaders, OuterHeaders};
 use crate::sad::{Entry, LimitKind, SaId};
 use crate::verdict::{Decision, Modes, Reason, Refusal, SpiClass, Verdict};
 
-impl Worker<'_> {
+/// What is known of a packet when an event is made of it.
+#[derive(Default)]
+struct About<'p> {
+    outer: Option<&'p OuterHeaders>,
+    inner: Option<&'p InnerHeaders>,
+    sa: Option<SaId>,
+    arrived: Option<(TunnelId, ChildId)>,
+}
+
+impl<Q: Audit + ?Sized> Worker<'_, Q> {
     /// A drop on a known SA: counted there, and an event if the budget allows one.
     #[cold]
     #[allow(clippy::too_many_arguments, reason = "an event tells all of this")]
@@ -26,14 +36,8 @@ impl Worker<'_> {
             cells.drop(refusal.reason);
         }
         self.count_shadow(id, shadow);
-        let nearest = self.nearest;
-        self.audit(ingress, refusal, Some(outer), |event| Event {
-            inner: inner.copied(),
-            sa: Some(id),
-            nearest: if refusal.field.is_some() { nearest } else { None },
-            arrived: Some(arrived),
-            ..event
-        });
+        let about = About { outer: Some(outer), inner, sa: Some(id), arrived: Some(arrived) };
+        self.audit(ingress, refusal, &about);
         Verdict {
             decision: Decision::Drop(refusal),
             arrived: Some(arrived),
@@ -88,7 +92,7 @@ impl Worker<'_> {
     ) -> Refusal {
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, refusal, Some(outer), |event| event);
+        self.audit(ingress, refusal, &About { outer: Some(outer), ..About::default() });
         refusal
     }
 
@@ -96,7 +100,7 @@ impl Worker<'_> {
     pub(super) fn refuse_unread(&mut self, reason: Reason, ingress: Ingress) -> Arrival {
         let refusal = Refusal::new(reason);
         self.count_unread(reason);
-        self.audit(ingress, refusal, None, |event| event);
+        self.audit(ingress, refusal, &About::default());
         Arrival::Drop(refusal)
     }
 
@@ -111,7 +115,8 @@ impl Worker<'_> {
         let class = self.sad.class_of(outer, ingress.now_ms);
         let refusal = Refusal { spi_class: Some(class), ..Refusal::new(Reason::UnknownSpi) };
         self.count_unread(Reason::UnknownSpi);
-        self.audit(ingress, refusal, Some(outer), |event| Event { sa: Some(id), ..event });
+        let about = About { outer: Some(outer), sa: Some(id), ..About::default() };
+        self.audit(ingress, refusal, &about);
         Verdict {
             decision: Decision::Drop(refusal),
             arrived: None,
@@ -127,23 +132,15 @@ impl Worker<'_> {
     }
 
     /// RFC 4301 section 5.2: the drop is an auditable event. Counting never depends on it.
-    fn audit(
-        &mut self,
-        ingress: Ingress,
-        refusal: Refusal,
-        outer: Option<&OuterHeaders>,
-        fill: impl FnOnce(Event) -> Event,
-    ) {
+    fn audit(&mut self, ingress: Ingress, refusal: Refusal, about: &About<'_>) {
         if refusal.reason == Reason::Dummy {
             return;
         }
         let cause = Cause::Drop(refusal);
-        let Some(leave) = self.leave(&cause, outer, ingress) else {
-            self.cells.events_suppressed.add_owned(1);
-            return;
-        };
-        let event = Event { outer: outer.copied(), ..self.event(cause, ingress) };
-        self.events.push(leave, fill(event));
+        match self.leave(&cause, about.outer, ingress) {
+            Some(leave) => self.tell(leave, cause, ingress, about),
+            None => self.cells.events_suppressed.add_owned(1),
+        }
     }
 
     pub(super) fn leave(
@@ -153,22 +150,26 @@ impl Worker<'_> {
         ingress: Ingress,
     ) -> Option<Leave> {
         let sad = self.sad;
-        self.events.admit(cause, outer, ingress.now_ms, |number| sad.hash_number(number))
+        self.events.admit(cause, outer, ingress.now_ms, &|number| sad.hash_number(number))
     }
 
-    fn event(&self, cause: Cause, ingress: Ingress) -> Event {
-        Event {
+    /// Queues an event. A call of its own, so that drops without one need no stack for it.
+    #[inline(never)]
+    fn tell(&mut self, leave: Leave, cause: Cause, ingress: Ingress, about: &About<'_>) {
+        let has_field = matches!(cause, Cause::Drop(refusal) if refusal.field.is_some());
+        let event = Event {
             time_ms: ingress.now_ms,
             cause,
-            outer: None,
-            inner: None,
-            nearest: None,
-            sa: None,
-            arrived: None,
+            outer: about.outer.copied(),
+            inner: about.inner.copied(),
+            nearest: if has_field { self.nearest } else { None },
+            sa: about.sa,
+            arrived: about.arrived,
             interface: ingress.interface,
             suppressed: 0,
             suppressed_of_source: 0,
-        }
+        };
+        self.events.push(leave, event);
     }
 
     /// RFC 4301 section 4.4.2.1: "soft" warns. One event an SA; a suppressed one is tried again with
@@ -184,8 +185,8 @@ impl Worker<'_> {
         let cause = Cause::SoftLifetime(kind);
         let Some(leave) = self.leave(&cause, Some(outer), ingress) else { return };
         let arrived = self.sa(sa).map(|entry| self.arrived(entry));
-        let event = self.event(cause, ingress);
-        self.events.push(leave, Event { outer: Some(*outer), sa: Some(sa), arrived, ..event });
+        let about = About { outer: Some(outer), inner: None, sa: Some(sa), arrived };
+        self.tell(leave, cause, ingress, &about);
         if let Some(state) = self.sad.segments.sa(sa.index()) {
             state.told();
         }

@@ -87,9 +87,12 @@ impl<'b, 'g> Scene<'b, 'g> {
         self.block.tunnel_boxes(self.tunnel)
     }
 
+    /// Which Child SAs are asked: those that have an SA, or any. One closure for all questions, so that
+    /// each is compiled once.
     #[inline]
-    fn established(&self, child: u32) -> bool {
-        self.tables.established.get(child as usize).is_some_and(|count| count.get() != 0)
+    fn asked(&self, any: bool) -> impl Fn(u32) -> bool {
+        let established = self.tables.established;
+        move |child| any || established.get(child as usize).is_some_and(|count| count.get() != 0)
     }
 
     fn id_of(&self, child: u32) -> Option<ChildId> {
@@ -102,23 +105,25 @@ impl<'b, 'g> Scene<'b, 'g> {
         match mode {
             Mode::StrictSa => self.covers(question).then_some(self.child_id),
             Mode::AnySelector => {
-                let child = question.first(self.all(), |child| self.established(child))?;
+                let child = question.first(self.all(), self.asked(false))?;
                 self.id_of(child)
             }
             Mode::AnySource => {
-                let child = question.first_source(self.all(), |child| self.established(child))?;
+                let child = question.first_source(self.all(), self.asked(false))?;
                 self.id_of(child)
             }
             Mode::OrderedSpd => {
-                let first = question.first(self.all(), |_| true)?;
+                let first = question.first(self.all(), self.asked(true))?;
                 let same = self.block.child(first)?.class == self.child.class;
                 (same && self.covers(question)).then_some(self.child_id)
             }
         }
     }
 
-    /// Why the packet was refused: off the fast path.
+    /// Why the packet was refused: off the fast path. Inline, so that it is compiled where the questions of
+    /// [`Scene::ask`] are and shares them.
     #[cold]
+    #[inline]
     pub(super) fn explain(
         &self,
         mode: Mode,
@@ -126,9 +131,9 @@ impl<'b, 'g> Scene<'b, 'g> {
         inner: &InnerHeaders,
     ) -> (Refusal, Option<Selector>) {
         let belongs_to = match mode {
-            Mode::StrictSa => question.first(self.all(), |child| self.established(child)),
+            Mode::StrictSa => question.first(self.all(), self.asked(false)),
             // The SPD order decides, whether that Child SA has an SA or not.
-            Mode::OrderedSpd => question.first(self.all(), |_| true),
+            Mode::OrderedSpd => question.first(self.all(), self.asked(true)),
             // Those would have accepted it.
             Mode::AnySelector | Mode::AnySource => None,
         };
@@ -137,7 +142,7 @@ impl<'b, 'g> Scene<'b, 'g> {
             Some(_) if self.covers(question) => (Reason::WrongSa, None),
             Some(_) => (Reason::WrongSa, question.nearest(self.own())),
             None => {
-                let asked = |child| mode == Mode::OrderedSpd || self.established(child);
+                let asked = self.asked(mode == Mode::OrderedSpd);
                 let portless = inner.fragment == Fragment::NonInitial
                     && question.covered_portless(self.all(), asked);
                 let reason = if portless { Reason::FragmentNoPorts } else { Reason::NoSelector };

@@ -233,6 +233,11 @@ impl Fan {
         })
     }
 
+    /// The packet's number in each dimension, as the fan's window shows it.
+    pub(super) fn point<A: Address>(&self, key: &Key<A>) -> [u32; DIMENSIONS] {
+        point(self.frame.view(key), key)
+    }
+
     /// Gives the boxes that its rows name other numbers, in the same order.
     pub(super) fn renumber(&self, rows: &mut [u64], number: impl Fn(u32) -> u32) {
         let firsts = self.layout().and_then(|layout| rows.get_mut(layout.firsts()));
@@ -267,25 +272,64 @@ impl<A: Address> Open<'_, A> {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()
     }
 
-    /// The children whose bounds hold the packet in what is asked.
+    /// In which interval of each dimension a point lies.
     #[inline(always)]
-    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1, WORDS>) {
-        let values = point(A::project(&self.window, key.remote, key.local), key);
+    pub(super) fn ranks<S: Simd>(&self, values: &[u32; DIMENSIONS]) -> Option<[u32; DIMENSIONS]> {
         let mut ranks = [0; DIMENSIONS];
-        for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
-            let Some(near) = self.cuts_of(dimension).first_chunk() else { return };
-            *rank = S::rank(near, value);
+        for (dimension, (value, rank)) in values.iter().zip(&mut ranks).enumerate() {
+            *rank = S::rank(self.cuts_of(dimension).first_chunk()?, *value);
         }
         let mut step = CUTS;
         while step < self.layout.addresses {
-            for (dimension, (value, rank)) in values.into_iter().zip(&mut ranks).enumerate() {
+            for (dimension, (value, rank)) in values.iter().zip(&mut ranks).enumerate() {
                 if let Some(row) = self.cuts_of(dimension).get(step..2 * step) {
-                    let is_above = row.get(*rank as usize).is_some_and(|cut| *cut < value);
+                    let is_above = row.get(*rank as usize).is_some_and(|cut| cut < value);
                     *rank = 2 * *rank + u32::from(is_above);
                 }
             }
             step *= 2;
         }
+        Some(ranks)
+    }
+
+    /// Words of a mask.
+    pub(super) fn words(&self) -> usize {
+        self.layout.words
+    }
+
+    /// The plain twin of [`Masks::meet`]: one word of the children that are in the masks of all intervals
+    /// that a packet lies in.
+    pub(super) fn word(
+        &self,
+        ranks: &[u32; DIMENSIONS],
+        ask: Ask,
+        has_value: bool,
+        nth: usize,
+    ) -> u64 {
+        let mut common = u64::MAX;
+        for (dimension, rank) in ranks.iter().enumerate() {
+            let is_port = dimension == 2 || dimension == 3;
+            let is_asked = match ask {
+                Ask::Source => dimension == 0,
+                Ask::Portless => !is_port,
+                Ask::All => has_value || !is_port,
+            };
+            if is_asked {
+                let row = self.layout.before(dimension) + *rank as usize;
+                common &= self.masks.get(row * self.layout.words + nth).copied().unwrap_or(0);
+            }
+        }
+        if ask == Ask::All && !has_value {
+            common &= self.opaque.get(nth).copied().unwrap_or(0);
+        }
+        common
+    }
+
+    /// The children whose bounds hold the packet in what is asked.
+    #[inline(always)]
+    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1, WORDS>) {
+        let values = point(A::project(&self.window, key.remote, key.local), key);
+        let Some(ranks) = self.ranks::<S>(&values) else { return };
         let Children { masks: common, words, some: [some] } = found;
         *words = self.layout.words;
         by_words!(self, |masks| *some =

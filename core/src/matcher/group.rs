@@ -61,6 +61,14 @@ pub struct Frame {
     pub(super) beside: u16,
 }
 
+impl Frame {
+    /// What the window shows of the packet's addresses.
+    #[inline(never)]
+    pub(super) fn view<A: Address>(&self, key: &Key<A>) -> View {
+        A::project(&A::framed(self), key.remote, key.local)
+    }
+}
+
 /// A leaf's window.
 const LEAF: u8 = 0x80;
 
@@ -403,6 +411,37 @@ impl Group {
             & S::hold_u16(&self.local_port_lo, &self.local_port_hi, local);
         let with_value = 0_u32.wrapping_sub(has_value.into());
         portless & (ports & with_value | u32::from(self.frame.beside) & !with_value)
+    }
+
+    /// The plain twin of [`Group::matches`] of a group above leaves: a bit for each child.
+    pub(super) fn holding<A: Address>(&self, key: &Key<A>, ask: Ask) -> u32 {
+        self.slots(&self.frame.view(key), &key.values, ask)
+    }
+
+    fn slots(&self, view: &View, values: &Values, ask: Ask) -> u32 {
+        let covers = |slot: &usize| self.slot_covers(*slot, view, values, ask);
+        (0..WIDTH).filter(covers).fold(0, |mask, slot| mask | 1 << slot)
+    }
+
+    #[inline]
+    fn slot_covers(&self, slot: usize, view: &View, values: &Values, ask: Ask) -> bool {
+        fn holds<T: Ord>(lo: &[T; WIDTH], hi: &[T; WIDTH], slot: usize, value: T) -> bool {
+            let range = lo.get(slot).zip(hi.get(slot));
+            range.is_some_and(|(lo, hi)| *lo <= value && value <= *hi)
+        }
+        let rest = || {
+            holds(&self.local_lo, &self.local_hi, slot, view.local)
+                && holds(&self.protocol_lo, &self.protocol_hi, slot, values.protocol)
+        };
+        let ports = || match values.has_value {
+            true => {
+                holds(&self.remote_port_lo, &self.remote_port_hi, slot, values.remote)
+                    && holds(&self.local_port_lo, &self.local_port_hi, slot, values.local)
+            }
+            false => self.frame.beside >> slot & 1 == 1,
+        };
+        holds(&self.remote_lo, &self.remote_hi, slot, view.remote)
+            && (ask == Ask::Source || rest() && (ask == Ask::Portless || ports()))
     }
 
     /// Brings the group closer.

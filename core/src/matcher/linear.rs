@@ -6,6 +6,8 @@
 //! Each question visits each of the given boxes at most once.
 
 use super::block::{ADMITS_OPAQUE, Boxed};
+use super::group::Ask;
+use crate::simd::COMPACT;
 use crate::verdict::Field;
 
 /// A packet as boxes are compared with it. Made by [`Question`](super::Question), where source
@@ -68,12 +70,21 @@ impl<A: Copy + Ord> Boxed<A> {
     /// Addresses and protocol cover the packet; ports are not looked at.
     #[inline]
     pub(super) fn covers_portless(&self, key: &Key<A>) -> bool {
+        if COMPACT {
+            // Most boxes fail on an address, and a branch costs little there.
+            return self.remote_covers(key)
+                && self.local_covers(key)
+                && self.protocol_covers(&key.values);
+        }
         self.remote_covers(key) & self.local_covers(key) & self.protocol_covers(&key.values)
     }
 
     /// The box covers the packet.
     #[inline]
     pub(super) fn covers(&self, key: &Key<A>) -> bool {
+        if COMPACT {
+            return self.covers_in_turn(key);
+        }
         self.covers_portless(key) & self.values_cover(&key.values)
     }
 
@@ -84,6 +95,16 @@ impl<A: Copy + Ord> Boxed<A> {
             && self.local_covers(key)
             && self.protocol_covers(&key.values)
             && self.values_cover(&key.values)
+    }
+
+    /// The box covers the packet in what is asked. Of one place in the program.
+    #[inline(never)]
+    pub(super) fn covers_in(&self, key: &Key<A>, ask: Ask) -> bool {
+        match ask {
+            Ask::All => self.covers(key),
+            Ask::Portless => self.covers_portless(key),
+            Ask::Source => self.remote_covers(key),
+        }
     }
 
     /// The first field that the box does not cover, in the order of [`Field`].

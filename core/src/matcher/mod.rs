@@ -32,6 +32,7 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod walk;
 
 pub use crate::simd::Backend;
 pub use alone::{Matcher, compile_into, words_to_compile};
@@ -40,6 +41,7 @@ pub use alone::{Words, compile};
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
+use crate::simd::COMPACT;
 use crate::verdict::Field;
 use block::{Boxed, Boxes, Wide};
 use group::Ask;
@@ -93,6 +95,9 @@ impl Question {
     /// True if one of `boxes` covers the packet.
     #[inline(always)]
     pub(crate) fn covered_by(self, boxes: Boxes<'_, '_>) -> bool {
+        if COMPACT {
+            return self.search(boxes, (Ask::All, true), &|_| true).is_some();
+        }
         match self {
             Self::V4(key) => boxes.any_v4(key),
             Self::V6(key) => boxes.any_v6(key),
@@ -102,7 +107,21 @@ impl Question {
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
     #[inline]
     pub(crate) fn first(&self, boxes: Boxes<'_, '_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
+        if COMPACT {
+            return self.search(boxes, (Ask::All, false), &accept);
+        }
         by_family!(self, boxes, |key, set| set.first(key, accept))
+    }
+
+    /// All of these questions, where code is to be small: in what is asked, and whether any box will do.
+    #[inline(never)]
+    fn search(
+        &self,
+        boxes: Boxes<'_, '_>,
+        wanted: (Ask, bool),
+        accept: &dyn Fn(u32) -> bool,
+    ) -> Option<u32> {
+        by_family!(self, boxes, |key, set| set.search(key, wanted, accept))
     }
 
     /// What the first box that covers the packet names, if none of them is left out.
@@ -118,6 +137,9 @@ impl Question {
         boxes: Boxes<'_, '_>,
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
+        if COMPACT {
+            return self.search(boxes, (Ask::Source, false), &accept);
+        }
         by_family!(self, boxes, |key, set| set.first_source(key, accept))
     }
 
@@ -127,6 +149,9 @@ impl Question {
         boxes: Boxes<'_, '_>,
         accept: impl Fn(u32) -> bool,
     ) -> bool {
+        if COMPACT {
+            return self.search(boxes, (Ask::Portless, true), &accept).is_some();
+        }
         by_family!(self, boxes, |key, set| set.any_portless(key, accept))
     }
 

@@ -9,6 +9,7 @@ use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
 use super::tree::{Arrays, Every, Grown, NO_FAN, SMALL, Shape, Tree, Visits};
+use super::walk;
 use crate::few::few;
 use crate::simd::Backend;
 
@@ -234,6 +235,16 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
         let named =
             any.is_none_or(|index| boxes[index as usize].covers(key) && accept(covering(index)));
         assert!(named, "{any:?} does not cover the packet");
+        let mut plain = Count::default();
+        let walked =
+            |ask, any, count: &mut Count| walk::find(tree, key, (ask, any), &by_index, count);
+        assert_eq!(walked(Ask::All, false, &mut plain), first);
+        assert!((plain.nodes, plain.leaves) <= (count.nodes, count.leaves), "visits more");
+        assert_eq!(walked(Ask::Source, false, &mut plain), source);
+        assert_eq!(walked(Ask::Portless, false, &mut plain), portless);
+        let any = walked(Ask::All, true, &mut plain);
+        assert_eq!(any.is_some(), first.is_some());
+        assert!(any.is_none_or(|at| boxes[at as usize].covers(key) && by_index(at)));
     }
     count
 }

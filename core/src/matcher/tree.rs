@@ -195,7 +195,7 @@ impl<'b, A: Address> Tree<'b, A> {
 }
 
 /// No box.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 impl<'b, A: Address> Tree<'b, A> {
     /// The first box that covers the packet in what is asked, and that `filter` takes; any such box if
@@ -228,7 +228,7 @@ impl<'b, A: Address> Tree<'b, A> {
     }
 
     #[inline(always)]
-    fn group(&self, at: u32) -> Option<&'b Group> {
+    pub(super) fn group(&self, at: u32) -> Option<&'b Group> {
         self.arrays.groups.get(at as usize)
     }
 
@@ -240,12 +240,8 @@ impl<'b, A: Address> Tree<'b, A> {
     }
 
     /// The second look at a box that a window does not show whole.
-    fn covers(&self, index: u32, key: &Key<A>, ask: Ask) -> bool {
-        self.boxes.get(index as usize).is_some_and(|one| match ask {
-            Ask::All => one.covers(key),
-            Ask::Portless => one.covers_portless(key),
-            Ask::Source => one.remote_covers(key),
-        })
+    pub(super) fn covers(&self, index: u32, key: &Key<A>, ask: Ask) -> bool {
+        self.boxes.get(index as usize).is_some_and(|one| one.covers_in(key, ask))
     }
 
     /// The first box of a leaf that covers the packet, before `limit`; or [`NONE`].
@@ -478,7 +474,7 @@ impl<'t, 'b, A: Address, const N: usize, const ROOM: usize> Search<'t, 'b, A, N,
 }
 
 #[inline(always)]
-fn some(best: u32) -> Option<u32> {
+pub(super) fn some(best: u32) -> Option<u32> {
     if best == NONE { None } else { Some(best) }
 }
 

@@ -59,6 +59,12 @@ use crate::sad::table::Bucket;
 #[cfg(not(loom))]
 pub(crate) const VECTORS: bool = target::VECTORS;
 
+/// Small code counts more than speed: microcontrollers, whose flash is what there is least of.
+/// `--cfg espial_compact` asks for it elsewhere.
+#[cfg(not(loom))]
+pub(crate) const COMPACT: bool =
+    cfg!(any(all(target_os = "none", target_pointer_width = "32"), espial_compact));
+
 /// Boxes of a leaf.
 #[cfg(not(loom))]
 pub(crate) const LANES: usize = 16;
@@ -239,11 +245,21 @@ fn hold<T: Copy + Ord>(lo: &[T; LANES], hi: &[T; LANES], value: T) -> u32 {
     allow(dead_code, reason = "eight at once")
 )]
 fn scalar(bucket: &Bucket, high: u32) -> u32 {
-    bucket
-        .0
-        .iter()
-        .enumerate()
-        .fold(0, |mask, (slot, word)| mask | u32::from(word.high() == high) << slot)
+    // Spelled out: compilers that save space would make a loop of twice the instructions.
+    let [a, b, c, d, e, f, g, h] = &bucket.0;
+    let bit = |word: &crate::sad::table::Word, bit: u32| if word.high() == high { bit } else { 0 };
+    let slots = bit(a, 1)
+        | bit(b, 2)
+        | bit(c, 4)
+        | bit(d, 8)
+        | bit(e, 16)
+        | bit(f, 32)
+        | bit(g, 64)
+        | bit(h, 128);
+    // Halves of words are loaded without one.
+    #[cfg(all(not(target_has_atomic = "64"), not(loom)))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::Acquire);
+    slots
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ pub use sessions::{espial_sessions, sessions_octets};
 pub use spd::{SPD_OCTETS, espial_spd, espial_spd_worker};
 pub use state::State;
 pub use values::Out;
-pub use worker::{WORKER_OCTETS, espial_worker};
+pub use worker::{QUIET_WORKER_OCTETS, WORKER_OCTETS, espial_worker};
 
 use crate::status::Status;
 use crate::types::*;
@@ -279,6 +279,13 @@ fn with_table<T: Handle>(table: usize) -> Result<usize, Status> {
 /// The first `octets` of a piece of memory, and the others.
 fn split(memory: Memory, octets: usize) -> Result<(Memory, Memory), Status> {
     memory.split_at_mut_checked(octets).ok_or(Status(ESPIAL_EROOM))
+}
+
+/// Room for one value at the first aligned place of a piece of memory.
+fn place<T>(memory: Memory) -> Result<&'static mut MaybeUninit<T>, Status> {
+    // SAFETY: any octets are a `MaybeUninit`.
+    let (_, places, _) = unsafe { memory.align_to_mut::<MaybeUninit<T>>() };
+    places.first_mut().ok_or(Status(ESPIAL_EROOM))
 }
 
 /// `count` values at the first aligned place of a piece of memory.

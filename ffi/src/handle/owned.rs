@@ -7,6 +7,7 @@ use core::ptr::{NonNull, copy_nonoverlapping, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use espial::Capacity;
+use espial::event::Events;
 use espial::gate::passthrough::PassConfig;
 use espial::gate::session::Limits;
 
@@ -161,7 +162,9 @@ impl Caller<'_> {
     ) -> Result<*mut espial_worker, Status> {
         self.gateway(gateway)?;
         let octets = WORKER_OCTETS;
-        made(octets, |at| self.init_worker(at.as_ptr().cast(), octets, gateway, index, octets))
+        made(octets, |at| {
+            self.init_worker::<Events>(at.as_ptr().cast(), octets, gateway, index, octets)
+        })
     }
 
     /// A matcher in memory of its own, with a copy of its words behind it.

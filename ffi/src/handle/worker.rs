@@ -6,8 +6,9 @@ use core::mem::{align_of, size_of};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use espial::Worker;
+use espial::event::{Audit, Events, NoEvents};
 
-use super::{Caller, Head, espial_gateway};
+use super::{ALIGNMENT, Caller, Head, espial_gateway, place};
 use crate::status::Status;
 use crate::types::*;
 
@@ -17,7 +18,8 @@ pub struct espial_worker {
     head: Head,
     /// Its cell among the gateway's.
     attached: &'static AtomicU32,
-    worker: UnsafeCell<Worker<'static>>,
+    /// It lies behind the handle.
+    worker: UnsafeCell<&'static mut Worker<'static, dyn Audit>>,
 }
 
 handle!(espial_worker = 0x6573_7057 {
@@ -31,23 +33,36 @@ handle!(espial_worker = 0x6573_7057 {
 
 const _: () = {
     const fn moved<T: Send>() {}
-    moved::<Worker<'static>>();
+    moved::<Worker<'static, Events>>();
+    moved::<Worker<'static, NoEvents>>();
 };
 
-/// Octets of a worker.
-pub const WORKER_OCTETS: usize = size_of::<espial_worker>();
+/// Octets of a worker with events.
+pub const WORKER_OCTETS: usize = octets::<Events>();
+
+/// Octets of a worker without.
+pub const QUIET_WORKER_OCTETS: usize = octets::<NoEvents>();
+
+const fn octets<Q: Audit>() -> usize {
+    let all = size_of::<espial_worker>() + size_of::<Worker<'static, Q>>();
+    all.next_multiple_of(ALIGNMENT)
+}
 
 impl<'c> Caller<'c> {
     /// The worker behind a handle.
-    pub fn worker(&self, handle: *mut espial_worker) -> Result<&'c mut Worker<'static>, Status> {
+    pub fn worker(
+        &self,
+        handle: *mut espial_worker,
+    ) -> Result<&'c mut Worker<'static, dyn Audit>, Status> {
         let whole = self.live(handle)?;
         // SAFETY: the caller is its owner, so nobody else borrows what is in the cell (H3).
-        Ok(unsafe { &mut *whole.worker.get() })
+        let worker = unsafe { &mut *whole.worker.get() };
+        Ok(&mut **worker)
     }
 
     /// Makes worker `index` of a gateway in `len` octets at `at`. `owned` is how many octets the library
     /// allocated for it, or 0.
-    pub fn init_worker(
+    pub fn init_worker<Q: Audit + Default + 'static>(
         &self,
         at: *mut c_void,
         len: usize,
@@ -56,18 +71,19 @@ impl<'c> Caller<'c> {
         owned: usize,
     ) -> Result<*mut espial_worker, Status> {
         let gateway = self.gateway(gateway)?;
-        let (slot, _) = self.room(at, len, WORKER_OCTETS)?;
+        let (slot, behind) = self.room(at, len, octets::<Q>())?;
+        let place = place(behind)?;
         let attached = gateway.attached.get(index as usize).ok_or(Status(ESPIAL_ERANGE))?;
         if !take(attached) {
             return Err(Status(ESPIAL_EATTACHED));
         }
         // SAFETY: the index was free and is now taken, until the release.
-        let worker = unsafe { Worker::attach(&gateway.tables, index) };
+        let worker = unsafe { Worker::<Q>::attach_in(place, &gateway.tables, index) };
         let Some(worker) = worker else {
             attached.store(0, Ordering::Release);
             return Err(Status(ESPIAL_ERANGE));
         };
-        let worker = UnsafeCell::new(worker);
+        let worker = UnsafeCell::new(worker as &mut Worker<'static, dyn Audit>);
         Ok(slot.fill(espial_worker { head: Head::new(owned), attached, worker }))
     }
 }

@@ -1,0 +1,334 @@
+/* espial in firmware: judges packets of captures, rekeys SAs in the main loop while an interrupt reads, and counts
+   instructions and stack. Says what it found in lines of `name value`; its exit code is 0 if all is as it should be.
+
+   RAM_OCTETS: all RAM; GATEWAY_OCTETS: what of it the tables get. MANY: the most selectors that are measured. */
+#include <espial.h>
+#include "packets.h"
+#include "platform.h"
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static _Alignas(64) uint8_t tables[GATEWAY_OCTETS];
+static _Alignas(64) uint8_t quiet[WORKER_OCTETS];
+static espial_gateway *gateway;
+static espial_worker *worker;
+static uint32_t failures;
+
+static void out_number(const char *name, uint32_t number) {
+    char digits[12];
+    char *at = digits + sizeof digits;
+    *--at = 0;
+    *--at = '\n';
+    do *--at = (char)('0' + number % 10); while (number /= 10);
+    out(name);
+    out(" ");
+    out(at);
+}
+
+static void expect(int so, const char *what, uint32_t number) {
+    if (so) return;
+    if (failures++ > 20) finish(1);
+    out("FAILED ");
+    out_number(what, number);
+}
+
+#define DONE(call) do { int32_t status = (call); expect(status == ESPIAL_OK, #call, (uint32_t)status); } while (0)
+
+/* 1. Real packets. */
+
+static espial_tunnel tunnels[FW_TUNNELS];
+static espial_child children[FW_CHILDREN];
+
+static espial_sa_params sa_params(uint32_t spi, uint8_t ipsec, uint8_t mode) {
+    espial_sa_params params = {.size = sizeof params, .mode = mode, .key = {.spi = spi, .ipsec = ipsec, .scope = ESPIAL_SCOPE_SPI}};
+    return params;
+}
+
+static void open_gateway(const espial_capacity *capacity) {
+    size_t octets = 0;
+    DONE(espial_gateway_size(capacity, &octets));
+    out_number("gateway-octets", (uint32_t)octets);
+    /* The seed must be one that peers cannot know: README.md says where from. */
+    DONE(espial_gateway_init(tables, sizeof tables, capacity, 0x5eed, 0x5eed, &gateway));
+}
+
+static void open_worker(void) {
+    DONE(espial_quiet_worker_init(quiet, sizeof quiet, gateway, 0, &worker));
+}
+
+static void close(void) {
+    DONE(espial_worker_release(worker));
+    DONE(espial_gateway_release(gateway));
+}
+
+static void configure(void) {
+    espial_capacity capacity = {.size = sizeof capacity, .tunnels = FW_TUNNELS, .children = FW_CHILDREN + 1,
+                                .selectors = FW_SELECTORS + 1, .sas = FW_SAS + 2, .workers = 1};
+    espial_sa sa;
+    open_gateway(&capacity);
+    for (uint32_t i = 0; i < FW_TUNNELS; i++) DONE(espial_tunnel_add(gateway, ESPIAL_MODE_STRICT_SA, 0, &tunnels[i]));
+    for (uint32_t i = 0; i < FW_CHILDREN; i++)
+        DONE(espial_child_add(gateway, tunnels[fw_children[i].tunnel], fw_children[i].local, fw_children[i].local_count,
+                              fw_children[i].remote, fw_children[i].remote_count, &children[i]));
+    DONE(espial_gateway_publish(gateway));
+    for (uint32_t i = 0; i < FW_SAS; i++) {
+        espial_sa_params params = sa_params(fw_sas[i].spi, fw_sas[i].ipsec, fw_sas[i].mode);
+        DONE(espial_sa_add(gateway, children[fw_sas[i].child], &params, &sa));
+    }
+    open_worker();
+}
+
+/* What becomes of a packet: the reason of its drop, 0 = accepted, 255 = neither. */
+static uint8_t judge(uint32_t number) {
+    espial_arrival arrival;
+    espial_verdict verdict;
+    if (espial_worker_arrive(worker, fw_packets[number].wire, fw_packets[number].wire_len, 0, 0, &arrival)) return 255;
+    if (arrival.verdict == ESPIAL_VERDICT_DROP) return arrival.reason;
+    if (arrival.verdict != ESPIAL_VERDICT_OPEN) return 255;
+    /* Here a device opens ESP or AH with the keys of arrival.sa, and verifies. */
+    espial_opened opened = {.outer = &arrival.outer, .payload = fw_packets[number].opened,
+                            .len = fw_packets[number].opened_len, .sa = arrival.sa,
+                            .next_header = fw_packets[number].next_header};
+    if (espial_worker_check(worker, &opened, 0, 0, &verdict)) return 255;
+    return verdict.verdict == ESPIAL_VERDICT_ACCEPT ? 0 : verdict.reason;
+}
+
+static void judge_all(void) {
+    for (uint32_t i = 0; i < FW_PACKETS; i++) expect(judge(i) == fw_packets[i].strict, "strict-sa", i);
+    for (uint32_t i = 0; i < FW_TUNNELS; i++)
+        DONE(espial_tunnel_set_mode(gateway, tunnels[i], ESPIAL_MODE_ANY_SELECTOR, 0));
+    for (uint32_t i = 0; i < FW_PACKETS; i++) expect(judge(i) == fw_packets[i].any, "any-selector", i);
+    for (uint32_t i = 0; i < FW_TUNNELS; i++) DONE(espial_tunnel_set_mode(gateway, tunnels[i], ESPIAL_MODE_STRICT_SA, 0));
+    static espial_counts counts = {.size = sizeof counts};
+    DONE(espial_gateway_counts(gateway, &counts));
+    expect(counts.packets + counts.dropped == 2 * FW_PACKETS, "counts", (uint32_t)counts.packets);
+    out_number("packets-judged", (uint32_t)(counts.packets + counts.dropped));
+}
+
+/* 2. An interrupt reads while the main loop writes. */
+
+static volatile uint32_t ticks, misjudged, lost, live_spi;
+
+void on_tick(void) {
+    uint32_t number = ticks % FW_PACKETS;
+    espial_sa sa;
+    if (judge(number) != fw_packets[number].strict) misjudged++;
+    if (espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, live_spi, &sa) || sa.spi != live_spi) lost++;
+    espial_worker_quiescent(worker);
+    ticks++;
+}
+
+/* Runs a call of the writer until no worker is in its way any more. */
+#define SOON(call) do { int32_t s; while ((s = (call)) == ESPIAL_EBUSY) {} expect(s == ESPIAL_OK, #call, (uint32_t)s); } while (0)
+
+static void rekey_beside_an_interrupt(void) {
+    espial_sa_params params = sa_params(0x10000, ESPIAL_IPSEC_ESP, ESPIAL_SA_TUNNEL);
+    espial_sa old, new;
+    espial_child more;
+    uint32_t rounds = 200;
+    DONE(espial_sa_add(gateway, children[0], &params, &old));
+    live_spi = 0x10000;
+    start_ticks();
+    for (uint32_t i = 1; i <= rounds; i++) {
+        params.key.spi = 0x10000 + i;
+        SOON(espial_sa_add(gateway, children[0], &params, &new));
+        live_spi = 0x10000 + i;
+        SOON(espial_sa_delete(gateway, old, i));
+        old = new;
+        if (i % 8) continue;
+        /* The selectors change as well. */
+        SOON(espial_child_add(gateway, tunnels[FW_TUNNELS - 1], fw_children[0].local, 1, fw_children[0].remote, 1, &more));
+        SOON(espial_gateway_publish(gateway));
+        SOON(espial_child_remove(gateway, more));
+        SOON(espial_gateway_publish(gateway));
+    }
+    stop_ticks();
+    expect(ticks > rounds / 4, "interrupts", ticks);
+    expect(misjudged == 0, "misjudged in the interrupt", misjudged);
+    expect(lost == 0, "SA lost while it was rekeyed", lost);
+    out_number("rekeyed", rounds);
+    out_number("interrupts", ticks);
+    close();
+}
+
+/* 3. Costs. */
+
+#define TIMES 256
+
+/* Instructions of one evaluation, rounded. */
+#define COST(call) __extension__({ \
+    uint32_t start = instructions(); \
+    for (uint32_t i = 0; i < TIMES; i++) { __asm__ volatile("" : : : "memory"); (void)(call); } \
+    uint32_t end = instructions(); \
+    uint32_t empty = instructions(); \
+    for (uint32_t i = 0; i < TIMES; i++) __asm__ volatile("" : : : "memory"); \
+    (end - start - (instructions() - empty) + TIMES / 2) / TIMES; })
+
+static espial_outer outer_of(uint32_t spi) {
+    espial_outer outer = {.family = 4, .ipsec = ESPIAL_IPSEC_ESP, .spi = spi, .offset = 20, .octets = 100};
+    return outer;
+}
+
+static uint8_t next_remote(uint32_t number, espial_ts *ts, int by_port) {
+    ts->family = 4;
+    ts->addr_lo[0] = ts->addr_hi[0] = 10;
+    ts->addr_lo[3] = 0;
+    ts->addr_hi[3] = 255;
+    if (by_port) {
+        ts->protocol = 17;
+        ts->port_lo = ts->port_hi = (uint16_t)(1000 + 2 * number);
+    } else {
+        ts->port_hi = 65535;
+        ts->addr_lo[1] = ts->addr_hi[1] = (uint8_t)(number >> 8);
+        ts->addr_lo[2] = ts->addr_hi[2] = (uint8_t)number;
+    }
+    return 0;
+}
+
+static espial_ts remotes[MANY < 250 ? MANY : 250];
+
+static void costs_of(const char *name, uint32_t selectors, int by_port) {
+    espial_capacity capacity = {.size = sizeof capacity, .tunnels = 1, .children = 1, .selectors = selectors, .sas = 2, .workers = 1, .sas_allocated = 4};
+    /* A call takes 255 of each side: four disjoint local ranges, of which the last one is asked for. */
+    espial_ts local[4];
+    uint32_t locals = selectors > 250 ? 4 : 1, count = selectors / locals;
+    espial_tunnel tunnel;
+    espial_child child;
+    espial_sa sa;
+    espial_verdict verdict;
+    static uint8_t packet[28] = {0x45, [3] = 28, [8] = 64, 17, [16] = 10, 9, 1, 1, [25] = 8};
+    for (uint32_t i = 0; i < locals; i++) {
+        espial_ts one = {.family = 4, .protocol = by_port ? 17 : 0, .port_hi = 65535, .addr_lo = {10, (uint8_t)(9 + locals - 1 - i), 0, 0}};
+        for (int octet = 0; octet < 4; octet++) one.addr_hi[octet] = octet < 2 ? one.addr_lo[octet] : 255;
+        local[i] = one;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        espial_ts fresh = {0};
+        remotes[i] = fresh;
+        next_remote(i, &remotes[i], by_port);
+    }
+    out(name);
+    out(" ");
+    open_gateway(&capacity);
+    DONE(espial_tunnel_add(gateway, ESPIAL_MODE_STRICT_SA, 0, &tunnel));
+    DONE(espial_child_add(gateway, tunnel, local, locals, remotes, count, &child));
+    DONE(espial_gateway_publish(gateway));
+    espial_sa_params params = sa_params(0xabcd1234, ESPIAL_IPSEC_ESP, ESPIAL_SA_TUNNEL);
+    DONE(espial_sa_add(gateway, child, &params, &sa));
+    open_worker();
+    espial_outer outer = outer_of(0xabcd1234);
+    const espial_ts *last = &remotes[count - 1];
+    espial_inner inner = {.family = 4, .protocol = 17, .next_layer = ESPIAL_NEXT_LAYER_PORTS, .sport = last->port_lo, .dport = 53,
+                          .src = {10, last->addr_lo[1], last->addr_lo[2], 7}, .dst = {10, 9, 1, 1}};
+    for (int i = 0; i < 4; i++) packet[12 + i] = inner.src[i];
+    packet[20] = (uint8_t)(inner.sport >> 8);
+    packet[21] = (uint8_t)inner.sport;
+    packet[23] = 53;
+    espial_opened opened = {.outer = &outer, .payload = packet, .len = sizeof packet, .sa = sa, .next_header = 4};
+    DONE(espial_worker_check(worker, &opened, 0, 0, &verdict));
+    expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
+    uint32_t headers = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
+    expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
+    uint32_t whole = COST(espial_worker_check(worker, &opened, 0, 0, &verdict));
+    DONE(espial_tunnel_set_mode(gateway, tunnel, ESPIAL_MODE_ANY_SELECTOR, 0));
+    uint32_t any = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
+    expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "any selector", selectors);
+    inner.dst[0] = 11;
+    DONE(espial_tunnel_set_mode(gateway, tunnel, ESPIAL_MODE_STRICT_SA, 0));
+    uint32_t drop = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
+    expect(verdict.verdict == ESPIAL_VERDICT_DROP, "drop", selectors);
+    out(name); out_number(" check-headers", headers);
+    out(name); out_number(" check", whole);
+    out(name); out_number(" any-selector", any);
+    out(name); out_number(" drop", drop);
+    if (selectors == 1) {
+        espial_arrival arrival;
+        espial_sa found;
+        espial_outer unknown = outer_of(0x77777777);
+        static const uint8_t wire[36] = {0x45, [3] = 36, [8] = 64, 50, [12] = 203, 0, 113, 1, 198, 51, 100, 1, 0xab, 0xcd, 0x12, 0x34, [27] = 1};
+        espial_sa_params chosen = params;
+        DONE(espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 0, &chosen.key.spi));
+        DONE(espial_sa_add(gateway, child, &chosen, &found));
+        out_number("cost find-spi-direct", COST(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, chosen.key.spi, &found)));
+        expect(found.spi == chosen.key.spi, "find direct", found.spi);
+        out_number("cost find-spi-hit", COST(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, 0xabcd1234, &found)));
+        expect(found.spi == 0xabcd1234, "find", found.spi);
+        out_number("cost find-spi-miss", COST(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, 0x77777777, &found)));
+        expect(found.spi == 0, "find none", found.spi);
+        out_number("cost lookup-hit", COST(espial_worker_lookup(worker, &outer, 0, 0, &arrival)));
+        expect(arrival.verdict == ESPIAL_VERDICT_OPEN, "lookup", arrival.reason);
+        out_number("cost lookup-miss", COST(espial_worker_lookup(worker, &unknown, 0, 0, &arrival)));
+        expect(arrival.reason == ESPIAL_DROP_UNKNOWN_SPI, "lookup none", arrival.reason);
+        out_number("cost arrive", COST(espial_worker_arrive(worker, wire, sizeof wire, 0, 0, &arrival)));
+        expect(arrival.verdict == ESPIAL_VERDICT_OPEN, "arrive", arrival.reason);
+        out_number("cost quiescent", COST(espial_worker_quiescent(worker)));
+    }
+    close();
+}
+
+/* 4. Stack: paints what lies below, calls, and looks how far down it was written. */
+
+static uint32_t probed;
+
+__attribute__((noinline)) static uint32_t stack_of(uint8_t (*call)(uint32_t), uint32_t argument) {
+    volatile uint8_t *here = __builtin_frame_address(0);
+    volatile uint8_t *low = here - PROBE_OCTETS;
+    for (volatile uint8_t *at = low; at < here - 64; at++) *at = 0xa5;
+    probed = call(argument);
+    while (*low == 0xa5) low++;
+    return (uint32_t)(here - low);
+}
+
+__attribute__((noinline)) static uint8_t nothing(uint32_t number) { return (uint8_t)number; }
+
+__attribute__((noinline)) static uint8_t start(uint32_t number) {
+    (void)number;
+    configure();
+    return 0;
+}
+
+static void stack(void) {
+    uint32_t most = 0, own = stack_of(nothing, 0);
+    out_number("stack configuration", stack_of(start, 0) - own);
+    for (uint32_t i = 0; i < FW_PACKETS; i++) {
+        uint32_t octets = stack_of(judge, i) - own;
+        if (octets > most) most = octets;
+    }
+    /* The caller's own arrival, packet and verdict lie in it. */
+    out_number("stack packet", most - (uint32_t)(sizeof(espial_arrival) + sizeof(espial_verdict) + sizeof(espial_opened)));
+    close();
+}
+
+static void three_sizes(void) {
+    static const struct { const char *name; espial_capacity capacity; } sizes[] = {
+        {"size 1-tunnel-4-selectors-4-sas", {.size = sizeof(espial_capacity), .tunnels = 1, .children = 2, .selectors = 4, .sas = 4, .workers = 1}},
+        {"size 4-tunnels-64-selectors-32-sas", {.size = sizeof(espial_capacity), .tunnels = 4, .children = 16, .selectors = 64, .sas = 32, .workers = 1}},
+        {"size 16-tunnels-1000-selectors-256-sas", {.size = sizeof(espial_capacity), .tunnels = 16, .children = 128, .selectors = 1000, .sas = 256, .workers = 1}},
+    };
+    for (uint32_t i = 0; i < COUNT(sizes); i++) {
+        size_t octets = 0;
+        DONE(espial_gateway_size(&sizes[i].capacity, &octets));
+        out_number(sizes[i].name, (uint32_t)octets);
+    }
+    out_number("size worker-without-events", (uint32_t)espial_quiet_worker_size());
+    out_number("size worker-with-events", (uint32_t)espial_worker_size());
+}
+
+int main(void) {
+    three_sizes();
+    stack();
+    configure();
+    judge_all();
+    rekey_beside_an_interrupt();
+    costs_of("selectors-1", 1, 0);
+    costs_of("selectors-8", 8, 0);
+    costs_of("selectors-8-ports", 8, 1);
+#if MANY >= 64
+    costs_of("selectors-64", 64, 0);
+#endif
+#if MANY >= 1000
+    costs_of("selectors-1000", 1000, 0);
+#endif
+    out(failures ? "RESULT FAIL\n" : "RESULT PASS\n");
+    return failures ? 1 : 0;
+}

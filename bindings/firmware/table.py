@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Reads what run measured, fails if it is beyond what is allowed, and prints it as tables; with `readme` it writes
+them into README.md between the markers."""
+import pathlib, re, sys
+
+out = pathlib.Path(sys.argv[1])
+boards = {"m4": "Cortex-M4", "m0": "Cortex-M0", "rv": "RV32IMAC"}
+
+
+def numbers(text):
+    return {name: int(value) for name, value in re.findall(r"^(.+) (\d+)$", text, re.M)}
+
+
+found = {board: numbers((out / f"{board}.txt").read_text()) for board in boards}
+linked = numbers((out / "linked.txt").read_text())
+m4 = found["m4"]
+
+# What is asked of Cortex-M4, what is allowed today, and what was measured. Where the second is more than the first
+# the goal is not reached: it must not get worse.
+ALLOWED = {"code": 33792, "stack": 2304, "direct": 200, "bucket": 200, "miss": 200, "check": 1000, "worst": 1400}
+budgets = [
+    ("code of the packet path, octets", 12288, ALLOWED["code"], linked["linked m4-packet"]),
+    ("static RAM, octets", 0, 0, linked["static m4-packet"]),
+    ("stack of the packet path, octets", 512, ALLOWED["stack"], m4["stack packet"]),
+    ("SPI lookup, direct slot, instructions", 60, ALLOWED["direct"], m4["cost find-spi-direct"]),
+    ("SPI lookup, first bucket, instructions", 60, ALLOWED["bucket"], m4["cost find-spi-hit"]),
+    ("SPI lookup, miss, instructions", 110, ALLOWED["miss"], m4["cost find-spi-miss"]),
+    ("strict check, 8 selectors, seven fail on an address, instructions", 200, ALLOWED["check"],
+     m4["selectors-8 check-headers"]),
+    ("strict check, 8 selectors, seven fail on a port, instructions", 350, ALLOWED["worst"],
+     m4["selectors-8-ports check-headers"]),
+]
+
+lines = ["| Cortex-M4 | goal | allowed | measured |", "|---|---|---|---|"]
+lines += [f"| {name} | {goal} | {allowed} | {value} |" for name, goal, allowed, value in budgets]
+lines += ["", "| | " + " | ".join(boards.values()) + " |", "|---" * (len(boards) + 1) + "|"]
+
+
+def row(what, values):
+    lines.append(f"| {what} | " + " | ".join("" if value is None else str(value) for value in values) + " |")
+
+
+row("flash: packet path", [linked[f"linked {board}-packet"] for board in boards])
+row("flash: packet path and configuration", [linked[f"linked {board}-all"] for board in boards])
+row("RAM: static", [linked[f"static {board}-all"] for board in boards])
+row("RAM: a worker without events, with 20", [f"{found[board]['size worker-without-events']}, {found[board]['size worker-with-events']}" for board in boards])
+for size in (name for name in m4 if name.startswith("size ") and "worker" not in name):
+    row("RAM: " + size[5:].replace("-", " "), [found[board][size] for board in boards])
+row("stack: packet path", [found[board]["stack packet"] for board in boards])
+row("stack: configuration of these packets", [found[board]["stack configuration"] for board in boards])
+names = {"find-spi-direct": "SPI lookup, direct slot", "find-spi-hit": "SPI lookup, first bucket", "find-spi-miss": "SPI lookup, miss",
+         "lookup-hit": "`espial_worker_lookup`, hit", "lookup-miss": "`espial_worker_lookup`, unknown SPI", "arrive": "`espial_worker_arrive`",
+         "quiescent": "`espial_worker_quiescent`"}
+for name, what in names.items():
+    row(what, [found[board].get(f"cost {name}") for board in boards])
+for selectors in ("1", "8", "8-ports", "64", "1000"):
+    label = selectors.replace("-ports", ", by port")
+    for name, what in (("check-headers", "strict check of headers"), ("check", "strict check with the parse"),
+                       ("any-selector", "any-selector check of headers"), ("drop", "drop, with its reason")):
+        row(f"{what}, {label}", [found[board].get(f"selectors-{selectors} {name}") for board in boards])
+
+text = "\n".join(lines) + "\n"
+print(text)
+if "readme" in sys.argv[2:]:
+    readme = pathlib.Path(__file__).parent / "README.md"
+    begin, end = "<!-- measured: bindings/firmware/run readme -->\n", "<!-- end -->"
+    before, rest = readme.read_text().split(begin)
+    readme.write_text(before + begin + text + end + rest.split(end)[1])
+bad = [name for name, _, allowed, value in budgets if value > allowed]
+missed = [name for name, goal, _, value in budgets if value > goal]
+print("goals not reached: " + ("; ".join(missed) or "none"))
+if bad:
+    sys.exit("over what is allowed: " + "; ".join(bad))
