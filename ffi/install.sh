@@ -41,10 +41,13 @@ rm -rf "$work"; mkdir -p "$work"
 sed -n 's/^[a-z].*[ *]\(espial_[a-z0-9_]*\)(.*/\1/p' include/espial.h \
     | grep -v -e '_new$' -e '_free$' -e '_alloc$' | sort >"$work/exports"
 
+# A linker for 64 bits has to be told of 32.
+case $triple in riscv32*) emulation="-m elf32lriscv" ;; *) emulation= ;; esac
+
 # One object of what the exports reach; every other name in it becomes local.
 undefined=$(sed 's/^/-u /' "$work/exports")
 # shellcheck disable=SC2086
-"${tools}ld" -r --gc-sections $undefined -o "$work/whole.o" "$built/libespial.a"
+"${tools}ld" $emulation -r --gc-sections $undefined -o "$work/whole.o" "$built/libespial.a"
 "${tools}objcopy" --keep-global-symbols="$work/exports" --remove-section=.comment \
     --remove-section=.llvmbc --remove-section=.llvmcmd "$work/whole.o" "$work/espial.o"
 # Without the plugin: Debian's LLVM one aborts on Rust objects.
