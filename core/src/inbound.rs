@@ -30,7 +30,7 @@ use crate::matcher::Question;
 use crate::matcher::block::Block;
 use crate::sad::{AHEAD, Outcome, SaFields, SaId, SaMode, Sad};
 use crate::selector::Selector;
-use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
+use crate::verdict::{Decision, Modes, Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
 use scene::{Scene, enclosed};
 
@@ -427,7 +427,7 @@ impl<'g> Worker<'g> {
     fn reload(&mut self, version: u32) {
         // SAFETY: `version` was just loaded by an online worker (`enter`). `block` is used after
         // a quiescent state only if `version` is then still current (`refresh` compares).
-        let words = unsafe { self.tables.buffers.read(version) };
+        let words = unsafe { self.tables.block(version) };
         self.block = Block::open(words).unwrap_or_default();
         self.version = Some(version);
     }
@@ -567,10 +567,7 @@ impl<'g> Worker<'g> {
         let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
             return self.refuse_stale(id, outer, ingress);
         };
-        let (mode, shadow_modes) = match self.tables.tunnels.get(sa.tunnel as usize) {
-            Some(cell) => cell.policy(),
-            None => (Mode::StrictSa, Modes::NONE),
-        };
+        let (mode, shadow_modes) = scene.policy();
         let question = Question::inbound(inner);
         let mut shadow = Shadow::default();
         let accepting = scene.ask(mode, &question);

@@ -31,6 +31,7 @@ impl From<SetupError> for Status {
             SetupError::MemoryTooSmall => ESPIAL_EROOM,
             SetupError::OutOfMemory => ESPIAL_ENOMEM,
             SetupError::CannotGrow { .. } => ESPIAL_EGROW,
+            SetupError::Image { .. } => ESPIAL_ERANGE,
         })
     }
 }

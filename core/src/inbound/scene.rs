@@ -2,13 +2,13 @@
 
 use super::Opened;
 use crate::control::ChildId;
-use crate::gateway::Tables;
+use crate::gateway::{Tables, policy_of};
 use crate::headers::{Fragment, InnerHeaders};
 use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
 use crate::sad::{SaFields, SaMode};
 use crate::selector::Selector;
-use crate::verdict::{Mode, Reason, Refusal};
+use crate::verdict::{Mode, Modes, Reason, Refusal};
 use crate::wire;
 
 /// The packet that an ICMP error is about, as a question. It must have come from the host that the
@@ -52,6 +52,18 @@ impl<'b, 'g> Scene<'b, 'g> {
             child,
             tunnel: sa.tunnel,
         })
+    }
+
+    /// The tunnel's enforced mode and its shadow modes: those of an image are of the same version as its selectors.
+    #[inline]
+    pub(super) fn policy(&self) -> (Mode, Modes) {
+        if self.child.policy != 0 {
+            return policy_of(self.child.policy);
+        }
+        match self.tables.tunnels.get(self.tunnel as usize) {
+            Some(cell) => cell.policy(),
+            None => (Mode::StrictSa, Modes::NONE),
+        }
     }
 
     #[inline]

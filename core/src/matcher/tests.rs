@@ -8,7 +8,7 @@ use super::group::{Address, Ask, Group};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::tree::{Arrays, Every, Grown, NO_FAN, SMALL, Shape, Tree, Visits};
+use super::tree::{Arrays, Every, Grown, Left, NO_FAN, SMALL, Shape, Tree, Visits};
 use crate::simd::Backend;
 
 /// Numbers that follow from a seed.
@@ -203,6 +203,17 @@ impl<A: Address> Planted<A> {
         })
     }
 
+    /// Valid, and no group or row is left that nothing leads to.
+    fn is_valid(&self) -> bool {
+        let groups = self.grown.groups as usize;
+        let rows = match self.grown.fan {
+            NO_FAN => 0,
+            at => self.fans[at as usize].layout().unwrap().size(),
+        };
+        let mut left = Left { groups, rows };
+        self.tree().is_valid(&mut left) && left == Left { groups: 0, rows: 0 }
+    }
+
     fn octets(&self) -> Vec<u8> {
         let Self { groups, fans, rows, .. } = self;
         let fans = if self.grown.fan == NO_FAN { &[] } else { &fans[..] };
@@ -276,8 +287,7 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
     let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(shape, n, &mut rng)).collect();
     let boxes6: Vec<Boxed<Wide>> = boxes.iter().map(wide).collect();
     let (four, six) = (Planted::new(&boxes), Planted::new(&boxes6));
-    assert!(four.tree().is_valid(&mut (four.groups.len() + 1)));
-    assert!(six.tree().is_valid(&mut (six.groups.len() + 1)));
+    assert!(four.is_valid() && six.is_valid());
     if seed.is_multiple_of(4) {
         assert_eq!(Planted::new(&boxes).octets(), four.octets(), "the same set, the same tree");
     }
@@ -329,7 +339,7 @@ fn edits<A: Address>(boxes: &[Boxed<A>], pool: &[Boxed<A>], keys: &[Key<A>], rng
             }
             None => Planted::new(&boxes),
         };
-        assert!(tree.tree().is_valid(&mut (tree.groups.len() + 2)));
+        assert!(tree.is_valid());
         for key in keys {
             agrees(&boxes, &tree.tree(), key);
         }
@@ -423,8 +433,8 @@ fn hostile_trees_end_the_search() {
         let (groups, fans, rows) = &arrays;
         let tree =
             Tree { arrays: Arrays { groups, fans, rows }, fan: fans.first(), ..grown.tree() };
-        let bound = grown.groups.len() + 1;
-        if !tree.is_valid(&mut { bound }) {
+        let bound = grown.groups.len();
+        if !tree.is_valid(&mut Left { groups: bound, rows: rows.len() }) {
             continue;
         }
         searched += 1;
