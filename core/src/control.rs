@@ -273,7 +273,7 @@ impl<'m> Control<'m> {
     /// [`ConfigError::Stale`].
     pub fn mode(&self, tunnel: TunnelId) -> Result<(Mode, Modes), ConfigError> {
         if let Some(block) = self.image_of(tunnel) {
-            return Ok(Self::mode_in(&block, tunnel));
+            return Ok(Self::mode_in(block, tunnel));
         }
         self.tunnel(tunnel)?;
         let cell = self.tables.tunnels.get(tunnel.index as usize).ok_or(ConfigError::Stale)?;

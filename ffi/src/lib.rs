@@ -30,6 +30,7 @@ mod health;
 mod hostile;
 #[cfg(test)]
 mod hostile_gate;
+mod image;
 mod local_in;
 mod matcher;
 mod packet;

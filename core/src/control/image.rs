@@ -53,20 +53,16 @@ impl core::fmt::Display for SwapError {
 
 impl core::error::Error for SwapError {}
 
-/// The blocks of images.
+/// What is in place of what is staged.
 #[derive(Clone, Copy)]
 pub(super) struct Images<'m> {
-    now: &'m [u64],
-    /// What workers may still read; none if there was none.
+    now: Image<'m>,
+    /// The block that workers may still read; none if there was none.
     before: &'m [u64],
 }
 
 impl<'m> Images<'m> {
     /// It was validated when it came.
-    fn now(&self) -> Block<'m> {
-        Block::open(self.now).unwrap_or_default()
-    }
-
     fn before(&self) -> Block<'m> {
         Block::open(self.before).unwrap_or_default()
     }
@@ -79,7 +75,7 @@ impl<'m> Control<'m> {
         for cell in self.tables.tunnels {
             cell.generation.set(TUNNEL);
         }
-        self.images = Some(Images { now: image.words(), before: &[] });
+        self.images = Some(Images { now: *image, before: &[] });
         // Nobody reads yet.
         self.shown(image).map(|_| ()).ok_or(SetupError::TooLarge)
     }
@@ -99,10 +95,10 @@ impl<'m> Control<'m> {
         self.settle();
         let images = self.images.ok_or(SwapError::NoImage)?;
         self.fits(image).map_err(|(field, limit)| SwapError::TooLarge { field, limit })?;
-        let (old, new) = (images.now(), image.block());
+        let (old, new) = (images.now.block(), image.block());
         for child in 0..old.children().max(new.children()) as u32 {
             let generation = |block: &Block<'_>| block.child(child).map(|one| one.generation);
-            if generation(&old) == generation(new) {
+            if generation(old) == generation(new) {
                 if !old.has_same_child(new, child) {
                     return Err(SwapError::Alike { child });
                 }
@@ -111,8 +107,13 @@ impl<'m> Control<'m> {
             }
         }
         let version = self.shown(image).ok_or(SwapError::Busy)?;
-        self.images = Some(Images { now: image.words(), before: images.now });
+        self.images = Some(Images { now: *image, before: images.now.words() });
         Ok(version)
+    }
+
+    /// The image that is in place of what is staged, if the gateway was made over one.
+    pub fn image(&self) -> Option<&Image<'m>> {
+        self.images.as_ref().map(|images| &images.now)
     }
 
     /// True if no worker reads an image that another one took the place of: it may be erased.
@@ -145,8 +146,8 @@ impl<'m> Control<'m> {
         let is_it = |block: &Block<'m>| {
             block.child(child.index).is_some_and(|one| one.generation == child.generation)
         };
-        let now = images.now();
-        let record = now.child(child.index).filter(|_| child.generation & 1 == 1 && is_it(&now));
+        let now = images.now.block();
+        let record = now.child(child.index).filter(|_| child.generation & 1 == 1 && is_it(now));
         let record = record.ok_or(SaError::StaleChild)?;
         let is_new = !images.before.is_empty() && !is_it(&images.before());
         if is_new && !self.publisher.ready() {
@@ -156,8 +157,8 @@ impl<'m> Control<'m> {
     }
 
     /// The image's block, if the tunnel is one of its.
-    pub(super) fn image_of(&self, tunnel: TunnelId) -> Option<Block<'m>> {
-        let block = self.images?.now();
+    pub(super) fn image_of(&self, tunnel: TunnelId) -> Option<&Block<'m>> {
+        let block = self.image()?.block();
         let is_one = (tunnel.index as usize) < block.tunnels() && tunnel.generation == TUNNEL;
         is_one.then_some(block)
     }
