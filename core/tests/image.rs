@@ -167,7 +167,7 @@ mod fixed {
         }
         let octets: &[u8] = bytemuck::cast_slice(&words);
         assert!(Image::of_octets(octets).is_ok());
-        assert_eq!(Image::of_octets(&octets[4..]).err(), Some(ImageError::Alignment));
+        assert_eq!(Image::of_octets(&octets[1..]).err(), Some(ImageError::Alignment));
         // What follows behind it does not matter.
         let longer = [&words[..], &[7; 9]].concat();
         assert_eq!(Image::open(&longer).unwrap().octets(), 8 * words.len());

@@ -1,7 +1,7 @@
 //! libespial: the C ABI of espial.
 //!
 //! ```text
-//! C program ─▶ setup, config, packet, matcher, spd, analysis, wire, stream, text,  one function each, no policy
+//! C program ─▶ setup, config, image, packet, matcher, spd, analysis, wire, stream, text,  one function each, no policy
 //!              local_in, sessions, passthrough, reply_path, health, preset
 //!                  │ Caller (handle): pointers tested and read, the only unsafe code
 //!                  │ convert: checked numbers to core types and back

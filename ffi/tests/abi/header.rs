@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 33] = [
+const SOURCES: [&str; 34] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
@@ -26,6 +26,7 @@ const SOURCES: [&str; 33] = [
     "text.rs",
     "setup.rs",
     "config.rs",
+    "image.rs",
     "packet.rs",
     "matcher.rs",
     "spd.rs",
