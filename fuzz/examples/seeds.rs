@@ -44,6 +44,18 @@ fn main() -> Result<()> {
     write(here, "config_text", "every-key", EVERY_KEY.as_bytes())?;
     write(here, "ts_payload", "two-families", &ts_payload())?;
     write(here, "tcp_stream", "ike-esp-keepalive", &tcp_stream())?;
+    // An image as it is, so that what libFuzzer changes first is one.
+    for name in ["first", "second"] {
+        let text =
+            fs::read_to_string(here.join("../ffi/tests/images").join(name).with_extension("c"))?;
+        let octets =
+            text.split("0x").skip(1).filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());
+        let octets: Vec<u8> = std::iter::once(0).chain(octets).collect();
+        write(here, "image", name, &octets)?;
+    }
+    for (kind, name) in [(1, "agree"), (2, "lie")] {
+        write(here, "image", name, &[&[kind][..], &random(4, 1200)].concat())?;
+    }
     let of_choices =
         ["whole_check", "sad_operations", "sessions", "passthrough", "reply_path", "gate_words"];
     for target in of_choices {
