@@ -21,7 +21,7 @@
 //! ```
 //!
 //! The same configuration gives the same octets on every host. An image is fastest at a multiple of 64 octets,
-//! as its arrays then start at cache lines; it must be at a multiple of 8.
+//! as its arrays then start at cache lines; it must be at a multiple of 8 (of 4 where that is how `u64` is aligned).
 //!
 //! The checksum finds accidents. Against malice there is validation: whatever an image says, no search in it
 //! panics, reads outside it or takes longer than the bounds of [`matcher`](crate::matcher). What it says is still believed:

@@ -44,7 +44,14 @@ mod fixed {
     use espial::selector::{AddrRange, PortRange, Selector};
     use espial::{Capacity, Gateway, Mode, Modes, gateway};
 
+    /// Selectors of each tunnel, in each family.
+    const SMALL: [u32; 4] = [1, 2, 3, 7];
+
     fn image(target: Target, order: Order, names: Names) -> Vec<u64> {
+        image_of([1, 6, 40, 200], target, order, names)
+    }
+
+    fn image_of(counts: [u32; 4], target: Target, order: Order, names: Names) -> Vec<u64> {
         let capacity = Capacity {
             tunnels: 5,
             children: 9,
@@ -60,7 +67,7 @@ mod fixed {
         let (control, _) = gateway.split();
         let mut tunnels = Vec::new();
         let mut children = Vec::new();
-        for (nth, count) in [1_u32, 6, 40, 200].into_iter().enumerate() {
+        for (nth, count) in counts.into_iter().enumerate() {
             let shadow = Modes::NONE.with(Mode::AnySelector);
             let tunnel = control.add_tunnel(Mode::ALL[nth], shadow).unwrap();
             tunnels.push(["hub", "Zürich", "", "large"][nth]);
@@ -153,7 +160,7 @@ mod fixed {
     /// Each octet of the header, and each end.
     #[test]
     fn damage_is_found() {
-        let words = image(Target::Scalar, Order::HOST, Names::LeftOut);
+        let words = image_of(SMALL, Target::Scalar, Order::HOST, Names::LeftOut);
         for at in 0..64 {
             for bit in 0..8 {
                 let mut damaged = words.clone();
@@ -162,7 +169,7 @@ mod fixed {
                 assert!(Image::open(&damaged).is_err(), "octet {at}, bit {bit}");
             }
         }
-        for end in (0..64).chain((64..words.len()).step_by(97)) {
+        for end in 0..words.len() {
             assert_eq!(Image::open(&words[..end]).err(), Some(ImageError::Short));
         }
         let octets: &[u8] = bytemuck::cast_slice(&words);
@@ -175,7 +182,7 @@ mod fixed {
 
     #[test]
     fn names_are_there_or_not() {
-        let words = image(Target::Scalar, Order::HOST, Names::Kept);
+        let words = image_of(SMALL, Target::Scalar, Order::HOST, Names::Kept);
         let image_with = Image::open(&words).unwrap();
         assert_eq!((image_with.tunnels(), image_with.children()), (4, 8));
         assert_eq!(image_with.tunnel_name(1), Some("Zürich".as_bytes()));
@@ -185,7 +192,7 @@ mod fixed {
         assert_eq!(image_with.child_named(b"large", b"six"), image_with.child_id(7));
         assert_eq!(image_with.child_named(b"large", b"seven"), None);
         assert_eq!(image_with.child_tunnel(7).unwrap().1, Mode::OrderedSpd);
-        let words = image(Target::Scalar, Order::HOST, Names::LeftOut);
+        let words = image_of(SMALL, Target::Scalar, Order::HOST, Names::LeftOut);
         let without = Image::open(&words).unwrap();
         assert_eq!((without.tunnel_name(1), without.child_name(1)), (None, None));
         // Names or not, they are the same Child SAs.
@@ -196,7 +203,7 @@ mod fixed {
 
     #[test]
     fn a_capacity_too_small_is_found() {
-        let words = image(Target::Scalar, Order::HOST, Names::LeftOut);
+        let words = image_of(SMALL, Target::Scalar, Order::HOST, Names::LeftOut);
         let image = Image::open(&words).unwrap();
         let capacity = Capacity {
             tunnels: 4,
