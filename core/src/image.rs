@@ -1,7 +1,7 @@
 //! Image: compiled tunnels, Child SAs and selectors in one piece, used where it lies.
 //!
 //! What a server publishes, behind a header: a firmware keeps it in flash, processes share it, a file is mapped.
-//! Made on a workstation (`espial compile`, or [`Control::to_image`](crate::Control::to_image)), for a target of
+//! Made on a workstation (`espial compile`, or `Control::to_image` with `alloc`), for a target of
 //! either byte order; loaded by [`Image::open`], which believes nothing; asked by
 //! [`Gateway::over_image_in`](crate::Gateway::over_image_in), without a copy. SAs, their keys, counters and
 //! replay windows are not in it: they lie in RAM and name its Child SAs by number.
@@ -214,7 +214,7 @@ pub enum ImageError {
     Alignment,
     /// Not an image.
     Magic,
-    /// Of the other byte order: [`flip`] converts it, on a host.
+    /// Of the other byte order: `flip` converts it, on a host.
     Order,
     /// A format that this version does not read.
     Format {
