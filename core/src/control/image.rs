@@ -149,8 +149,9 @@ impl<'m> Control<'m> {
         let now = images.now.block();
         let record = now.child(child.index).filter(|_| child.generation & 1 == 1 && is_it(now));
         let record = record.ok_or(SaError::StaleChild)?;
-        let is_new = !images.before.is_empty() && !is_it(&images.before());
-        if is_new && !self.publisher.ready() {
+        // Once it is settled the image before may be gone: it is not looked at then.
+        let is_read = !images.before.is_empty() && !self.publisher.ready();
+        if is_read && !is_it(&images.before()) {
             return Err(SaError::Busy);
         }
         Ok(record.tunnel)
