@@ -8,6 +8,8 @@
 enum { OFFICE, PLANT, SAS };
 
 static _Alignas(64) uint8_t memory[16384], worker_memory[16384], spoilt[sizeof first];
+/* The first image in memory that is used for something else later. */
+static _Alignas(64) uint8_t erased[sizeof first];
 static espial_capacity capacity = {
     sizeof(espial_capacity), .tunnels = 1, .children = 2, .sas = 4, .workers = 1, .replay_window = 64,
 };
@@ -119,8 +121,9 @@ static void made(void) {
     espial_sa_params office = params(0x1100 + OFFICE), plant = params(0x1100 + PLANT);
     uint32_t mode, shadow, total, up;
 
+    memcpy(erased, first, sizeof first);
     GIVES(ESPIAL_OK,
-          espial_gateway_init_image(memory, sizeof memory, &capacity, 1, 2, first, sizeof first, &gateway));
+          espial_gateway_init_image(memory, sizeof memory, &capacity, 1, 2, erased, sizeof erased, &gateway));
     GIVES(ESPIAL_OK, espial_worker_init(worker_memory, sizeof worker_memory, gateway, 0, &worker));
     GIVES(ESPIAL_OK, espial_gateway_image_tunnel(gateway, 0, &tunnel));
     GIVES(ESPIAL_ESTALE, espial_gateway_image_tunnel(gateway, 1, &tunnel));
@@ -183,6 +186,7 @@ static void swapped(void) {
     GIVES(ESPIAL_EBUSY, espial_sa_add(gateway, moved, &plant, &sas[PLANT]));
     GIVES(ESPIAL_OK, espial_worker_quiescent(worker));
     GIVES(ESPIAL_OK, espial_gateway_image_settled(gateway));
+    memset(erased, 0xff, sizeof erased);
     GIVES(ESPIAL_OK, espial_sa_add(gateway, moved, &plant, &sas[PLANT]));
 
     /* The SA of the office is still there, and any selector will do now. */
