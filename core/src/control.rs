@@ -14,8 +14,11 @@
 //! - I4: counts of a deleted SA are folded into its tunnel before its slot, or the tunnel's, is
 //!   filled again.
 
+mod image;
 mod sas;
 mod staging;
+#[cfg(feature = "alloc")]
+mod to_image;
 mod transfer;
 
 use core::mem::MaybeUninit;
@@ -24,7 +27,7 @@ use bytemuck::Zeroable;
 
 use crate::counters::{self, Counts};
 use crate::error::{Busy, ConfigError, SetupError};
-use crate::gateway::Tables;
+use crate::gateway::{Shown, Tables};
 use crate::headers::Encap;
 use crate::matcher::compile::{self, Staged, same_selector};
 use crate::publish::Publisher;
@@ -32,8 +35,12 @@ use crate::sad::{Lifetime, Limit, Replay, ReplayStart, SaKey, SaMode, SaStart, S
 use crate::selector::{self, PairError, Selector, TrafficSelector};
 use crate::storage::{CACHE_LINE_OCTETS, Capacity, Carver};
 use crate::verdict::{Mode, Modes};
+use image::Images;
+pub use image::SwapError;
 pub(crate) use staging::{ChildStage, TunnelStage};
 use staging::{Life, Staging, children_of, digest, same_set, staged_of};
+#[cfg(feature = "alloc")]
+pub use to_image::{ImageOptions, Names};
 
 macro_rules! handle {
     ($name:ident, $what:literal) => {
@@ -126,7 +133,9 @@ pub enum Due {
 pub struct Control<'m> {
     tables: Tables<'m>,
     sad: SadWriter<'m>,
-    publisher: Publisher<'m, [u64]>,
+    publisher: Publisher<'m, Shown>,
+    /// In place of all that is staged.
+    images: Option<Images<'m>>,
     tunnels: &'m mut [TunnelStage],
     children: &'m mut [ChildStage],
     staged: &'m mut [Staged],
@@ -153,7 +162,7 @@ impl<'m> Control<'m> {
     pub(crate) fn new(
         tables: Tables<'m>,
         sad: SadWriter<'m>,
-        publisher: Publisher<'m, [u64]>,
+        publisher: Publisher<'m, Shown>,
         tunnels: &'m mut [TunnelStage],
         children: &'m mut [ChildStage],
         staged: &'m mut [Staged],
@@ -163,6 +172,7 @@ impl<'m> Control<'m> {
             tables,
             sad,
             publisher,
+            images: None,
             tunnels,
             children,
             staged,
@@ -262,9 +272,12 @@ impl<'m> Control<'m> {
     /// # Errors
     /// [`ConfigError::Stale`].
     pub fn mode(&self, tunnel: TunnelId) -> Result<(Mode, Modes), ConfigError> {
+        if let Some(block) = self.image_of(tunnel) {
+            return Ok(Self::mode_in(block, tunnel));
+        }
         self.tunnel(tunnel)?;
         let cell = self.tables.tunnels.get(tunnel.index as usize).ok_or(ConfigError::Stale)?;
-        Ok(cell.policy().get())
+        Ok(cell.policy())
     }
 
     /// Removes a tunnel that has no Child SAs.
@@ -404,12 +417,22 @@ impl<'m> Control<'m> {
     /// the current version; try again.
     pub fn publish(&mut self) -> Result<u32, Busy> {
         self.settle();
+        if self.images.is_some() {
+            // Nothing is staged.
+            return Ok(self.tables.buffers.version());
+        }
         let staging =
             Staging { tunnels: self.tunnels, children: self.children, staged: self.staged };
         let version = self
             .publisher
-            .publish(|version, old, words| {
-                compile::recompile(&staging, version, old, words).is_some()
+            .publish(|version, old, new| {
+                #[allow(unsafe_code)]
+                // SAFETY: memory of the tables' own, since there is no image, and current: read only (I4).
+                let old = unsafe { old.words() };
+                #[allow(unsafe_code)]
+                // SAFETY: as above, but spare: nobody else reads or writes it (I4).
+                let new = unsafe { new.words_mut() };
+                compile::recompile(&staging, version, old, new).is_some()
             })
             .ok_or(Busy)?;
         let retired = self.tables.epochs.advance();
@@ -469,6 +492,11 @@ impl<'m> Control<'m> {
     /// # Errors
     /// [`ConfigError::Stale`].
     pub fn child_counts(&self, tunnel: TunnelId) -> Result<(u32, u32), ConfigError> {
+        if let Some(block) = self.image_of(tunnel) {
+            let children = || block.children_of(tunnel.index);
+            let up = children().filter(|(index, _)| self.established(*index) > 0);
+            return Ok((children().count() as u32, up.count() as u32));
+        }
         let total = self.tunnel(tunnel)?.children;
         let up = self.children_of(tunnel.index).filter(|(index, _)| self.established(*index) > 0);
         Ok((total, up.count() as u32))
@@ -479,7 +507,9 @@ impl<'m> Control<'m> {
     /// # Errors
     /// [`ConfigError::Stale`].
     pub fn tunnel_counts(&self, tunnel: TunnelId) -> Result<Counts, ConfigError> {
-        self.tunnel(tunnel)?;
+        if self.image_of(tunnel).is_none() {
+            self.tunnel(tunnel)?;
+        }
         let mut counts = self.totals.get(tunnel.index as usize).copied().unwrap_or_default();
         let segments = &self.sad.sad().segments;
         for index in self.sad.used() {

@@ -28,6 +28,13 @@ pub enum SetupError {
     MemoryTooSmall,
     /// The allocator refused.
     OutOfMemory,
+    /// The image has more than the capacity says.
+    Image {
+        /// Name of the field of [`Capacity`](crate::Capacity).
+        field: &'static str,
+        /// The capacity.
+        limit: u32,
+    },
     /// A gateway cannot grow like that: less of this field than there is, more than its first
     /// capacity left room for, another value of what cannot grow, or memory that is not the heap's
     /// (`memory`).
@@ -122,6 +129,9 @@ impl fmt::Display for SetupError {
                 f.write_str("the memory is smaller than the size that was asked for")
             }
             Self::OutOfMemory => f.write_str("out of memory"),
+            Self::Image { field, limit } => {
+                write!(f, "the image has more `{field}` than the {limit} of the capacity")
+            }
             Self::CannotGrow { field } => write!(f, "the gateway cannot grow to this `{field}`"),
         }
     }

@@ -5,7 +5,7 @@
 //!                 └──▶ Workers ──▶ Worker   one a thread: arrive, check, events    (packets)
 //! ```
 
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, size_of};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use bytemuck::Zeroable;
@@ -14,9 +14,10 @@ use crate::control::{Control, TunnelId};
 use crate::counters::{SHARED_CELLS, WorkerCells};
 use crate::error::SetupError;
 use crate::event::{Audit, NoEvents};
+use crate::image::Image;
 use crate::inbound::Worker;
 use crate::matcher::compile;
-use crate::publish::{Buffers, Current, Epochs, Publisher, Seen, SharedCell};
+use crate::publish::{BUFFERS, Buffers, Current, Epochs, Publisher, Seen, SharedCell};
 use crate::sad::{Newest, Sad, SadWriter};
 use crate::storage::{CACHE_LINE_OCTETS, Capacity, Carver};
 use crate::verdict::{Mode, Modes};
@@ -53,29 +54,81 @@ unsafe impl Zeroable for TunnelCell {}
 
 impl TunnelCell {
     pub(crate) fn set_policy(&self, mode: Mode, shadow: Modes) {
-        self.policy.set(mode as u32 | u32::from(shadow.bits()) << 8);
+        self.policy.set(policy_word(mode, shadow));
     }
 
     #[inline]
-    pub(crate) fn policy(&self) -> Policy {
-        Policy(self.policy.get())
+    pub(crate) fn policy(&self) -> (Mode, Modes) {
+        policy_of(self.policy.get())
     }
 }
 
-/// The enforced mode of a tunnel, and in the next octet its shadow modes.
-#[derive(Clone, Copy)]
-pub(crate) struct Policy(u32);
+/// The enforced mode and the shadow modes of a tunnel as one number.
+#[inline]
+pub(crate) fn policy_word(mode: Mode, shadow: Modes) -> u32 {
+    mode as u32 | u32::from(shadow.bits()) << 8
+}
 
-impl Policy {
-    /// The enforced mode and the shadow modes.
-    pub(crate) fn get(self) -> (Mode, Modes) {
-        let mode = match self.0 as u8 {
-            1 => Mode::AnySelector,
-            2 => Mode::AnySource,
-            3 => Mode::OrderedSpd,
-            _ => Mode::StrictSa,
-        };
-        (mode, Modes::from_bits((self.0 >> 8) as u8).unwrap_or(Modes::NONE))
+/// What [`policy_word`] was given; strict-sa for what no mode has.
+#[inline]
+pub(crate) fn policy_of(word: u32) -> (Mode, Modes) {
+    let mode = match word as u8 {
+        1 => Mode::AnySelector,
+        2 => Mode::AnySource,
+        3 => Mode::OrderedSpd,
+        _ => Mode::StrictSa,
+    };
+    (mode, Modes::from_bits((word >> 8) as u8).unwrap_or(Modes::NONE))
+}
+
+/// Words of a block that is published: memory of the gateway's own, or an image.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Shown {
+    start: *mut u64,
+    words: usize,
+}
+
+// SAFETY: plain memory. Who reads it and who writes it, and when, is `publish`'s protocol (I4).
+#[allow(unsafe_code)]
+unsafe impl Send for Shown {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Shown {}
+
+impl Shown {
+    const NONE: Self = Self { start: core::ptr::null_mut(), words: 0 };
+
+    /// Memory that the writer fills.
+    fn own(words: &mut [u64]) -> Self {
+        Self { start: words.as_mut_ptr(), words: words.len() }
+    }
+
+    /// Memory that is only read.
+    pub(crate) fn image(words: &[u64]) -> Self {
+        Self { start: words.as_ptr().cast_mut(), words: words.len() }
+    }
+
+    /// # Safety
+    /// What this was made of lives as long as 'm, and is not written meanwhile.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn words<'m>(&self) -> &'m [u64] {
+        if self.start.is_null() {
+            return &[];
+        }
+        // SAFETY: a slice was given; the rest is the caller's contract.
+        unsafe { core::slice::from_raw_parts(self.start, self.words) }
+    }
+
+    /// # Safety
+    /// This is [`Shown::own`], of memory that lives as long as 'm and that nobody else reads or writes meanwhile.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn words_mut<'m>(&mut self) -> &'m mut [u64] {
+        if self.start.is_null() {
+            return &mut [];
+        }
+        // SAFETY: a slice was given; the rest is the caller's contract.
+        unsafe { core::slice::from_raw_parts_mut(self.start, self.words) }
     }
 }
 
@@ -87,7 +140,7 @@ pub struct Tables<'m> {
     /// Installed SAs of each Child SA: the any-selector and any-source modes ask only Child SAs
     /// that have one.
     pub(crate) established: &'m [Shared32],
-    pub(crate) buffers: Buffers<'m, [u64]>,
+    pub(crate) buffers: Buffers<'m, Shown>,
     pub(crate) epochs: Epochs<'m>,
     pub(crate) cells: &'m [WorkerCells],
 }
@@ -114,18 +167,25 @@ impl<'m> Tables<'m> {
         unsafe { self.newest_sad.set(sad) }
     }
 
-    /// The policy of a tunnel; of one that is not there, the strictest.
-    pub(crate) fn policy(&self, tunnel: u32) -> Policy {
-        let cell = self.tunnels.get(tunnel as usize);
-        cell.map_or(Policy(Mode::StrictSa as u32), TunnelCell::policy)
+    /// Reader: the words of the block of a version.
+    ///
+    /// # Safety
+    /// As [`Buffers::read`].
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn block(&self, version: u32) -> &'m [u64] {
+        // SAFETY: the caller's contract.
+        let shown = unsafe { self.buffers.read(version) };
+        // SAFETY: words of the tables' own memory, which `assemble` was lent for 'm, or an image, which was lent for
+        // as long (`Control::swap_image`). The writer writes none that are shown (I4).
+        unsafe { shown.words() }
     }
 
-    /// True if the packets of a tunnel are judged by strict-sa, and by no shadow mode.
+    /// What applies to a tunnel, for [`policy_of`]; 0 for one that is not there.
     #[inline(always)]
-    pub(crate) fn is_strict_alone(&self, tunnel: u32) -> bool {
+    pub(crate) fn policy_word(&self, tunnel: u32) -> u32 {
         match self.tunnels.get(tunnel as usize) {
-            Some(cell) => cell.policy.get() == Mode::StrictSa as u32,
-            None => false,
+            Some(cell) => cell.policy.get(),
+            None => 0,
         }
     }
 
@@ -147,7 +207,22 @@ pub fn carve<'m>(
     capacity: &Capacity,
     seed: [u64; 2],
 ) -> Result<(Tables<'m>, Control<'m>), SetupError> {
-    assemble(&mut Carver::new(region), capacity, seed)
+    assemble(&mut Carver::new(region), capacity, seed, Blocks::Compiled)
+}
+
+/// [`carve`] of a gateway whose tunnels, Child SAs and selectors are those of an image.
+///
+/// # Errors
+/// [`SetupError`]; [`SetupError::Image`]: it has more tunnels or Child SAs than the capacity says.
+pub fn carve_over<'m>(
+    region: &'m mut [MaybeUninit<u8>],
+    capacity: &Capacity,
+    seed: [u64; 2],
+    image: &Image<'m>,
+) -> Result<(Tables<'m>, Control<'m>), SetupError> {
+    let (tables, mut control) = assemble(&mut Carver::new(region), capacity, seed, Blocks::Images)?;
+    control.show(image)?;
+    Ok((tables, control))
 }
 
 /// Octets that [`carve`] needs for a capacity, alignment included.
@@ -155,20 +230,41 @@ pub fn carve<'m>(
 /// # Errors
 /// [`SetupError::ZeroCapacity`], [`SetupError::CapacityLimit`], [`SetupError::TooLarge`].
 pub fn octets(capacity: &Capacity) -> Result<usize, SetupError> {
+    measure(capacity, Blocks::Compiled)
+}
+
+/// Octets that [`carve_over`] needs for a capacity, alignment included. Selectors take none.
+///
+/// # Errors
+/// As [`octets`].
+pub fn octets_over_image(capacity: &Capacity) -> Result<usize, SetupError> {
+    measure(capacity, Blocks::Images)
+}
+
+fn measure(capacity: &Capacity, blocks: Blocks) -> Result<usize, SetupError> {
     let mut carver = Carver::measuring();
-    assemble(&mut carver, capacity, [0; 2])?;
+    assemble(&mut carver, capacity, [0; 2], blocks)?;
     carver.used().checked_add(CACHE_LINE_OCTETS).ok_or(SetupError::TooLarge)
+}
+
+/// Where the blocks of a gateway come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    /// From what is staged, into memory of the gateway's own.
+    Compiled,
+    Images,
 }
 
 fn assemble<'m>(
     carver: &mut Carver<'m>,
     capacity: &Capacity,
     seed: [u64; 2],
+    blocks: Blocks,
 ) -> Result<(Tables<'m>, Control<'m>), SetupError> {
     let sizes = [
         ("tunnels", capacity.tunnels),
         ("children", capacity.children),
-        ("selectors", capacity.selectors),
+        ("selectors", if blocks == Blocks::Images { 1 } else { capacity.selectors }),
         ("workers", capacity.workers),
     ];
     if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
@@ -182,14 +278,22 @@ fn assemble<'m>(
     let (selectors, workers) = (size(capacity.selectors)?, size(capacity.workers)?);
 
     let sad = SadWriter::carve(carver, capacity, seed)?;
-    let clocks: &'m [Clock<'m>] = carver.take(1)?;
+    let clocks: &'m mut [Clock<'m>] = carver.take(1)?;
+    // What is staged, and what it is compiled into.
+    let (mut staged_tunnels, mut staged_children, mut staged_selectors) = (0, 0, 0);
+    if blocks == Blocks::Compiled {
+        let words = compile::words_for(capacity)?;
+        let own = [Shown::own(carver.take(words)?), Shown::own(carver.take(words)?)];
+        if let Some(clock) = clocks.first_mut() {
+            clock.shown = own.map(SharedCell::new);
+        }
+        (staged_tunnels, staged_children, staged_selectors) = (tunnels, children, selectors);
+    }
+    let clocks: &'m [Clock<'m>] = clocks;
     let clock = clocks.first().unwrap_or(&MEASURING);
     let epochs = Epochs::new(&clock.epoch, carver.take::<Seen>(workers)?);
-    let words = compile::words_for(capacity)?;
-    let buffers = Buffers::new(
-        Current::new(&clock.version),
-        [SharedCell::over(carver.take(words)?), SharedCell::over(carver.take(words)?)],
-    );
+    let [even, odd] = &clock.shown;
+    let buffers = Buffers::new(Current::new(&clock.version), [even, odd]);
     let tables = Tables {
         newest_sad: &clock.newest_sad,
         tunnels: carver.take(tunnels)?,
@@ -207,9 +311,9 @@ fn assemble<'m>(
         tables,
         sad,
         Publisher::new(buffers, epochs),
-        carver.take(tunnels)?,
-        carver.take(children)?,
-        carver.take(selectors)?,
+        carver.take(staged_tunnels)?,
+        carver.take(staged_children)?,
+        carver.take(staged_selectors)?,
         carver.take(tunnels)?,
     );
     Ok((tables, control))
@@ -221,13 +325,21 @@ struct Clock<'m> {
     version: AtomicU32,
     epoch: AtomicU32,
     newest_sad: Newest<'m>,
+    /// What readers see of even versions, and of odd ones.
+    shown: [SharedCell<Shown>; BUFFERS as usize],
 }
 
-/// Stands in while sizes are measured; nothing reads what is measured.
-static MEASURING: Clock<'static> =
-    Clock { version: AtomicU32::new(0), epoch: AtomicU32::new(1), newest_sad: Newest::none() };
+const _: () = assert!(size_of::<Clock<'_>>() == CACHE_LINE_OCTETS);
 
-// SAFETY: atomic cells; all zero is version 0 in epoch 0 without a table.
+/// Stands in while sizes are measured; nothing reads what is measured.
+static MEASURING: Clock<'static> = Clock {
+    version: AtomicU32::new(0),
+    epoch: AtomicU32::new(1),
+    newest_sad: Newest::none(),
+    shown: [const { SharedCell::new(Shown::NONE) }; BUFFERS as usize],
+};
+
+// SAFETY: atomic cells and null pointers; all zero is version 0 in epoch 0 without a table, and no words shown.
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Clock<'_> {}
 
@@ -266,6 +378,29 @@ impl<'m> Gateway<'m> {
         seed: [u64; 2],
     ) -> Result<Self, SetupError> {
         let (tables, control) = carve(region, capacity, seed)?;
+        Ok(Self {
+            tables,
+            control,
+            #[cfg(feature = "alloc")]
+            _region: None,
+        })
+    }
+
+    /// A gateway whose tunnels, Child SAs and selectors are those of an image, in the caller's memory of at least
+    /// [`octets_over_image`]: flash, shared memory, a file mapping. Nothing of it is copied. SAs come and go as in
+    /// any other gateway ([`Image::child_id`]); another image takes its place with [`Control::swap_image`].
+    ///
+    /// Of `capacity`, `tunnels` and `children` are the most that any of the images has; `selectors` is not read.
+    ///
+    /// # Errors
+    /// [`SetupError`]; [`SetupError::Image`].
+    pub fn over_image_in(
+        region: &'m mut [MaybeUninit<u8>],
+        capacity: &Capacity,
+        seed: [u64; 2],
+        image: &Image<'m>,
+    ) -> Result<Self, SetupError> {
+        let (tables, control) = carve_over(region, capacity, seed, image)?;
         Ok(Self {
             tables,
             control,

@@ -332,15 +332,14 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         Ok(sa)
     }
 
-    /// The selectors to ask, where strict-sa alone judges.
+    /// The selectors to ask, where strict-sa alone judges. Where code is to be small, one place judges all.
     #[inline(always)]
     fn strict_scene(&mut self, sa: &Entry) -> Option<Scene<'_, 'g>> {
         self.refresh();
-        // Where code is to be small, one place judges all.
-        match !COMPACT && self.tables.is_strict_alone(sa.tunnel()) {
-            true => Scene::new(&self.block, self.tables, sa),
-            false => None,
+        if COMPACT {
+            return None;
         }
+        Scene::new(&self.block, self.tables, sa).filter(Scene::is_strict_alone)
     }
 
     /// [`Worker::check`] of the other packets.
@@ -535,7 +534,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     fn reload(&mut self, version: u32) {
         // SAFETY: `version` was just loaded by an online worker (`enter`). `block` is used after
         // a quiescent state only if `version` is then still current (`refresh` compares).
-        let words = unsafe { self.tables.buffers.read(version) };
+        let words = unsafe { self.tables.block(version) };
         self.block = Block::open(words).unwrap_or_default();
         self.version = u64::from(version);
     }
@@ -671,7 +670,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
             return self.refuse_stale(id, outer, ingress);
         };
-        let (mode, shadow_modes) = self.tables.policy(sa.tunnel()).get();
+        let (mode, shadow_modes) = scene.policy();
         let question = Question::inbound(inner);
         let accepting = scene.ask(mode, &question);
         if let Some(by) = accepting

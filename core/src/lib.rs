@@ -11,7 +11,8 @@
 //! configuration  tunnels, Child SAs, selectors ─▶ stage ─▶ compile ─▶ publish ─┐ readers see old
 //!                SAs ──────────────────────────▶ SPI table, in place ──────────┘ or new, never a mix
 //! ```
-//! The packet path is [`inbound`]; read it first. Configuration is [`control`]. Policies without SAs
+//! The packet path is [`inbound`]; read it first. Configuration is [`control`], or an [`image`] that was compiled
+//! elsewhere. Policies without SAs
 //! (PROTECT, BYPASS, DISCARD) are [`spd`].
 //!
 //! # Threads
@@ -115,6 +116,8 @@ pub mod gate;
 pub mod gateway;
 pub mod headers;
 #[cfg(not(loom))]
+pub mod image;
+#[cfg(not(loom))]
 pub mod inbound;
 #[cfg(not(loom))]
 pub mod matcher;
@@ -159,6 +162,7 @@ pub use {
     control::{ChildId, Control, SaParams, TunnelId},
     gateway::{Gateway, Workers},
     headers::{Encap, InnerHeaders, Ipsec, OuterHeaders, Spi},
+    image::Image,
     inbound::{Arrival, Ingress, Opened, Worker},
     sad::{SaId, SaKey, SaMode},
     selector::{Selector, TrafficSelector},

@@ -184,13 +184,10 @@ impl<T> SharedCell<T> {
 }
 
 #[cfg(not(loom))]
-impl<T> SharedCell<[T]> {
-    /// A buffer over a slice that nobody else has.
-    #[allow(unsafe_code)]
-    pub(crate) fn over(slice: &mut [T]) -> &Self {
-        // SAFETY: `SharedCell<[T]>` is transparent over `UnsafeCell<[T]>`, which has the layout of
-        // `[T]`; the exclusive borrow is given up for the lifetime of the result.
-        unsafe { &*(core::ptr::from_mut(slice) as *const Self) }
+impl<T> SharedCell<T> {
+    /// A buffer that is not shared yet.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(core::cell::UnsafeCell::new(value))
     }
 }
 

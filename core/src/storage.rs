@@ -45,6 +45,20 @@ pub struct Capacity {
 }
 
 impl Capacity {
+    /// Nothing.
+    #[cfg(feature = "alloc")]
+    pub(crate) const NONE: Self = Self {
+        tunnels: 0,
+        children: 0,
+        selectors: 0,
+        sas: 0,
+        sas_dst: 0,
+        sas_dst_src: 0,
+        sas_allocated: 0,
+        replay_window: 0,
+        workers: 0,
+    };
+
     /// SAs of all key types together.
     pub const fn all_sas(&self) -> u64 {
         self.sas_chosen_by_others() + self.sas_allocated as u64

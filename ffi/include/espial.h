@@ -4079,6 +4079,112 @@ int32_t espial_sa_next_due(espial_gateway *gateway,
                            uint32_t *due);
 
 /**
+ * Tests an image, of `espial compile` or of the library, of len octets at image: all of it, so that a gateway over
+ * it comes to no harm, whoever made it. Says how many octets it has, and how many tunnels and Child SAs: what
+ * espial_capacity has to say at least.
+ *
+ * An image lies at a multiple of 8 octets, best of 64: in flash, in shared memory, in a mapped file. Octets behind its
+ * end are not looked at.
+ *
+ * Thread: any. Takes time linear in its octets.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_ERANGE; ESPIAL_EWORDS: no image, damaged, cut short, of another format, or of
+ * the other byte order (`espial compile --order`).
+ */
+int32_t espial_image_check(const void *image,
+                           size_t len,
+                           size_t *octets,
+                           uint32_t *tunnels,
+                           uint32_t *children);
+
+/**
+ * Octets of memory that a gateway over an image needs. Of the capacity selectors is not read; tunnels and children
+ * are the most that any image of its has.
+ *
+ * Thread: any.
+ * Errors: those of espial_gateway_size().
+ */
+int32_t espial_gateway_image_size(const espial_capacity *capacity,
+                                  size_t *size);
+
+/**
+ * Makes a gateway whose tunnels, Child SAs and selectors are those of an image, in the caller's memory, of len
+ * octets at mem. The image, of image_len octets, is tested as espial_image_check() does and used where it lies: it must not change
+ * until the gateway is released, or until another one took its place and espial_gateway_image_settled().
+ *
+ * SAs are added to its Child SAs (espial_gateway_image_child(), espial_gateway_image_find()) as in any other gateway, and all
+ * calls of the packet path and of SAs are the same. Tunnels and Child SAs are not added or removed, and modes not switched:
+ * ESPIAL_EFULL, ESPIAL_ESTALE.
+ *
+ * Thread: any. Takes time linear in the octets of the image.
+ * Errors: those of espial_gateway_init() and of espial_image_check(); ESPIAL_ERANGE: it has more tunnels or
+ * Child SAs than the capacity says too.
+ */
+int32_t espial_gateway_init_image(void *mem,
+                                  size_t len,
+                                  const espial_capacity *capacity,
+                                  uint64_t seed0,
+                                  uint64_t seed1,
+                                  const void *image,
+                                  size_t image_len,
+                                  espial_gateway **gateway);
+
+/**
+ * Puts another image in the place of the one in use, with one store: each packet is judged by the one or by the
+ * other. SAs stay with their Child SAs: those that are the same in both by number, names and selectors. Modes may differ.
+ *
+ * Thread: one writer. Takes time linear in the octets of the image; workers do not wait.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EWORDS as espial_image_check(); ESPIAL_EHANDLE: not a gateway over an
+ * image too; ESPIAL_ERANGE: more tunnels or Child SAs than the capacity says; ESPIAL_EINUSE: a Child SA that changes has SAs,
+ * delete them first; ESPIAL_EDUPLICATE: two different Child SAs look the same, give one another name; ESPIAL_EBUSY: a
+ * worker may still read the image before the last one. The image in use stays in use then.
+ */
+int32_t espial_gateway_swap_image(espial_gateway *gateway,
+                                  const void *image,
+                                  size_t image_len);
+
+/**
+ * ESPIAL_OK if no worker reads an image that another one took the place of: its memory is the caller's.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE as espial_gateway_swap_image(); ESPIAL_EBUSY: not yet.
+ */
+int32_t espial_gateway_image_settled(espial_gateway *gateway);
+
+/**
+ * The tunnel with a number in the image in use, from 0 in the order of its configuration.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE as espial_gateway_swap_image(); ESPIAL_ESTALE: it has fewer.
+ */
+int32_t espial_gateway_image_tunnel(espial_gateway *gateway,
+                                    uint32_t number,
+                                    espial_tunnel *tunnel);
+
+/**
+ * The Child SA with a number in the image in use, from 0 in the order of its configuration.
+ *
+ * Thread: one writer.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE as espial_gateway_swap_image(); ESPIAL_ESTALE: it has fewer.
+ */
+int32_t espial_gateway_image_child(espial_gateway *gateway,
+                                   uint32_t number,
+                                   espial_child *child);
+
+/**
+ * The Child SA with a name in a tunnel with a name, in the image in use. Names are octets of UTF-8 without NUL.
+ *
+ * Thread: one writer. Takes time linear in the Child SAs.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE as espial_gateway_swap_image(); ESPIAL_ERANGE; ESPIAL_ENOTFOUND: none, or
+ * names were left out of the image.
+ */
+int32_t espial_gateway_image_find(espial_gateway *gateway,
+                                  const char *tunnel,
+                                  size_t tunnel_len,
+                                  const char *name,
+                                  size_t name_len,
+                                  espial_child *child);
+
+/**
  * Judges a packet that starts at its IP header: which SA is it on? With anti-replay its sequence number
  * is tested here, and seen when it is checked; with extended sequence numbers
  * espial_arrival.outer.sequence_high is set.

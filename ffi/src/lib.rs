@@ -1,7 +1,7 @@
 //! libespial: the C ABI of espial.
 //!
 //! ```text
-//! C program ─▶ setup, config, packet, matcher, spd, analysis, wire, stream, text, names, one function each, no policy
+//! C program ─▶ setup, config, image, packet, matcher, spd, analysis, wire, stream, text, names, one function each, no policy
 //!              local_in, sessions, passthrough, reply_path, health, preset, snapshot
 //!                  │ Caller (handle): pointers tested and read, the only unsafe code
 //!                  │ convert: checked numbers to core types and back
@@ -32,6 +32,7 @@ mod health;
 mod hostile;
 #[cfg(test)]
 mod hostile_gate;
+mod image;
 mod local_in;
 mod matcher;
 mod names;

@@ -5,6 +5,7 @@ use espial::error::{Busy, ConfigError, SaError, SetupError};
 use espial::gate::local_in::LocalInError;
 #[cfg(any(feature = "alloc", test))]
 use espial::gate::passthrough::{RuleFault, RulesError};
+use espial::image::{ImageError, SwapError};
 use espial::snapshot::{RecordError, RestoreError};
 #[cfg(any(feature = "alloc", test))]
 use espial::spd::{DecorrelateError, PolicyError};
@@ -32,6 +33,36 @@ impl From<SetupError> for Status {
             SetupError::MemoryTooSmall => ESPIAL_EROOM,
             SetupError::OutOfMemory => ESPIAL_ENOMEM,
             SetupError::CannotGrow { .. } => ESPIAL_EGROW,
+            SetupError::Image { .. } => ESPIAL_ERANGE,
+        })
+    }
+}
+
+impl From<ImageError> for Status {
+    fn from(error: ImageError) -> Self {
+        Self(match error {
+            ImageError::Alignment => ESPIAL_EALIGN,
+            ImageError::Short
+            | ImageError::Magic
+            | ImageError::Order
+            | ImageError::Format { .. }
+            | ImageError::Bounds
+            | ImageError::Checksum
+            | ImageError::Block(_)
+            | ImageError::Child { .. }
+            | ImageError::Names => ESPIAL_EWORDS,
+        })
+    }
+}
+
+impl From<SwapError> for Status {
+    fn from(error: SwapError) -> Self {
+        Self(match error {
+            SwapError::NoImage => ESPIAL_EHANDLE,
+            SwapError::Busy => ESPIAL_EBUSY,
+            SwapError::TooLarge { .. } => ESPIAL_ERANGE,
+            SwapError::InUse { .. } => ESPIAL_EINUSE,
+            SwapError::Alike { .. } => ESPIAL_EDUPLICATE,
         })
     }
 }

@@ -106,7 +106,7 @@ fi
 # ---- valgrind ----------------------------------------------------------------------------------------
 if has valgrind "memory checks"; then
     for source in examples/quickstart.c examples/dataplane.c examples/rekey.c examples/rekey_storm.c \
-        tests/calls.c tests/misuse.c tests/misuse_packets.c tests/misuse_alone.c; do
+        tests/calls.c tests/image.c tests/misuse.c tests/misuse_packets.c tests/misuse_alone.c; do
         "${CC:-cc}" -std=c11 -g -O1 -I "$prefix/include" -o "$work/checked" "$here/$source" \
             "$prefix/lib/libespial.a" -pthread
         expected=0

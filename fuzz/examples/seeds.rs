@@ -53,6 +53,18 @@ fn main() -> Result<()> {
     for (name, octets) in snapshots() {
         write(here, "snapshot", name, &octets)?;
     }
+    // An image as it is, so that what libFuzzer changes first is one.
+    for name in ["first", "second"] {
+        let text =
+            fs::read_to_string(here.join("../ffi/tests/images").join(name).with_extension("c"))?;
+        let octets =
+            text.split("0x").skip(1).filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());
+        let octets: Vec<u8> = std::iter::once(0).chain(octets).collect();
+        write(here, "image", name, &octets)?;
+    }
+    for (kind, name) in [(1, "agree"), (2, "lie")] {
+        write(here, "image", name, &[&[kind][..], &random(4, 1200)].concat())?;
+    }
     let of_choices = [
         "whole_check",
         "sad_operations",

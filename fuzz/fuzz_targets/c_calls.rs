@@ -20,6 +20,8 @@ mod health;
 mod hostile;
 #[path = "../../ffi/src/hostile_gate.rs"]
 mod hostile_gate;
+#[path = "../../ffi/src/image.rs"]
+mod image;
 #[path = "../../ffi/src/local_in.rs"]
 mod local_in;
 #[path = "../../ffi/src/matcher.rs"]

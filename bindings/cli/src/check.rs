@@ -28,7 +28,7 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub use judge::{Judge, Options, Room};
+pub use judge::{Judge, Options, Room, gateway_for};
 pub use measure::Speed;
 pub use reason::{By, DropReason, GateReason};
 pub use report::{Summary, write_summary};

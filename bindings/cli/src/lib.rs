@@ -4,6 +4,7 @@ pub mod analyze;
 pub mod capture;
 pub mod check;
 pub mod classify;
+pub mod compile;
 pub mod config;
 pub mod conform;
 pub mod demo;

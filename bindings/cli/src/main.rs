@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use espial::image::{Names, Order, Target};
 use espial::matcher::Backend;
 use espial::preset::FortiOs;
 use espial_cli::check::{self, CheckError, Form};
@@ -13,7 +14,7 @@ use espial_cli::config::GatewayConfig;
 use espial_cli::lint::Code;
 use espial_cli::lookup::measure::{BURST_MAX, Effort};
 use espial_cli::lookup::scene::SpiKind;
-use espial_cli::{analyze, classify, conform, demo, lint, lookup, preset};
+use espial_cli::{analyze, classify, compile, conform, demo, lint, lookup, preset};
 
 /// Judges IPsec traffic: which SA is each packet on, and is it allowed to be on it?
 #[derive(Parser)]
@@ -29,6 +30,7 @@ Examples:
   espial check --config gateway.toml capture.pcapng --json | jq 'select(.verdict == \"drop\")'
   espial analyze --config gateway.toml
   espial lint gateway.toml
+  espial compile gateway.toml -o table.img
   espial preset 7.4.2
   espial conform cases/*.jsonl
   espial lookup --sas 65536
@@ -112,6 +114,54 @@ Exit status: 0 no errors and no warnings, 1 some, 2 the configuration is unusabl
         #[arg(long, value_name = "CODE")]
         allow: Vec<Code>,
         /// One JSON object a finding, then a summary
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compile tunnels, Child SAs and selectors into an image for firmware, or say what is in one
+    #[command(after_help = "\
+An image is used where it lies: in flash, in shared memory, in a mapped file. It holds no SA and no key. The
+same file gives the same octets on every host. Child SAs are numbered from 0 in the order of the file; SAs are added
+to them at run time. Without -o only sizes are printed. Policies and the gateway's other tables are not in it.
+
+Examples:
+  espial compile gateway.toml -o table.img
+  espial compile gateway.toml -o table.c --c-array=branch_table
+  espial compile gateway.toml -o table.img --order big --no-names
+  espial compile gateway.toml -o table.img --target vectors
+  espial compile --check table.img
+  espial compile --check table.img --json | jq 'select(.kind == \"child\") | [.number, .child]'
+
+Exit status: 0 the image is made or valid, 2 the configuration or the image is unusable.")]
+    Compile {
+        /// The inbound side of the gateway: tunnels, Child SAs and their selectors
+        #[arg(value_name = "GATEWAY.toml", required_unless_present = "check")]
+        config: Option<PathBuf>,
+        /// Where to write the image, or with --c-array the C source
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// C source with a constant array of this name, aligned to 64, and its length in NAME_octets
+        #[arg(
+            long, value_name = "NAME", num_args = 0..=1, require_equals = true,
+            default_missing_value = "espial_image", requires = "output", value_parser = identifier
+        )]
+        c_array: Option<String>,
+        /// The byte order of the target
+        #[arg(long, value_name = "ORDER", default_value = "little")]
+        order: Orders,
+        /// How the target compares: one number after the other (microcontrollers) or sixteen at once
+        /// (x86-64, AArch64). Both are read everywhere
+        #[arg(long, value_name = "TARGET", default_value = "scalar")]
+        target: Targets,
+        /// Leave the names of tunnels and Child SAs out
+        #[arg(long)]
+        no_names: bool,
+        /// Validate this image of either byte order, and print what is in it
+        #[arg(
+            long, value_name = "FILE",
+            conflicts_with_all = ["config", "output", "c_array", "order", "target", "no_names"]
+        )]
+        check: Option<PathBuf>,
+        /// One JSON object with the sizes; with --check one a Child SA before it
         #[arg(long)]
         json: bool,
     },
@@ -212,6 +262,27 @@ Exit status: 0 all answers are those of the trace, 1 some are not, 2 a file is u
     },
 }
 
+/// What `--order` may be.
+#[derive(Clone, Copy, ValueEnum)]
+enum Orders {
+    Little,
+    Big,
+}
+
+/// What `--target` may be.
+#[derive(Clone, Copy, ValueEnum)]
+enum Targets {
+    Scalar,
+    Vectors,
+}
+
+fn identifier(name: &str) -> Result<String, String> {
+    let is_letter = |octet: u8| octet.is_ascii_alphabetic() || octet == b'_';
+    let is_one = name.bytes().next().is_some_and(is_letter)
+        && name.bytes().all(|octet| is_letter(octet) || octet.is_ascii_digit());
+    if is_one { Ok(name.to_owned()) } else { Err("not an identifier of C".to_owned()) }
+}
+
 /// What `--spi` may be.
 #[derive(Clone, Copy, ValueEnum)]
 enum Spis {
@@ -283,6 +354,29 @@ fn main() -> ExitCode {
             let file = config.display().to_string();
             match read(&config) {
                 Some(gateway) => lint::run(&gateway, &file, &allow, format, &mut out),
+                None => Ok(2),
+            }
+        }
+        Some(Command::Compile { check: Some(image), json, .. }) => {
+            let format = if json { lookup::Format::Json } else { lookup::Format::Text };
+            compile::check(&image, format, &mut out)
+        }
+        Some(Command::Compile {
+            config, output, c_array, order, target, no_names, json, ..
+        }) => {
+            let order = match order {
+                Orders::Little => Order::Little,
+                Orders::Big => Order::Big,
+            };
+            let target = match target {
+                Targets::Scalar => Target::Scalar,
+                Targets::Vectors => Target::Vectors,
+            };
+            let names = if no_names { Names::LeftOut } else { Names::Kept };
+            let options = compile::Options { output, c_array, order, target, names };
+            let format = if json { lookup::Format::Json } else { lookup::Format::Text };
+            match config.as_deref().and_then(read) {
+                Some(gateway) => compile::run(&gateway, &options, format, &mut out),
                 None => Ok(2),
             }
         }

@@ -189,12 +189,18 @@ impl<'m> Control<'m> {
     }
 
     fn sa_fields(&self, child: ChildId, params: &SaParams) -> Result<SaFields, SaError> {
-        let stage = self.child(child).map_err(|_| SaError::StaleChild)?;
-        if stage.published == 0 {
-            return Err(SaError::Unpublished);
-        }
+        let tunnel = match &self.images {
+            Some(images) => self.tunnel_in(images, child)?,
+            None => {
+                let stage = self.child(child).map_err(|_| SaError::StaleChild)?;
+                if stage.published == 0 {
+                    return Err(SaError::Unpublished);
+                }
+                stage.tunnel
+            }
+        };
         Ok(SaFields {
-            tunnel: stage.tunnel,
+            tunnel,
             child: child.index,
             child_generation: child.generation,
             mode: params.mode,

@@ -2,13 +2,13 @@
 
 use super::Opened;
 use crate::control::ChildId;
-use crate::gateway::Tables;
+use crate::gateway::{Tables, policy_of, policy_word};
 use crate::headers::{Fragment, InnerHeaders};
 use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
 use crate::sad::{Entry, SaMode};
 use crate::selector::Selector;
-use crate::verdict::{Mode, Reason, Refusal};
+use crate::verdict::{Mode, Modes, Reason, Refusal};
 use crate::wire;
 
 /// The packet that an ICMP error is about, as a question. It must have come from the host that the
@@ -63,6 +63,26 @@ impl<'b, 'g> Scene<'b, 'g> {
             child,
             tunnel: sa.tunnel(),
         })
+    }
+
+    /// What applies to the tunnel: that of an image is of the same version as its selectors.
+    #[inline(always)]
+    fn policy_word(&self) -> u32 {
+        match self.child.policy {
+            0 => self.tables.policy_word(self.tunnel),
+            of_image => of_image,
+        }
+    }
+
+    /// The tunnel's enforced mode and its shadow modes.
+    pub(super) fn policy(&self) -> (Mode, Modes) {
+        policy_of(self.policy_word())
+    }
+
+    /// True if packets are judged by strict-sa, and by no shadow mode.
+    #[inline(always)]
+    pub(super) fn is_strict_alone(&self) -> bool {
+        self.policy_word() as u16 == policy_word(Mode::StrictSa, Modes::NONE) as u16
     }
 
     #[inline]

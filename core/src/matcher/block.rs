@@ -15,11 +15,12 @@
 //! Boxes of a tunnel are contiguous and in configuration order, boxes of a Child SA contiguous in
 //! its tunnel's: the first that covers a packet in that order is the first in SPD order.
 //!
-//! Invariants, tested by [`Block::parse`] before any use:
+//! Invariants, tested by [`Block::parse`] (`validate`) before any use:
 //! - I1: magic, format and length are right; every array lies in the block and is aligned.
 //! - I2: the boxes of a tunnel lie in the arrays of boxes; those of a Child SA in its tunnel's.
 //! - I3: every box names a Child SA of the block (or a place in the list that was compiled), and `lo <= hi` in both address ranges.
-//! - I4: searching a tree ends within its bound, and names boxes of its tunnel only.
+//! - I4: more than 32 boxes of a tunnel and family have a tree; searching it ends within its bound, and names
+//!   boxes of its tunnel only.
 
 use core::mem::{size_of, size_of_val};
 
@@ -27,7 +28,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::group::{Address, WIDTH};
 use super::linear::{self, Key};
-use super::patch::Old;
+use super::patch::{Old, are_alike};
 use super::set::Set;
 use super::tree::{Arrays, Grown, LIST, SMALL, Tree};
 use crate::prefetch;
@@ -37,7 +38,7 @@ use crate::simd::Backend;
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
 /// Format of the block. A reader refuses any other.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 
 /// An array in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -100,7 +101,8 @@ pub struct ChildRecord {
     pub(crate) tunnel: u32,
     /// Equal for Child SAs of a tunnel with equal sets of selectors (rekey, RFC 9611).
     pub(crate) class: u32,
-    pub(super) reserved: u32,
+    /// In an image what applies to the tunnel, [`gateway::policy_word`](crate::gateway); 0: what its cell says.
+    pub(crate) policy: u32,
     pub(super) span: Span,
 }
 
@@ -108,6 +110,12 @@ impl ChildRecord {
     /// A record without boxes.
     pub(crate) fn new(generation: u32, tunnel: u32, class: u32) -> Self {
         Self { generation, tunnel, class, ..Self::default() }
+    }
+
+    /// The same, with what applies to the tunnel.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn with_policy(self, policy: u32) -> Self {
+        Self { policy, ..self }
     }
 }
 
@@ -313,28 +321,15 @@ pub struct Block<'b> {
     version: u32,
     octets: u32,
     owners: u32,
-    tunnels: &'b [TunnelRecord],
-    children: &'b [ChildRecord],
-    boxes4: &'b [Box4],
-    boxes6: &'b [Box6],
-    arrays: Arrays<'b>,
+    pub(super) tunnels: &'b [TunnelRecord],
+    pub(super) children: &'b [ChildRecord],
+    pub(super) boxes4: &'b [Box4],
+    pub(super) boxes6: &'b [Box6],
+    pub(super) arrays: Arrays<'b>,
     backend: Backend,
 }
 
 impl<'b> Block<'b> {
-    /// The block at the start of `words`, after every invariant was tested.
-    ///
-    /// # Bound
-    /// Linear in the number of boxes and records.
-    ///
-    /// # Errors
-    /// [`BlockError`] says what is wrong; nothing of the block is used then.
-    pub fn parse(words: &'b [u64]) -> Result<Self, BlockError> {
-        let block = Self::open(words)?;
-        block.validate()?;
-        Ok(block)
-    }
-
     /// The block at the start of `words`, whose arrays are tested to lie in it (I1), but not what
     /// they say: for blocks that this process compiled. A wrong index is then still only "none".
     pub(crate) fn open(words: &'b [u64]) -> Result<Self, BlockError> {
@@ -363,40 +358,6 @@ impl<'b> Block<'b> {
             },
             backend: Backend::detect(),
         })
-    }
-
-    fn validate(&self) -> Result<(), BlockError> {
-        for (index, child) in self.children.iter().enumerate() {
-            let owner = self.tunnels.get(child.tunnel as usize);
-            let inside = owner.is_some_and(|tunnel| tunnel.span.holds(&child.span));
-            if child.generation & 1 == 1 && !inside {
-                return Err(BlockError::Range { record: index as u32 });
-            }
-        }
-        let all = Span {
-            first4: 0,
-            count4: self.boxes4.len() as u32,
-            first6: 0,
-            count6: self.boxes6.len() as u32,
-        };
-        if let Some(index) = self.tunnels.iter().position(|tunnel| !all.holds(&tunnel.span)) {
-            return Err(BlockError::Range { record: (self.children.len() + index) as u32 });
-        }
-        let known = |child: u32| child < self.owners;
-        let bad4 = self.boxes4.iter().position(|b| !(b.is_ordered() && known(b.child())));
-        let bad6 = self.boxes6.iter().position(|b| !(b.is_ordered() && known(b.child())));
-        if let Some(index) = bad4.or(bad6.map(|index| index + self.boxes4.len())) {
-            return Err(BlockError::Box { index: index as u32 });
-        }
-        // Each group is part of one tree.
-        let mut left = self.arrays.groups.len() + 1;
-        for tunnel in 0..self.tunnels.len() as u32 {
-            let boxes = self.tunnel_boxes(tunnel);
-            if !(boxes.v4().is_valid(&mut left) && boxes.v6().is_valid(&mut left)) {
-                return Err(BlockError::Tree { tunnel });
-            }
-        }
-        Ok(())
     }
 
     /// The publication that this block was compiled for.
@@ -439,6 +400,47 @@ impl<'b> Block<'b> {
     /// How many tunnels there are.
     pub(crate) fn tunnels(&self) -> usize {
         self.tunnels.len()
+    }
+
+    /// How many Child SAs there are, unused slots included.
+    pub(crate) fn children(&self) -> usize {
+        self.children.len()
+    }
+
+    /// How many boxes there are.
+    pub(crate) fn boxes(&self) -> usize {
+        self.boxes4.len() + self.boxes6.len()
+    }
+
+    /// The Child SAs of a tunnel, by number.
+    pub(crate) fn children_of(&self, tunnel: u32) -> impl Iterator<Item = (u32, &'b ChildRecord)> {
+        let all = (0..).zip(self.children);
+        all.filter(move |(_, child)| child.generation & 1 == 1 && child.tunnel == tunnel)
+    }
+
+    /// The boxes of a Child SA, of both families.
+    fn boxes_of(&self, child: u32) -> (&'b [Box4], &'b [Box6]) {
+        let span = self.child(child).map_or_else(Span::default, |child| child.span);
+        let Span { first4, count4, first6, count6 } = span;
+        (slice(self.boxes4, first4, count4), slice(self.boxes6, first6, count6))
+    }
+
+    /// The selectors of a Child SA, those of IPv4 first.
+    pub(crate) fn selectors_of(&self, child: u32) -> impl Iterator<Item = Selector> + use<'b> {
+        let (four, six) = self.boxes_of(child);
+        four.iter().map(Box4::selector).chain(six.iter().map(Box6::selector))
+    }
+
+    /// True if a Child SA has the same tunnel and selectors in both blocks, or is in neither.
+    ///
+    /// # Bound
+    /// Linear in its boxes.
+    pub(crate) fn has_same_child(&self, other: &Block<'_>, child: u32) -> bool {
+        let tunnel = |block: &Block<'_>| block.child(child).map(|child| child.tunnel);
+        let (own, others) = (self.boxes_of(child), other.boxes_of(child));
+        tunnel(self) == tunnel(other)
+            && are_alike(Address::words(own.0), Address::words(others.0))
+            && are_alike(Address::words(own.1), Address::words(others.1))
     }
 
     /// What boxes name lies below this.
@@ -602,22 +604,6 @@ impl<'b> Boxes<'_, 'b> {
 #[inline]
 fn is_few(own: usize, all: usize) -> bool {
     own <= LIST && own < all && all > WIDTH
-}
-
-impl Span {
-    fn holds(&self, inner: &Self) -> bool {
-        let within = |first: u32, count: u32, from: u32, n: u32| {
-            first <= from && u64::from(from) + u64::from(n) <= u64::from(first) + u64::from(count)
-        };
-        within(self.first4, self.count4, inner.first4, inner.count4)
-            && within(self.first6, self.count6, inner.first6, inner.count6)
-    }
-}
-
-impl<A: Ord> Boxed<A> {
-    fn is_ordered(&self) -> bool {
-        self.remote_lo <= self.remote_hi && self.local_lo <= self.local_hi
-    }
 }
 
 #[inline]

@@ -32,6 +32,20 @@ pub(crate) fn stage(selector: &Selector, child: u32) -> Staged {
     staged
 }
 
+/// What a staged selector says, beside the Child SA it belongs to, as octets that are the same on every host.
+#[cfg(feature = "alloc")]
+pub(crate) fn octets_of(one: &Staged, mut write: impl FnMut(&[u8])) {
+    for addr in [one.remote_lo, one.remote_hi, one.local_lo, one.local_hi] {
+        write(&u128::from(addr).to_le_bytes());
+    }
+    let rest = &one.rest;
+    let ports = [rest.remote_port_lo, rest.remote_port_hi, rest.local_port_lo, rest.local_port_hi];
+    for port in ports {
+        write(&port.to_le_bytes());
+    }
+    write(&[rest.protocol_lo, rest.protocol_hi, rest.flags]);
+}
+
 /// True if two staged selectors are equal but for the Child SA they belong to.
 pub(crate) fn same_selector(a: &Staged, b: &Staged) -> bool {
     let mut b = *b;
@@ -53,12 +67,19 @@ fn narrow(staged: &Staged) -> Box4 {
 /// Words of a block for a capacity, at its largest: all selectors IPv6.
 pub(crate) fn words_for(capacity: &Capacity) -> Result<usize, SetupError> {
     let Capacity { tunnels, children, selectors, .. } = *capacity;
-    words(tunnels.into(), children.into(), selectors.into())
+    words(tunnels.into(), children.into(), selectors.into(), SMALL)
+}
+
+/// As [`words_for`], of a block in which sets of up to `lists` boxes have no tree.
+#[cfg(feature = "alloc")]
+pub(crate) fn words_with(capacity: &Capacity, lists: usize) -> Result<usize, SetupError> {
+    let Capacity { tunnels, children, selectors, .. } = *capacity;
+    words(tunnels.into(), children.into(), selectors.into(), lists)
 }
 
 /// Words of a block for a list of selectors.
 pub(crate) fn words_for_list(selectors: usize) -> Result<usize, SetupError> {
-    words(1, 1, selectors as u64)
+    words(1, 1, selectors as u64, SMALL)
 }
 
 /// Words of a block of so many lists, each in place of a tunnel, with so many selectors together.
@@ -66,15 +87,15 @@ pub(crate) fn words_for_list(selectors: usize) -> Result<usize, SetupError> {
 pub(crate) fn words_for_lists(lists: usize, selectors: usize) -> Result<usize, SetupError> {
     let short = |count| u32::try_from(count).map_err(|_| SetupError::TooLarge);
     let (lists, selectors) = (short(lists)?, short(selectors)?);
-    words(lists.into(), lists.into(), selectors.into())
+    words(lists.into(), lists.into(), selectors.into(), SMALL)
 }
 
-fn words(tunnels: u64, children: u64, selectors: u64) -> Result<usize, SetupError> {
+fn words(tunnels: u64, children: u64, selectors: u64, lists: usize) -> Result<usize, SetupError> {
     let octets = size_of::<Header>() as u64
         + tunnels * size_of::<TunnelRecord>() as u64
         + children * size_of::<ChildRecord>() as u64
         + selectors * size_of::<Box6>() as u64
-        + tree_octets(selectors);
+        + tree_octets(selectors, lists as u64);
     // Offsets in the block have 32 bits.
     if octets > u64::from(u32::MAX) {
         return Err(SetupError::TooLarge);
@@ -82,15 +103,16 @@ fn words(tunnels: u64, children: u64, selectors: u64) -> Result<usize, SetupErro
     usize::try_from(octets / 8).map_err(|_| SetupError::TooLarge)
 }
 
-/// Octets that the trees of so many selectors take at most, and what building them takes beside.
-fn tree_octets(selectors: u64) -> u64 {
-    if selectors <= SMALL as u64 {
+/// Octets that the trees of so many selectors take at most, and what building them takes beside; sets of up to
+/// `lists` have none.
+fn tree_octets(selectors: u64, lists: u64) -> u64 {
+    if selectors <= lists {
         return 0;
     }
     // The most for each box: a leaf for five or 26 groups for 177, a fan for those, rows of 16 words for 5633.
     // The rest is for deltas, without which trees are built anew; and for what does not end with a cache line.
     let least = (WIDTH * FILL + 1) as u64;
-    let groups = (selectors / (SMALL as u64 + 1)).max((selectors * 27).div_ceil(least)) + 5;
+    let groups = (selectors / (lists + 1)).max((selectors * 27).div_ceil(least)) + 5;
     let fans = selectors.div_ceil(least);
     groups * size_of::<Group>() as u64
         + fans * size_of::<Fan>() as u64
@@ -124,7 +146,17 @@ pub(crate) trait Source {
 /// # Bound
 /// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 16.
 pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> Option<usize> {
-    fill(source, version, None, words).map(|octets| octets as usize)
+    compile_with(source, version, SMALL, words)
+}
+
+/// [`compile`] with trees for sets of more than `lists` boxes, whatever pays on this target.
+pub(crate) fn compile_with(
+    source: &impl Source,
+    version: u32,
+    lists: usize,
+    words: &mut [u64],
+) -> Option<usize> {
+    fill(source, (version, lists), None, words).map(|octets| octets as usize)
 }
 
 /// [`compile`], with the trees of an older block where few of a tunnel's selectors changed. Answers are
@@ -141,16 +173,18 @@ pub(crate) fn recompile(
 ) -> Option<usize> {
     let old = Block::open(old).ok();
     // Patched trees may take more room than new ones.
-    let filled = fill(source, version, old, words).or_else(|| fill(source, version, None, words));
+    let how = (version, SMALL);
+    let filled = fill(source, how, old, words).or_else(|| fill(source, how, None, words));
     filled.map(|octets| octets as usize)
 }
 
 fn fill(
     source: &impl Source,
-    version: u32,
+    (version, lists): (u32, usize),
     old: Option<Block<'_>>,
     words: &mut [u64],
 ) -> Option<u32> {
+    let is_large = |boxes: &usize| *boxes > lists;
     let mut counts = Counts::default();
     for tunnel in 0..source.tunnels() {
         let (mut count4, mut count6) = (0_u32, 0_u32);
@@ -241,11 +275,6 @@ fn fill(
     header.octets = end.checked_add(count.checked_mul(size_of::<Group>() as u32)?)?;
     head.copy_from_slice(bytemuck::bytes_of(&header));
     Some(header.octets)
-}
-
-/// A list of boxes that has a tree.
-fn is_large(boxes: &usize) -> bool {
-    *boxes > SMALL
 }
 
 /// Elements of the arrays of a block.

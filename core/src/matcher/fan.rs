@@ -192,6 +192,15 @@ impl Layout {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl Layout {
+    /// Where there are numbers of so many octets.
+    pub(super) fn numbers(self) -> [(Range<usize>, usize); 3] {
+        let (cuts, masks) = (self.masks(0).start, self.firsts().start);
+        [(0..cuts, 4), (cuts..masks, 8), (masks..self.size(), 4)]
+    }
+}
+
 /// A fan and its rows.
 pub(super) struct Open<'b, A: Address> {
     window: A::Window,

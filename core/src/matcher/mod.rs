@@ -23,6 +23,8 @@ mod alone;
 pub mod block;
 pub(crate) mod compile;
 mod fan;
+#[cfg(feature = "alloc")]
+pub(crate) mod flip;
 mod group;
 mod grow;
 pub(crate) mod linear;
@@ -32,12 +34,18 @@ mod set;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod validate;
 mod walk;
 
 pub use crate::simd::Backend;
 pub use alone::{Matcher, compile_into, words_to_compile};
 #[cfg(feature = "alloc")]
 pub use alone::{Words, compile};
+pub(crate) use tree::FEW;
+#[cfg(feature = "alloc")]
+pub(crate) use tree::LIST;
+#[cfg(feature = "alloc")]
+pub(crate) use tree::SMALL as HOST_LISTS;
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;

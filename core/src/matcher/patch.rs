@@ -15,7 +15,7 @@ const CHANGES: u32 = WIDTH as u32;
 const PIECE: usize = 64;
 
 /// Not `==`, which calls `bcmp`: a library without libc has none.
-fn are_alike(old: &[u32], new: &[u32]) -> bool {
+pub(super) fn are_alike(old: &[u32], new: &[u32]) -> bool {
     let differing = old.iter().zip(new).fold(0, |differing, (old, new)| differing | (old ^ new));
     old.len() == new.len() && differing == 0
 }

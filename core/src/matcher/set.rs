@@ -3,7 +3,7 @@
 use super::block::Boxed;
 use super::group::{Address, Ask};
 use super::linear::{self, Key};
-use super::tree::{Every, Tree};
+use super::tree::{Every, LIST, Left, Tree};
 use super::walk;
 use crate::simd::Backend;
 
@@ -38,9 +38,12 @@ impl<'b, A: Address> Set<'b, A> {
         Self { boxes, tree: Some(Indexed { tree, child }), names_places: false }
     }
 
-    /// True if the tree, if there is one, is what it says: for sets of tunnels.
-    pub(super) fn is_valid(&self, left: &mut usize) -> bool {
-        self.tree.is_none_or(|tree| tree.tree.is_valid(left))
+    /// True if the set has a tree if it must, and that is what it says: for sets of tunnels.
+    pub(super) fn is_valid(&self, left: &mut Left) -> bool {
+        match &self.tree {
+            Some(tree) => tree.tree.is_valid(left),
+            None => self.boxes.len() <= LIST,
+        }
     }
 
     /// True if a box covers the packet.

@@ -2,15 +2,16 @@
 
 use proptest::prelude::*;
 
-use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
+use super::block::{ADMITS_OPAQUE, BlockError, Boxed, Rest, Wide};
 use super::fan::{BURST, Fan};
 use super::group::{Address, Ask, Group};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::tree::{Arrays, Every, Grown, NO_FAN, SMALL, Shape, Tree, Visits};
-use super::walk;
+use super::tree::{Arrays, Every, Grown, Left, NO_FAN, SMALL, Shape, Tree, Visits};
+use super::{Matcher, compile, walk};
 use crate::few::few;
+use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
 
 /// Numbers that follow from a seed.
@@ -205,6 +206,17 @@ impl<A: Address> Planted<A> {
         })
     }
 
+    /// Valid, and no group or row is left that nothing leads to.
+    fn is_valid(&self) -> bool {
+        let groups = self.grown.groups as usize;
+        let rows = match self.grown.fan {
+            NO_FAN => 0,
+            at => self.fans[at as usize].layout().unwrap().size(),
+        };
+        let mut left = Left { groups, rows };
+        self.tree().is_valid(&mut left) && left == Left { groups: 0, rows: 0 }
+    }
+
     fn octets(&self) -> Vec<u8> {
         let Self { groups, fans, rows, .. } = self;
         let fans = if self.grown.fan == NO_FAN { &[] } else { &fans[..] };
@@ -288,8 +300,7 @@ fn both(shape: usize, count: u32, seed: u64, packets: usize) {
     let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(shape, n, &mut rng)).collect();
     let boxes6: Vec<Boxed<Wide>> = boxes.iter().map(wide).collect();
     let (four, six) = (Planted::new(&boxes), Planted::new(&boxes6));
-    assert!(four.tree().is_valid(&mut (four.groups.len() + 1)));
-    assert!(six.tree().is_valid(&mut (six.groups.len() + 1)));
+    assert!(four.is_valid() && six.is_valid());
     if seed.is_multiple_of(4) {
         assert_eq!(Planted::new(&boxes).octets(), four.octets(), "the same set, the same tree");
     }
@@ -335,7 +346,7 @@ fn edits<A: Address>(boxes: &[Boxed<A>], pool: &[Boxed<A>], keys: &[Key<A>], rng
             }
             None => Planted::new(&boxes),
         };
-        assert!(tree.tree().is_valid(&mut (tree.groups.len() + 2)));
+        assert!(tree.is_valid());
         for key in keys {
             agrees(&boxes, &tree.tree(), key);
         }
@@ -429,8 +440,8 @@ fn hostile_trees_end_the_search() {
         let (groups, fans, rows) = &arrays;
         let tree =
             Tree { arrays: Arrays { groups, fans, rows }, fan: fans.first(), ..grown.tree() };
-        let bound = grown.groups.len() + 1;
-        if !tree.is_valid(&mut { bound }) {
+        let bound = grown.groups.len();
+        if !tree.is_valid(&mut Left { groups: bound, rows: rows.len() }) {
             continue;
         }
         searched += 1;
@@ -442,6 +453,52 @@ fn hostile_trees_end_the_search() {
         tree.find_burst::<false>(&[key; BURST], |_, _| ());
     }
     assert!(searched > 100);
+}
+
+/// A tree of more groups than its boxes can need would make a search take longer than the bound says.
+#[test]
+fn trees_too_large_for_their_boxes_are_refused() {
+    let mut rng = Rng(13);
+    let boxes: Vec<Boxed<u32>> = (0..170).map(|n| one(0, n, &mut rng)).collect();
+    let grown = Planted::new(&boxes);
+    assert!(grown.is_valid());
+    // The same tree, said to be of a few of the boxes that its leaves name.
+    let mut few = grown.groups.clone();
+    few.iter_mut()
+        .filter(|group| group.is_leaf())
+        .for_each(|leaf| leaf.renumber(|index| index % 5));
+    few.iter_mut().for_each(|group| group.index.sort_unstable());
+    let arrays = Arrays { groups: &few, ..grown.arrays() };
+    let tree = Tree { boxes: &boxes[..5], arrays, ..grown.tree() };
+    let left = || Left { groups: few.len(), rows: 0 };
+    assert!(!tree.is_valid(&mut left()));
+    assert!(Tree { boxes: &boxes, ..tree }.is_valid(&mut left()));
+    // And each group once only.
+    assert!(!grown.tree().is_valid(&mut Left { groups: few.len() - 1, rows: 0 }));
+}
+
+/// A long list without a tree would be asked one by one.
+#[test]
+fn long_lists_without_a_tree_are_refused() {
+    let range = |lo| AddrRange::V4 { lo, hi: lo + 9 };
+    let selectors: Vec<Selector> = (0..40)
+        .map(|n| Selector {
+            remote: range(n * 100),
+            local: range(n * 7),
+            protocol: 0,
+            remote_ports: PortRange::ANY,
+            local_ports: PortRange::ANY,
+        })
+        .collect();
+    let words = compile(&selectors).unwrap();
+    assert!(Matcher::open(&words).is_ok());
+    let mut words = words.to_vec();
+    // The tunnel's record is behind the header: its span, then the tree of IPv4: first group, groups.
+    let record: &mut [u32] = bytemuck::cast_slice_mut(&mut words[16..24]);
+    assert_eq!((record[1], record[4]), (40, 0));
+    assert!(record[5] > 0);
+    record[5] = 0;
+    assert_eq!(Matcher::open(&words).err(), Some(BlockError::Tree { tunnel: 0 }));
 }
 
 /// Rows never take more than memory is counted with.

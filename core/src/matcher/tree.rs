@@ -33,11 +33,14 @@ use super::grow::FILL;
 use super::linear::Key;
 use crate::simd::{Backend, Job, Simd, WORDS};
 
-/// Sets up to this many boxes have no tree: where sixteen boxes are compared at once, a leaf of five takes
-/// less than a list of them.
-pub(super) const SMALL: usize = if crate::simd::VECTORS { 4 } else { LIST };
-/// Sets up to this many boxes are asked one by one if their tree has other boxes too.
-pub(super) const LIST: usize = 32;
+/// Sets up to this many boxes have no tree where vectors compare sixteen boxes at once: a leaf of five takes less
+/// than a list of them.
+pub(crate) const FEW: usize = 4;
+/// Sets up to this many boxes are asked one by one if their tree has other boxes too, and have none where there
+/// are no vectors.
+pub(crate) const LIST: usize = 32;
+/// Sets up to this many boxes are asked one by one on this target.
+pub(crate) const SMALL: usize = if crate::simd::VECTORS { FEW } else { LIST };
 /// Levels of groups between, which 2^32 boxes take.
 pub(super) const LEVELS: usize = 5;
 
@@ -115,7 +118,6 @@ impl Shape {
 
     /// Groups of the tree, at most: leaves, and half as many for what is above them and does not come out
     /// even.
-    #[cfg(test)]
     pub(super) fn groups(&self) -> usize {
         self.leaves + 1 + if self.children > 0 { self.leaves / 2 } else { 0 }
     }
@@ -533,24 +535,49 @@ impl<A: Address, T: FnMut(usize, Option<u32>), const ANY: bool> Job for Many<'_,
     }
 }
 
+/// What validation may still meet: each group and each word of rows is part of one tree, so that it takes time
+/// linear in the block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Left {
+    pub(super) groups: usize,
+    /// Words.
+    pub(super) rows: usize,
+}
+
+impl Left {
+    fn take_group(&mut self) -> bool {
+        let left = self.groups.checked_sub(1);
+        self.groups = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
 impl<A: Address> Tree<'_, A> {
     /// True if a search visits no more than the bound says, whatever it asks for, and names boxes of the
-    /// set only. `left`: groups that may still be met.
+    /// set only.
     ///
     /// # Bound
-    /// `left` groups.
-    pub(super) fn is_valid(&self, left: &mut usize) -> bool {
+    /// The groups of a tree of so many boxes, the rows of one fan, and no more than is `left` of either.
+    pub(super) fn is_valid(&self, left: &mut Left) -> bool {
+        // Of a patched tree: boxes that went are still counted, and there is a delta.
+        let most = Shape::of(self.boxes.len().saturating_add(WIDTH)).groups() + 1;
+        let mut own = Left { groups: most.min(left.groups), rows: left.rows };
+        let given = own.groups;
         let is_delta_valid = self.delta.is_none_or(|delta| {
-            *left = left.saturating_sub(1);
-            delta.indexes().all(|index| (index as usize) < self.boxes.len())
+            own.take_group() && delta.indexes().all(|index| (index as usize) < self.boxes.len())
         });
-        is_delta_valid && self.is_top_valid(left)
+        let is_valid = is_delta_valid && self.is_top_valid(&mut own);
+        *left = Left { groups: left.groups - (given - own.groups), rows: own.rows };
+        is_valid
     }
 
-    fn is_top_valid(&self, left: &mut usize) -> bool {
+    fn is_top_valid(&self, left: &mut Left) -> bool {
         let Some(fan) = self.fan else {
             return self.is_group_valid(self.root, self.levels, left);
         };
+        let rows = fan.layout().and_then(|layout| left.rows.checked_sub(layout.size()));
+        let Some(rows) = rows else { return false };
+        left.rows = rows;
         fan.open::<A>(self.arrays.rows).is_some_and(|fan| {
             // `is_sorted` can panic.
             fan.firsts.iter().zip(fan.firsts.iter().skip(1)).all(|(one, next)| one <= next)
@@ -560,11 +587,11 @@ impl<A: Address> Tree<'_, A> {
         })
     }
 
-    fn is_group_valid(&self, at: u32, level: usize, left: &mut usize) -> bool {
+    /// Calls itself as often as there are levels, at most [`LEVELS`].
+    fn is_group_valid(&self, at: u32, level: usize, left: &mut Left) -> bool {
         let Some(group) = self.group(at) else { return false };
-        *left = left.saturating_sub(1);
         let used = group.index.get(..group.count()).unwrap_or(&[]);
-        *left > 0
+        left.take_group()
             && group.index.is_sorted()
             && match level.checked_sub(1) {
                 None => used.iter().all(|index| (*index as usize) < self.boxes.len()),

@@ -2,6 +2,7 @@
 //! its own (`fuzz/`). Each asserts agreement with something naive, not mere survival.
 #![allow(dead_code, reason = "each user takes some of them")]
 
+pub mod image;
 pub mod model;
 
 use espial::headers::{Outer, protocol};

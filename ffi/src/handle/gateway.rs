@@ -3,14 +3,16 @@
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::mem::{MaybeUninit, align_of, size_of};
-use core::slice::from_raw_parts_mut;
+use core::slice::{from_raw_parts, from_raw_parts_mut};
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use espial::gateway::{Tables, carve, octets};
+use espial::error::SetupError;
+use espial::gateway::{Tables, carve, carve_over, octets, octets_over_image};
+use espial::image::Image;
 use espial::selector::TrafficSelector;
 use espial::{Capacity, Control};
 
-use super::{ALIGNMENT, Caller, Head, lay, split};
+use super::{ALIGNMENT, Caller, Head, Memory, lay, split};
 use crate::status::Status;
 use crate::types::*;
 
@@ -70,15 +72,22 @@ pub struct Plan {
 impl Plan {
     /// The plan for a capacity.
     pub fn of(capacity: &Capacity) -> Result<Self, Status> {
+        let side = usize::try_from(capacity.selectors).unwrap_or(ESPIAL_TS_MAX).min(ESPIAL_TS_MAX);
+        Self::new(capacity, octets(capacity)?, 2 * side)
+    }
+
+    /// The plan for a gateway over an image, which is given no selectors.
+    pub fn over_image(capacity: &Capacity) -> Result<Self, Status> {
+        Self::new(capacity, octets_over_image(capacity)?, 0)
+    }
+
+    fn new(capacity: &Capacity, region_len: usize, scratch_len: usize) -> Result<Self, Status> {
         let too_large = || Status(ESPIAL_ERANGE);
         let after = |start: usize, count: usize, each: usize| {
             let end = count.checked_mul(each).and_then(|octets| start.checked_add(octets));
             end.and_then(|end| end.checked_next_multiple_of(ALIGNMENT)).ok_or_else(too_large)
         };
-        let region_len = octets(capacity)?;
         let workers = usize::try_from(capacity.workers).map_err(|_| too_large())?;
-        let side = usize::try_from(capacity.selectors).unwrap_or(ESPIAL_TS_MAX).min(ESPIAL_TS_MAX);
-        let scratch_len = side * 2;
         let attached = after(0, 1, size_of::<espial_gateway>())?;
         let scratch = after(attached, workers, size_of::<AtomicU32>())?;
         let region = after(scratch, scratch_len, size_of::<TrafficSelector>())?;
@@ -116,13 +125,38 @@ impl<'c> Caller<'c> {
         seed: [u64; 2],
         owned: usize,
     ) -> Result<*mut espial_gateway, Status> {
-        let plan = Plan::of(capacity)?;
+        let carve = |region| carve(region, capacity, seed);
+        self.fill_gateway(at, len, Plan::of(capacity)?, carve, owned)
+    }
+
+    /// Makes a gateway over an image of `image_len` octets, in `len` octets at `at`.
+    pub fn init_over_image(
+        &self,
+        (at, len): (*mut c_void, usize),
+        capacity: &Capacity,
+        seed: [u64; 2],
+        (image, image_len): (*const c_void, usize),
+    ) -> Result<*mut espial_gateway, Status> {
+        let plan = Plan::over_image(capacity)?;
+        let image = self.image(image, image_len)?;
+        self.fill_gateway(at, len, plan, |region| carve_over(region, capacity, seed, &image), 0)
+    }
+
+    /// Makes a gateway of what `carve` makes.
+    fn fill_gateway(
+        &self,
+        at: *mut c_void,
+        len: usize,
+        plan: Plan,
+        carve: impl FnOnce(Memory) -> Result<(Tables<'static>, Control<'static>), SetupError>,
+        owned: usize,
+    ) -> Result<*mut espial_gateway, Status> {
         let (slot, rest) = self.room(at, len, plan.total)?;
         let (attached, rest) = split(rest, plan.scratch - plan.attached)?;
         let (scratch, region) = split(rest, plan.region - plan.scratch)?;
         let attached = lay(attached, plan.workers, || AtomicU32::new(0))?;
         let scratch = lay(scratch, plan.scratch_len, || crate::convert::ANY_V4)?;
-        let (tables, control) = carve(region, capacity, seed)?;
+        let (tables, control) = carve(region)?;
         let writer = UnsafeCell::new(Writer {
             control,
             scratch,
@@ -130,6 +164,15 @@ impl<'c> Caller<'c> {
             grown: super::owned::Grown::default(),
         });
         Ok(slot.fill(espial_gateway { head: Head::new(owned), tables, attached, writer }))
+    }
+
+    /// A valid image of at most `len` octets at `at`.
+    pub fn image(&self, at: *const c_void, len: usize) -> Result<Image<'static>, Status> {
+        let words = self.slice(at.cast::<u64>(), len / size_of::<u64>())?;
+        // SAFETY: a live slice, and nobody writes it until the gateway over it is released, or another image
+        // took its place and no worker reads it any more (H8).
+        let words: &'static [u64] = unsafe { from_raw_parts(words.as_ptr(), words.len()) };
+        Ok(Image::open(words)?)
     }
 
     /// Grows a gateway into `len` octets at `at`.

@@ -26,6 +26,8 @@
 //! - H7: sessions and other tables of one thread are borrowed only for calls of their owner, of which there is one
 //!   at a time (H3). What they use lies behind their handle until its release, so the lifetime written there may
 //!   be `'static`.
+//! - H8: an image is the caller's to keep unchanged for as long as a gateway uses it; so its lifetime may be
+//!   `'static`. One that is only checked is used for the call.
 #![allow(unsafe_code, reason = "this is the place for it")]
 #![allow(non_camel_case_types, reason = "they are the names in C")]
 

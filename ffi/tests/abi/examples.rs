@@ -77,6 +77,13 @@ fn every_call_gives_what_it_says() {
     assert!(output.ends_with("claims hold\n"), "{output}");
 }
 
+/// Images of `espial compile`: checked, used in place, and one in the place of another.
+#[test]
+fn images() {
+    let output = says(&mut Command::new(program("tests/image.c", &[])));
+    assert!(output.ends_with("claims hold\n"), "{output}");
+}
+
 /// No function of the header is left out of the C tests.
 #[test]
 fn every_function_is_called() {
@@ -87,6 +94,7 @@ fn every_function_is_called() {
         "misuse_alone.c",
         "allocated.c",
         "words.c",
+        "image.c",
         "spd.c",
         "configuration.c",
         "local_in.c",

@@ -5,7 +5,7 @@ use std::fs;
 use crate::{compile, ffi, scratch};
 
 /// In the order of the header.
-const SOURCES: [&str; 36] = [
+const SOURCES: [&str; 37] = [
     "types/numbers.rs",
     "types/gateway.rs",
     "types/packet.rs",
@@ -28,6 +28,7 @@ const SOURCES: [&str; 36] = [
     "names.rs",
     "setup.rs",
     "config.rs",
+    "image.rs",
     "packet.rs",
     "matcher.rs",
     "spd.rs",

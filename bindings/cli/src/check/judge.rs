@@ -30,7 +30,7 @@ use crate::open::Opener;
 ///
 /// # Errors
 /// What does not fit, in words.
-fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
+pub fn gateway_for(config: &GatewayConfig) -> Result<Gateway<'static>, String> {
     let children = config.tunnels.iter().flat_map(|tunnel| &tunnel.children);
     let selectors = children.clone().map(|child| child.local.len() * child.remote.len());
     let keys = |wanted: fn(&SaConfig) -> bool| config.sas().filter(|(_, _, sa)| wanted(sa)).count();
