@@ -13,28 +13,27 @@
 //! and may make an event.
 //!
 //! RFC 4301 section 5.2 by step: 1 and 2 `arrive` (demultiplex, reassembly is the host's), 3a
-//! `lookup`, 3b `report`, 4 `check`, 5 forwarding is the host's. What `judge` asks is in `scene`, what
-//! becomes of refused packets in `refuse`.
+//! `lookup`, 3b `report`, 4 `check`, 5 forwarding is the host's. The calls are here; what they share is in
+//! `find` and `judge`, what `judge` asks in `scene`, what becomes of refused packets in `refuse`.
 
+mod find;
+mod judge;
 mod refuse;
 mod scene;
 
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use crate::control::{ChildId, TunnelId};
-use crate::counters::{SaCells, WorkerCells};
+use crate::counters::WorkerCells;
 use crate::event::{Audit, Event, EventBudget, Events};
 use crate::gateway::Tables;
-use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
-use crate::matcher::Question;
+use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi};
 use crate::matcher::block::Block;
-use crate::sad::{AHEAD, Entry, Outcome, SaId, SaMode, Sad};
+use crate::sad::{AHEAD, Entry, SaId, Sad};
 use crate::selector::Selector;
-use crate::simd::COMPACT;
-use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
+use crate::verdict::{Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
-use scene::{Scene, enclosed};
+use judge::{Rest, Shadow};
 
 /// When and where packets came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -297,78 +296,6 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         }
     }
 
-    /// Decides what nearly all packets meet: a tunnel-mode SA, strict-sa alone, and selectors that cover the
-    /// packet. Returns the SA of such a packet.
-    #[inline(always)]
-    fn look_at(&mut self, opened: &Opened<'_>, ingress: Ingress) -> Result<&'g Entry, Rest<'g>> {
-        let Opened { sa, outer, next_header, payload } = *opened;
-        let sa = self.account_for(sa, outer, payload.len(), ingress)?;
-        match self.strict_scene(sa) {
-            Some(scene)
-                if sa.mode() == SaMode::Tunnel
-                    && wire::with_inner(next_header, payload, scene) == Ok(true) =>
-            {
-                Ok(sa)
-            }
-            _ => Err(Rest::Open(sa)),
-        }
-    }
-
-    /// Finds the SA, and counts the packet as seen.
-    #[inline(always)]
-    fn account_for(
-        &mut self,
-        id: SaId,
-        outer: &OuterHeaders,
-        octets: usize,
-        ingress: Ingress,
-    ) -> Result<&'g Entry, Rest<'g>> {
-        let Some(sa) = self.sa(id) else { return Err(Rest::Stale) };
-        if sa.has_state()
-            && let Err(reason) = self.account(id, outer, octets, ingress)
-        {
-            return Err(Rest::Refused(sa, reason));
-        }
-        Ok(sa)
-    }
-
-    /// The selectors to ask, where strict-sa alone judges. Where code is to be small, one place judges all.
-    #[inline(always)]
-    fn strict_scene(&mut self, sa: &Entry) -> Option<Scene<'_, 'g>> {
-        self.refresh();
-        if COMPACT {
-            return None;
-        }
-        Scene::new(&self.block, self.tables, sa).filter(Scene::is_strict_alone)
-    }
-
-    /// [`Worker::check`] of the other packets.
-    #[inline(never)]
-    fn check_further(&mut self, opened: &Opened<'_>, rest: Rest<'g>, ingress: Ingress) -> Verdict {
-        let sa = match rest {
-            Rest::Stale => return self.refuse_stale(opened.sa, opened.outer, ingress),
-            Rest::Refused(sa, reason) => return self.refuse_opened(opened, sa, reason, ingress),
-            Rest::Open(sa) => sa,
-        };
-        // RFC 4303 section 2.6: a dummy packet is discarded without an error.
-        if opened.next_header == protocol::NO_NEXT_HEADER && opened.outer.is_esp() {
-            return self.refuse_opened(opened, sa, Reason::Dummy, ingress);
-        }
-        let read = match sa.mode() {
-            SaMode::Tunnel => wire::inner_expecting(opened.next_header, opened.payload),
-            SaMode::Transport => {
-                wire::transport(opened.outer.endpoints, opened.next_header, opened.payload)
-            }
-        };
-        let octets = opened.payload.len();
-        match &read {
-            Ok(inner) => {
-                self.judge(opened.sa, sa, inner, Some(opened), octets, opened.outer, ingress)
-            }
-            Err(what) => self.refuse_opened(opened, sa, Reason::Malformed(*what), ingress),
-        }
-    }
-
     /// [`Worker::check`] for up to as many packets as `verdicts` has room for; returns how many.
     #[inline]
     pub fn check_burst(
@@ -544,224 +471,6 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     fn sa(&self, sa: SaId) -> Option<&'g Entry> {
         self.sad.entry(sa).filter(|entry| entry.is(sa))
     }
-
-    /// RFC 4301 section 5.2 step 3a.
-    #[inline]
-    fn find(&mut self, outer: OuterHeaders, ingress: Ingress) -> Arrival {
-        match self.sad.lookup(&outer, ingress.now_ms) {
-            Ok(sa) => self.admit(sa, outer, ingress),
-            Err(class) => Arrival::Drop(self.refuse_spi(&outer, class, ingress)),
-        }
-    }
-
-    /// [`Worker::find`] for a packet that the first look at the table did not tell.
-    fn find_rest(&mut self, outer: OuterHeaders, ingress: Ingress) -> Arrival {
-        match self.sad.lookup_rest(&outer, ingress.now_ms) {
-            Ok(sa) => self.admit(sa, outer, ingress),
-            Err(class) => Arrival::Drop(self.refuse_spi(&outer, class, ingress)),
-        }
-    }
-
-    /// [`Worker::find`] for up to [`STRIDE`] arrivals that are not looked up yet.
-    #[inline]
-    fn find_arrivals(&mut self, arrivals: &mut [Arrival], ingress: Ingress) {
-        let mut sas = [SaId::NONE; STRIDE];
-        let outer = |nth: usize| match arrivals.get(nth) {
-            Some(Arrival::Sa(_, outer)) => Some(outer),
-            _ => None,
-        };
-        let missing = self.sad.find_packets(arrivals.len(), outer, &mut sas);
-        if self.sad.has_many() {
-            for entry in sas.iter().filter_map(|sa| self.sad.entry(*sa)) {
-                prefetch::read(entry);
-            }
-        }
-        for (i, (arrival, sa)) in arrivals.iter_mut().zip(&sas).enumerate() {
-            let Arrival::Sa(_, outer) = *arrival else { continue };
-            *arrival = if missing & 1 << i == 0 {
-                self.admit(*sa, outer, ingress)
-            } else if outer.is_esp() {
-                self.find_rest(outer, ingress)
-            } else {
-                self.find(outer, ingress)
-            };
-        }
-    }
-
-    /// What the SA demands before its packets are opened: encapsulation, lifetime, a fresh sequence
-    /// number.
-    #[inline]
-    fn admit(&mut self, sa: SaId, mut outer: OuterHeaders, ingress: Ingress) -> Arrival {
-        outer.sequence_high = 0;
-        let Some(entry) = self.sad.entry(sa) else { return Arrival::Sa(sa, outer) };
-        if entry.encap() != outer.encap {
-            return self.refuse_found(sa, &outer, Reason::WrongEncap, ingress);
-        }
-        if entry.is_due(ingress.now_ms) && self.is_expired(sa, &outer, ingress) {
-            return self.refuse_found(sa, &outer, Reason::SaExpired, ingress);
-        }
-        if entry.has_state()
-            && let Some(state) = self.sad.segments.sa(sa.index())
-        {
-            match state.precheck(outer.sequence) {
-                Ok(full) => outer.sequence_high = (full >> 32) as u32,
-                Err(_) => return self.refuse_found(sa, &outer, Reason::Replay, ingress),
-            }
-        }
-        Arrival::Sa(sa, outer)
-    }
-
-    /// A limit in time was reached: which. Tells of a soft one.
-    #[cold]
-    fn is_expired(&mut self, sa: SaId, outer: &OuterHeaders, ingress: Ingress) -> bool {
-        let due = self.sad.segments.sa(sa.index()).map(|state| state.due(ingress.now_ms));
-        match due {
-            Some(Outcome::Expired) => true,
-            Some(Outcome::Soft(kind)) => {
-                self.tell_soft(sa, outer, kind, ingress);
-                false
-            }
-            Some(Outcome::Within) | None => false,
-        }
-    }
-
-    /// Counts an authentic packet: in the replay window, and against the limits. Accepted or not: the
-    /// peer has used the number and the key.
-    fn account(
-        &mut self,
-        sa: SaId,
-        outer: &OuterHeaders,
-        octets: usize,
-        ingress: Ingress,
-    ) -> Result<(), Reason> {
-        let Some(state) = self.sad.segments.sa(sa.index()) else { return Ok(()) };
-        if state.commit(outer.full_sequence()).is_err() {
-            return Err(Reason::Replay);
-        }
-        match state.count(octets as u64) {
-            Outcome::Within => Ok(()),
-            Outcome::Soft(kind) => {
-                self.tell_soft(sa, outer, kind, ingress);
-                Ok(())
-            }
-            Outcome::Expired => Err(Reason::SaExpired),
-        }
-    }
-
-    #[inline]
-    fn pass(&self, other: Outer) -> Arrival {
-        self.cells.passed.add_owned(1);
-        Arrival::Pass(other)
-    }
-
-    /// RFC 4301 section 5.2 step 4 in the tunnel's mode.
-    #[allow(clippy::too_many_arguments, reason = "one private place where both entries meet")]
-    fn judge(
-        &mut self,
-        id: SaId,
-        sa: &Entry,
-        inner: &InnerHeaders,
-        opened: Option<&Opened<'_>>,
-        octets: usize,
-        outer: &OuterHeaders,
-        ingress: Ingress,
-    ) -> Verdict {
-        self.refresh();
-        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
-            return self.refuse_stale(id, outer, ingress);
-        };
-        let (mode, shadow_modes) = scene.policy();
-        let question = Question::inbound(inner);
-        let accepting = scene.ask(mode, &question);
-        if let Some(by) = accepting
-            && shadow_modes == Modes::NONE
-        {
-            return self.accept(id, sa, by, octets, Shadow::default());
-        }
-        let packet = Judged { inner, opened, question, octets, outer, ingress };
-        self.judge_further(id, sa, &packet, accepting, (mode, shadow_modes))
-    }
-
-    /// What [`Worker::judge`] leaves: packets that the selectors do not cover, and shadow modes. A call of its
-    /// own, so that the others need no stack for it.
-    #[inline(never)]
-    fn judge_further(
-        &mut self,
-        id: SaId,
-        sa: &Entry,
-        packet: &Judged<'_>,
-        accepting: Option<ChildId>,
-        (mode, shadow_modes): (Mode, Modes),
-    ) -> Verdict {
-        let Judged { inner, question, outer, ingress, .. } = packet;
-        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
-            return self.refuse_stale(id, outer, *ingress);
-        };
-        let mut shadow = Shadow::default();
-        // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
-        // packet that it is about, turned round.
-        let enclosed = packet.opened.and_then(|opened| enclosed(sa.mode(), opened, inner));
-        let ask = |mode| scene.ask(mode, question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
-        let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
-        for mode in shadow_modes.iter() {
-            shadow.asked = shadow.asked.with(mode);
-            if ask(mode).is_some() {
-                shadow.accepts = shadow.accepts.with(mode);
-            }
-        }
-        match accepting {
-            Some(by) => self.accept(id, sa, by, packet.octets, shadow),
-            None => {
-                let (refusal, nearest) = scene.explain(mode, question, inner);
-                self.nearest = nearest;
-                self.refuse(id, sa, outer, Some(inner), refusal, shadow, *ingress)
-            }
-        }
-    }
-
-    /// Accepts a packet on account of its own SA.
-    #[inline(always)]
-    fn accept_own(&self, id: SaId, sa: &Entry, octets: usize) -> Verdict {
-        self.accept(id, sa, sa.child_id(), octets, Shadow::default())
-    }
-
-    #[inline(always)]
-    fn accept(&self, id: SaId, sa: &Entry, by: ChildId, octets: usize, shadow: Shadow) -> Verdict {
-        let arrived = self.arrived(sa);
-        if let Some(accepted) = self.sad.segments.accepted(self.index, id.index()) {
-            accepted.packets.add_owned(1);
-            accepted.octets.add_owned(octets as u64);
-        }
-        self.count_shadow(id, shadow);
-        let decision = Decision::Accept(by);
-        Verdict {
-            decision,
-            arrived: Some(arrived),
-            shadow_asked: shadow.asked,
-            shadow_accepts: shadow.accepts,
-        }
-    }
-
-    #[inline]
-    fn arrived(&self, sa: &Entry) -> (TunnelId, ChildId) {
-        (self.tables.tunnel_id(sa.tunnel()), sa.child_id())
-    }
-
-    #[inline]
-    fn count_shadow(&self, id: SaId, shadow: Shadow) {
-        if shadow.asked == Modes::NONE {
-            return;
-        }
-        if let Some(cells) = self.sa_cells(id) {
-            for mode in shadow.asked.iter() {
-                cells.shadow(mode, shadow.accepts.contains(mode));
-            }
-        }
-    }
-
-    fn sa_cells(&self, id: SaId) -> Option<&'g SaCells> {
-        self.sad.segments.cells(id.index())
-    }
 }
 
 impl<Q: Audit + ?Sized> Drop for Worker<'_, Q> {
@@ -787,31 +496,4 @@ impl SpiTable<'_> {
     pub fn find(&self, ipsec: Ipsec, spi: Spi) -> SaId {
         self.sad.find_spi(ipsec, spi.0).unwrap_or(SaId::NONE)
     }
-}
-
-/// What the first look at an opened packet left to do.
-enum Rest<'g> {
-    /// Its SA lives no more.
-    Stale,
-    /// It was accounted for, and must be dropped.
-    Refused(&'g Entry, Reason),
-    /// It was accounted for, and is to be judged.
-    Open(&'g Entry),
-}
-
-/// A packet that one question of the selectors did not settle.
-struct Judged<'p> {
-    inner: &'p InnerHeaders,
-    opened: Option<&'p Opened<'p>>,
-    question: Question,
-    octets: usize,
-    outer: &'p OuterHeaders,
-    ingress: Ingress,
-}
-
-/// What the shadow modes said.
-#[derive(Clone, Copy, Default)]
-struct Shadow {
-    asked: Modes,
-    accepts: Modes,
 }

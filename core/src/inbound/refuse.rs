@@ -1,7 +1,8 @@
 //! What becomes of packets that are refused: each is counted, each has a reason, and it may make an event. Off
 //! the fast path.
 
-use super::{Arrival, Ingress, Opened, Shadow, Worker};
+use super::judge::Shadow;
+use super::{Arrival, Ingress, Opened, Worker};
 use crate::control::{ChildId, TunnelId};
 use crate::event::{Audit, Cause, Event, Leave};
 use crate::headers::{InnerHeaders, OuterHeaders};

@@ -1,0 +1,256 @@
+//! The check of an opened packet, behind the calls of [`Worker`]: account for it, look at what nearly all packets meet,
+//! judge the others.
+
+use super::scene::{Scene, enclosed};
+use super::{Ingress, Opened, Worker};
+use crate::control::{ChildId, TunnelId};
+use crate::counters::SaCells;
+use crate::event::Audit;
+use crate::headers::{InnerHeaders, OuterHeaders, protocol};
+use crate::matcher::Question;
+use crate::sad::{Entry, Outcome, SaId, SaMode};
+use crate::simd::COMPACT;
+use crate::verdict::{Decision, Mode, Modes, Reason, Verdict};
+use crate::wire;
+
+/// What the first look at an opened packet left to do.
+pub(super) enum Rest<'g> {
+    /// Its SA lives no more.
+    Stale,
+    /// It was accounted for, and must be dropped.
+    Refused(&'g Entry, Reason),
+    /// It was accounted for, and is to be judged.
+    Open(&'g Entry),
+}
+
+/// A packet that one question of the selectors did not settle.
+struct Judged<'p> {
+    inner: &'p InnerHeaders,
+    opened: Option<&'p Opened<'p>>,
+    question: Question,
+    octets: usize,
+    outer: &'p OuterHeaders,
+    ingress: Ingress,
+}
+
+/// What the shadow modes said.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Shadow {
+    pub(super) asked: Modes,
+    pub(super) accepts: Modes,
+}
+
+impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
+    /// Decides what nearly all packets meet: a tunnel-mode SA, strict-sa alone, and selectors that cover the
+    /// packet. Returns the SA of such a packet.
+    #[inline(always)]
+    pub(super) fn look_at(
+        &mut self,
+        opened: &Opened<'_>,
+        ingress: Ingress,
+    ) -> Result<&'g Entry, Rest<'g>> {
+        let Opened { sa, outer, next_header, payload } = *opened;
+        let sa = self.account_for(sa, outer, payload.len(), ingress)?;
+        match self.strict_scene(sa) {
+            Some(scene)
+                if sa.mode() == SaMode::Tunnel
+                    && wire::with_inner(next_header, payload, scene) == Ok(true) =>
+            {
+                Ok(sa)
+            }
+            _ => Err(Rest::Open(sa)),
+        }
+    }
+
+    /// Finds the SA, and counts the packet as seen.
+    #[inline(always)]
+    pub(super) fn account_for(
+        &mut self,
+        id: SaId,
+        outer: &OuterHeaders,
+        octets: usize,
+        ingress: Ingress,
+    ) -> Result<&'g Entry, Rest<'g>> {
+        let Some(sa) = self.sa(id) else { return Err(Rest::Stale) };
+        if sa.has_state()
+            && let Err(reason) = self.account(id, outer, octets, ingress)
+        {
+            return Err(Rest::Refused(sa, reason));
+        }
+        Ok(sa)
+    }
+
+    /// Counts an authentic packet: in the replay window, and against the limits. Accepted or not: the
+    /// peer has used the number and the key.
+    fn account(
+        &mut self,
+        sa: SaId,
+        outer: &OuterHeaders,
+        octets: usize,
+        ingress: Ingress,
+    ) -> Result<(), Reason> {
+        let Some(state) = self.sad.segments.sa(sa.index()) else { return Ok(()) };
+        if state.commit(outer.full_sequence()).is_err() {
+            return Err(Reason::Replay);
+        }
+        match state.count(octets as u64) {
+            Outcome::Within => Ok(()),
+            Outcome::Soft(kind) => {
+                self.tell_soft(sa, outer, kind, ingress);
+                Ok(())
+            }
+            Outcome::Expired => Err(Reason::SaExpired),
+        }
+    }
+
+    /// The selectors to ask, where strict-sa alone judges. Where code is to be small, one place judges all.
+    #[inline(always)]
+    pub(super) fn strict_scene(&mut self, sa: &Entry) -> Option<Scene<'_, 'g>> {
+        self.refresh();
+        if COMPACT {
+            return None;
+        }
+        Scene::new(&self.block, self.tables, sa).filter(Scene::is_strict_alone)
+    }
+
+    /// [`Worker::check`] of the other packets.
+    #[inline(never)]
+    pub(super) fn check_further(
+        &mut self,
+        opened: &Opened<'_>,
+        rest: Rest<'g>,
+        ingress: Ingress,
+    ) -> Verdict {
+        let sa = match rest {
+            Rest::Stale => return self.refuse_stale(opened.sa, opened.outer, ingress),
+            Rest::Refused(sa, reason) => return self.refuse_opened(opened, sa, reason, ingress),
+            Rest::Open(sa) => sa,
+        };
+        // RFC 4303 section 2.6: a dummy packet is discarded without an error.
+        if opened.next_header == protocol::NO_NEXT_HEADER && opened.outer.is_esp() {
+            return self.refuse_opened(opened, sa, Reason::Dummy, ingress);
+        }
+        let read = match sa.mode() {
+            SaMode::Tunnel => wire::inner_expecting(opened.next_header, opened.payload),
+            SaMode::Transport => {
+                wire::transport(opened.outer.endpoints, opened.next_header, opened.payload)
+            }
+        };
+        let octets = opened.payload.len();
+        match &read {
+            Ok(inner) => {
+                self.judge(opened.sa, sa, inner, Some(opened), octets, opened.outer, ingress)
+            }
+            Err(what) => self.refuse_opened(opened, sa, Reason::Malformed(*what), ingress),
+        }
+    }
+
+    /// RFC 4301 section 5.2 step 4 in the tunnel's mode.
+    #[allow(clippy::too_many_arguments, reason = "one private place where both entries meet")]
+    pub(super) fn judge(
+        &mut self,
+        id: SaId,
+        sa: &Entry,
+        inner: &InnerHeaders,
+        opened: Option<&Opened<'_>>,
+        octets: usize,
+        outer: &OuterHeaders,
+        ingress: Ingress,
+    ) -> Verdict {
+        self.refresh();
+        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
+            return self.refuse_stale(id, outer, ingress);
+        };
+        let (mode, shadow_modes) = scene.policy();
+        let question = Question::inbound(inner);
+        let accepting = scene.ask(mode, &question);
+        if let Some(by) = accepting
+            && shadow_modes == Modes::NONE
+        {
+            return self.accept(id, sa, by, octets, Shadow::default());
+        }
+        let packet = Judged { inner, opened, question, octets, outer, ingress };
+        self.judge_further(id, sa, &packet, accepting, (mode, shadow_modes))
+    }
+
+    /// What [`Worker::judge`] leaves: packets that the selectors do not cover, and shadow modes. A call of its
+    /// own, so that the others need no stack for it.
+    #[inline(never)]
+    fn judge_further(
+        &mut self,
+        id: SaId,
+        sa: &Entry,
+        packet: &Judged<'_>,
+        accepting: Option<ChildId>,
+        (mode, shadow_modes): (Mode, Modes),
+    ) -> Verdict {
+        let Judged { inner, question, outer, ingress, .. } = packet;
+        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
+            return self.refuse_stale(id, outer, *ingress);
+        };
+        let mut shadow = Shadow::default();
+        // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
+        // packet that it is about, turned round.
+        let enclosed = packet.opened.and_then(|opened| enclosed(sa.mode(), opened, inner));
+        let ask = |mode| scene.ask(mode, question).or_else(|| scene.ask(mode, enclosed.as_ref()?));
+        let accepting = accepting.or_else(|| scene.ask(mode, enclosed.as_ref()?));
+        for mode in shadow_modes.iter() {
+            shadow.asked = shadow.asked.with(mode);
+            if ask(mode).is_some() {
+                shadow.accepts = shadow.accepts.with(mode);
+            }
+        }
+        match accepting {
+            Some(by) => self.accept(id, sa, by, packet.octets, shadow),
+            None => {
+                let (refusal, nearest) = scene.explain(mode, question, inner);
+                self.nearest = nearest;
+                self.refuse(id, sa, outer, Some(inner), refusal, shadow, *ingress)
+            }
+        }
+    }
+
+    /// Accepts a packet on account of its own SA.
+    #[inline(always)]
+    pub(super) fn accept_own(&self, id: SaId, sa: &Entry, octets: usize) -> Verdict {
+        self.accept(id, sa, sa.child_id(), octets, Shadow::default())
+    }
+
+    #[inline(always)]
+    fn accept(&self, id: SaId, sa: &Entry, by: ChildId, octets: usize, shadow: Shadow) -> Verdict {
+        let arrived = self.arrived(sa);
+        if let Some(accepted) = self.sad.segments.accepted(self.index, id.index()) {
+            accepted.packets.add_owned(1);
+            accepted.octets.add_owned(octets as u64);
+        }
+        self.count_shadow(id, shadow);
+        let decision = Decision::Accept(by);
+        Verdict {
+            decision,
+            arrived: Some(arrived),
+            shadow_asked: shadow.asked,
+            shadow_accepts: shadow.accepts,
+        }
+    }
+
+    #[inline]
+    pub(super) fn arrived(&self, sa: &Entry) -> (TunnelId, ChildId) {
+        (self.tables.tunnel_id(sa.tunnel()), sa.child_id())
+    }
+
+    #[inline]
+    pub(super) fn count_shadow(&self, id: SaId, shadow: Shadow) {
+        if shadow.asked == Modes::NONE {
+            return;
+        }
+        if let Some(cells) = self.sa_cells(id) {
+            for mode in shadow.asked.iter() {
+                cells.shadow(mode, shadow.accepts.contains(mode));
+            }
+        }
+    }
+
+    pub(super) fn sa_cells(&self, id: SaId) -> Option<&'g SaCells> {
+        self.sad.segments.cells(id.index())
+    }
+}
