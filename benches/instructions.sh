@@ -29,8 +29,8 @@ avx2 allocated-hit 23.5 32
 avx2 random-hit 45.5 62.5
 avx2 random-miss 41 60.5
 scalar allocated-hit 24 -
-scalar random-hit 94 -
-scalar random-miss 96 -
+scalar random-hit 98 -
+scalar random-miss 100 -
 flows session-hit-v4-single 270 -
 flows session-flood-v4-single 387 -
 flows passthrough-hit-v4-burst 520 -

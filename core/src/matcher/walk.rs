@@ -47,7 +47,13 @@ impl<A: Address> Walk<'_, '_, A> {
             visits.leaf();
             self.leaf(delta);
         }
-        let Some(fan) = tree.fan else { return self.below(tree.root, visits) };
+        let Some(fan) = tree.fan else {
+            // The first box may be in the delta.
+            if self.limit() > 0 {
+                self.below(tree.root, visits);
+            }
+            return;
+        };
         let point = fan.point(self.key);
         // Rows are the same for both families.
         let Some(fan) = fan.open::<u32>(tree.arrays.rows) else { return };
