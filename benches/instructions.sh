@@ -5,11 +5,14 @@
 #
 #   benches/instructions.sh              # 1024, 65536 and 140000 SAs, about a minute
 #   benches/instructions.sh 1048576     # others
+#   benches/instructions.sh spi 1024    # the SPI table alone: the gate does not build the benchmarks for this
 #
 # Maxima are what Rust 1.95 makes and about 5 %. A lookup in tables above 1 MiB takes more instructions
 # (it fetches lines ahead) and waits less.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+flows=yes
+[ "${1-}" != spi ] || { flows=; shift; }
 sizes=("$@")
 [ ${#sizes[@]} -gt 0 ] || sizes=(1024 65536 140000)
 if ! command -v valgrind >/dev/null; then
@@ -55,8 +58,9 @@ build() { # name [ENVIRONMENT...]
 build scalar RUSTC_WORKSPACE_WRAPPER="$wrapper"
 build avx2 RUSTC_WORKSPACE_WRAPPER=
 # Sessions and flows: as the benchmarks ask them.
-cargo build --quiet --release --locked -p espial-benches --example flows
-cp "$target/release/examples/flows" "$work/flows"
+[ -n "$flows" ] || maxima=$(grep -v '^flows' <<<"$maxima")
+[ -z "$flows" ] || cargo build --quiet --release --locked -p espial-benches --example flows
+[ -z "$flows" ] || cp "$target/release/examples/flows" "$work/flows"
 
 count() { # backend case sas passes
   local name=$1.$2.$3.$4

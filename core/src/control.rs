@@ -21,6 +21,7 @@ mod staging;
 mod to_image;
 mod transfer;
 
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use bytemuck::Zeroable;
@@ -130,8 +131,19 @@ pub enum Due {
 ///
 /// # Concurrency
 /// One thread at a time (`&mut`); any number of [`Worker`](crate::Worker)s beside it.
+///
+/// What is lent to it later ([`Control::grow_in`], [`Control::swap_image`]) is read through tables that others hold
+/// too, so its life neither shrinks nor grows:
+///
+/// ```compile_fail
+/// fn shorter<'a>(control: espial::Control<'static>) -> espial::Control<'a> {
+///     control
+/// }
+/// ```
 pub struct Control<'m> {
     tables: Tables<'m>,
+    /// Makes 'm invariant.
+    lent: PhantomData<fn(&'m ()) -> &'m ()>,
     sad: SadWriter<'m>,
     publisher: Publisher<'m, Shown>,
     /// In place of all that is staged.
@@ -170,6 +182,7 @@ impl<'m> Control<'m> {
     ) -> Self {
         Self {
             tables,
+            lent: PhantomData,
             sad,
             publisher,
             images: None,
@@ -581,6 +594,7 @@ impl<'m> Control<'m> {
             }
         });
         self.publisher.settle();
+        self.forget_image();
         let now = self.tables.epochs.now();
         if now.wrapping_sub(self.swept) > 1 << 29 {
             self.sweep();

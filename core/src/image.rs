@@ -338,7 +338,8 @@ impl<'b> Image<'b> {
     /// What a block need not be, and an image must.
     fn validate(&self, header: &Header) -> Result<(), ImageError> {
         let block = &self.block;
-        if block.octets() != header.block as usize || block.owners() != self.children() {
+        let is_whole = block.octets() == header.block as usize;
+        if !is_whole || block.owners() != self.children() || header.reserved != [0; 5] {
             return Err(ImageError::Bounds);
         }
         for child in 0..self.children() {

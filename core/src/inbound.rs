@@ -284,9 +284,9 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     ///
     /// # Bound
     /// One SA entry, one word of its replay window; the inner headers as [`wire`] bounds them; in strict-sa mode the selectors of
-    /// the SA, else those of the tunnel, each once (twice for an ICMP error, RFC 4301 section
-    /// 6.2). A drop asks those of the SA once and those of the tunnel three times more to say why; each shadow mode
-    /// once.
+    /// the SA, else those of the tunnel, each once. What is refused at first is asked again to say why: up to
+    /// four times those of the SA and three times those of the tunnel, and each question once more for an ICMP error (RFC
+    /// 4301 section 6.2); each shadow mode once, or twice for such an error.
     #[inline]
     pub fn check(&mut self, opened: &Opened<'_>, ingress: Ingress) -> Verdict {
         self.enter();

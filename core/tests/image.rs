@@ -180,6 +180,31 @@ mod fixed {
         assert_eq!(Image::open(&longer).unwrap().octets(), 8 * words.len());
     }
 
+    /// Whoever makes an image can sign it: what it must not say is refused all the same.
+    #[test]
+    fn lies_are_found_behind_a_right_checksum() {
+        let honest = image_of(SMALL, Target::Scalar, Order::HOST, Names::LeftOut);
+        let signed = |change: &dyn Fn(&mut [u32])| {
+            let mut words = honest.clone();
+            change(bytemuck::cast_slice_mut(&mut words));
+            let octets: &[u8] = bytemuck::cast_slice(&words);
+            let mut hasher = siphasher::sip::SipHasher24::new();
+            hasher.write(&octets[..56]);
+            hasher.write(&octets[64..]);
+            words[7] = hasher.finish();
+            Image::open(&words).err()
+        };
+        assert_eq!(signed(&|_| ()), None);
+        assert_eq!(signed(&|words| words[9] = 1), Some(ImageError::Bounds));
+        // The second Child SA takes the boxes of the first as well: who looks at all would look at some twice.
+        let children = |words: &[u32]| 16 + words[16 + 6] as usize / 4;
+        let shared = signed(&|words| {
+            let at = children(words);
+            words.copy_within(at + 4..at + 6, at + 8 + 4);
+        });
+        assert!(matches!(shared, Some(ImageError::Block(_))), "{shared:?}");
+    }
+
     #[test]
     fn names_are_there_or_not() {
         let words = image_of(SMALL, Target::Scalar, Order::HOST, Names::Kept);
@@ -220,5 +245,10 @@ mod fixed {
         let refused = Gateway::over_image_in(&mut ram, &capacity, [1, 2], &image).err();
         let wanted = espial::error::SetupError::Image { field: "children", limit: 7 };
         assert_eq!(refused, Some(wanted));
+
+        let capacity = Capacity { children: 8, ..capacity };
+        let mut ram = vec![MaybeUninit::uninit(); gateway::octets_over_image(&capacity).unwrap()];
+        let mut gateway = Gateway::over_image_in(&mut ram, &capacity, [1, 2], &image).unwrap();
+        assert_eq!(gateway.split().0.child_limit(), 8);
     }
 }

@@ -84,7 +84,8 @@ impl<'m> Control<'m> {
     /// by the other. Returns the version.
     ///
     /// SAs stay, each with its Child SA: the same in both images, by number, names and selectors. Modes may differ.
-    /// The image before is not read any more when [`Control::is_image_settled`].
+    /// The image before is not read any more when [`Control::is_image_settled`]. Counts of tunnels, and their
+    /// handles, go by the tunnel's number in either image.
     ///
     /// # Bound
     /// Linear in Child SAs and in the selectors of those that stay.
@@ -119,6 +120,15 @@ impl<'m> Control<'m> {
     /// True if no worker reads an image that another one took the place of: it may be erased.
     pub fn is_image_settled(&self) -> bool {
         self.publisher.ready()
+    }
+
+    /// The image before may be gone once no worker reads it: from then on nothing here refers to it.
+    pub(super) fn forget_image(&mut self) {
+        if self.publisher.ready()
+            && let Some(images) = &mut self.images
+        {
+            images.before = &[];
+        }
     }
 
     fn shown(&mut self, image: &Image<'m>) -> Option<u32> {

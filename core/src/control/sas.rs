@@ -46,7 +46,7 @@ impl<'m> Control<'m> {
 
     /// How many Child SAs there may be: every [`ChildId::index`] is below it.
     pub fn child_limit(&self) -> u32 {
-        self.children.len() as u32
+        self.tables.established.len() as u32
     }
 
     /// Adds an SA to a published Child SA; packets find it from now on.

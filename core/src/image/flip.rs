@@ -27,8 +27,9 @@ pub fn flip(words: &mut [u64]) -> Result<(), ImageError> {
     }
     let (start, octets) = (Header::OCTETS / 8, header.block as usize / 8);
     let block = image.get_mut(start..).and_then(|rest| rest.get_mut(..octets));
-    let records = flip_block(block.ok_or(ImageError::Bounds)?, is_host);
-    let ends = if header.names_octets == 0 { 0 } else { records.ok_or(ImageError::Bounds)? };
+    let records =
+        flip_block(block.ok_or(ImageError::Bounds)?, is_host).ok_or(ImageError::Bounds)?;
+    let ends = if header.names_octets == 0 { 0 } else { records };
     let octets: &mut [u8] = bytemuck::cast_slice_mut(image);
     let names = octets.get_mut(header.names as usize..).ok_or(ImageError::Bounds)?;
     swap(names.get_mut(..4 * ends).ok_or(ImageError::Bounds)?, 4);

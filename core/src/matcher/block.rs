@@ -420,7 +420,8 @@ impl<'b> Block<'b> {
 
     /// The boxes of a Child SA, of both families.
     fn boxes_of(&self, child: u32) -> (&'b [Box4], &'b [Box6]) {
-        let span = self.child(child).map_or_else(Span::default, |child| child.span);
+        let record = self.child(child).filter(|child| child.generation & 1 == 1);
+        let span = record.map_or_else(Span::default, |child| child.span);
         let Span { first4, count4, first6, count6 } = span;
         (slice(self.boxes4, first4, count4), slice(self.boxes6, first6, count6))
     }

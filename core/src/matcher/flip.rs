@@ -85,8 +85,11 @@ pub(crate) fn flip_block(words: &mut [u64], is_host: bool) -> Option<usize> {
     }
     let rows: &mut [u64] =
         bytemuck::try_cast_slice_mut(part(octets, header.rows, size_of::<u64>())?).ok()?;
+    // Fans have no more rows than there are.
+    let mut left = rows.len();
     for fan in &read {
         let layout = fan.layout()?;
+        left = left.checked_sub(layout.size())?;
         let rows = rows.get_mut(fan.rows as usize..)?.get_mut(..layout.size())?;
         for (range, size) in layout.numbers() {
             swap(bytemuck::cast_slice_mut(rows.get_mut(range)?), size);

@@ -21,11 +21,21 @@ impl<'b> Block<'b> {
     }
 
     fn validate(&self) -> Result<(), BlockError> {
+        // Who looks at all Child SAs looks at no more boxes than there are.
+        let mut left = (self.boxes4.len(), self.boxes6.len());
         for (index, child) in self.children.iter().enumerate() {
+            if child.generation & 1 == 0 {
+                continue;
+            }
             let owner = self.tunnels.get(child.tunnel as usize);
             let inside = owner.is_some_and(|tunnel| tunnel.span.holds(&child.span));
-            if child.generation & 1 == 1 && !inside {
-                return Err(BlockError::Range { record: index as u32 });
+            let rest = left
+                .0
+                .checked_sub(child.span.count4 as usize)
+                .zip(left.1.checked_sub(child.span.count6 as usize));
+            match rest {
+                Some(rest) if inside => left = rest,
+                _ => return Err(BlockError::Range { record: index as u32 }),
             }
         }
         let all = Span {
@@ -43,7 +53,7 @@ impl<'b> Block<'b> {
         if let Some(index) = bad4.or(bad6.map(|index| index + self.boxes4.len())) {
             return Err(BlockError::Box { index: index as u32 });
         }
-        // Each group, and each row, is part of one tree.
+        // Trees have no more groups and rows than there are.
         let mut left = Left { groups: self.arrays.groups.len(), rows: self.arrays.rows.len() };
         for tunnel in 0..self.tunnels.len() as u32 {
             let boxes = self.tunnel_boxes(tunnel);
