@@ -5,7 +5,7 @@
  *     cc -o local_in local_in.c -lespial && ./local_in
  *
  * A packet to the gateway is asked about table by table: the SPI table has ESP and AH, then the sessions, then the
- * policies; what a policy accepts opens a session.
+ * policies; what a policy accepts opens a session, and what is answered to it is none that the gateway started.
  */
 #include <espial.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ static size_t make(uint8_t *octets, int out, const uint8_t peer[4], uint8_t prot
     return 36;
 }
 
-static int goes_in(espial_sessions *sessions, const espial_local_in *local_in, uint64_t now, const uint8_t peer[4],
+static int goes_in(espial_sessions *sessions, espial_local_in_worker *policies, uint64_t now, const uint8_t peer[4],
                    uint8_t protocol) {
     uint8_t octets[36], reason;
     espial_local_packet packet;
@@ -68,7 +68,7 @@ static int goes_in(espial_sessions *sessions, const espial_local_in *local_in, u
         printf("IKE, session %u, accepted\n", (unsigned)session.serial);
         return 0;
     }
-    if (espial_local_in_first(local_in, &packet, 0, &answer) != ESPIAL_OK) {
+    if (espial_local_in_worker_check(policies, &packet, 0, &answer) != ESPIAL_OK) {
         return 1;
     }
     if (answer.action == ESPIAL_LOCAL_IN_DENY) {
@@ -80,6 +80,23 @@ static int goes_in(espial_sessions *sessions, const espial_local_in *local_in, u
     }
     printf("IKE, accepted by %s, session %u\n", answer.by == ESPIAL_LOCAL_IN_BY_DEFAULT ? "default" : "a policy",
            (unsigned)session.serial);
+    /* Had there been no room, this would take none that is kept for what the gateway starts. */
+    len = make(octets, 1, peer, protocol);
+    return espial_local_packet_read(octets, len, WAN1, &packet, &reason) != ESPIAL_OK
+           || espial_sessions_open(sessions, &packet, ESPIAL_SIDE_ANSWER, now, &outcome, &session, &ended) != ESPIAL_OK;
+}
+
+/* Packets by policy: what a session let in met none. */
+static int say_counts(const espial_local_in *local_in, const espial_local_in_worker *policies) {
+    espial_local_in_answer policy;
+    uint64_t packets, unmatched;
+    size_t count;
+
+    if (espial_local_in_policies(local_in, &policy, 1, &count) != ESPIAL_OK
+        || espial_local_in_worker_counts(policies, &packets, 1, &count, &unmatched) != ESPIAL_OK) {
+        return 1;
+    }
+    printf("policy %u: %u packets, no policy: %u\n", (unsigned)policy.policy, (unsigned)packets, (unsigned)unmatched);
     return 0;
 }
 
@@ -120,6 +137,7 @@ int main(void) {
     const uint8_t peer[4] = {203, 0, 113, 10}, other[4] = {198, 51, 100, 7};
     espial_session_limits limits = {sizeof limits, .capacity = 100, .own = 25};
     espial_local_in *local_in;
+    espial_local_in_worker *policies;
     espial_sessions *sessions;
     espial_local_packet packet;
     espial_session session;
@@ -133,18 +151,21 @@ int main(void) {
         return 1;
     }
     /* The seed is to be random; here it is the same each time. */
-    if (espial_sessions_new(&limits, 17, 4, &sessions) != ESPIAL_OK) {
+    if (espial_sessions_new(&limits, 17, 4, &sessions) != ESPIAL_OK
+        || espial_local_in_worker_new(local_in, &policies) != ESPIAL_OK) {
         return 1;
     }
-    int failed = goes_in(sessions, local_in, NOW(0), peer, 17) | goes_in(sessions, local_in, NOW(1), other, 17);
+    int failed = goes_in(sessions, policies, NOW(0), peer, 17) | goes_in(sessions, policies, NOW(1), other, 17);
     /* The tunnel with the other peer is up because this gateway spoke first (C2). */
     size_t len = make(octets, 1, other, 17);
     failed |= espial_local_packet_read(octets, len, WAN1, &packet, &reason) != ESPIAL_OK
               || espial_sessions_open(sessions, &packet, ESPIAL_SIDE_LOCAL, NOW(2), &outcome, &session, &ended)
                      != ESPIAL_OK;
-    failed |= goes_in(sessions, local_in, NOW(3), other, 17) | say(sessions, local_in, NOW(10), other);
-    failed |= goes_in(sessions, local_in, NOW(170), other, 50) | say(sessions, local_in, NOW(170), other);
-    failed |= goes_in(sessions, local_in, NOW(190), other, 50) | goes_in(sessions, local_in, NOW(190), other, 17);
+    failed |= goes_in(sessions, policies, NOW(3), other, 17) | say(sessions, local_in, NOW(10), other);
+    failed |= goes_in(sessions, policies, NOW(170), other, 50) | say(sessions, local_in, NOW(170), other);
+    failed |= goes_in(sessions, policies, NOW(190), other, 50) | goes_in(sessions, policies, NOW(190), other, 17);
     failed |= say(sessions, local_in, NOW(190), other) | say(sessions, local_in, NOW(190), peer);
-    return failed || espial_sessions_free(sessions) != ESPIAL_OK || espial_local_in_free(local_in) != ESPIAL_OK;
+    failed |= say_counts(local_in, policies);
+    return failed || espial_sessions_free(sessions) != ESPIAL_OK || espial_local_in_worker_free(policies) != ESPIAL_OK
+           || espial_local_in_free(local_in) != ESPIAL_OK;
 }

@@ -829,6 +829,12 @@
 #define ESPIAL_SIDE_REMOTE 1
 
 /**
+ * Side: this gateway, because of what the other one sent. Only espial_sessions_open() takes it, and nothing is told
+ * with it: the session is the other side's.
+ */
+#define ESPIAL_SIDE_ANSWER 2
+
+/**
  * No session, and none was opened: IPsec, or a malformed packet.
  */
 #define ESPIAL_SESSION_NONE 0
@@ -1271,6 +1277,11 @@ typedef struct espial_gateway espial_gateway;
  * Ordered policies for what is addressed to the gateway itself, compiled. Opaque.
  */
 typedef struct espial_local_in espial_local_in;
+
+/**
+ * One thread's way to ask local-in policy and to count, its row of counts behind it. Opaque.
+ */
+typedef struct espial_local_in_worker espial_local_in_worker;
 
 /**
  * A list of selectors, compiled. Opaque.
@@ -2302,8 +2313,8 @@ typedef struct {
      */
     uint32_t capacity;
     /**
-     * How many of them only this gateway may start, so that a flood from outside leaves room for them; what is
-     * above the capacity counts as the capacity.
+     * How many of them only this gateway may start, so that a flood from outside leaves room for them, if what it
+     * answers is recorded as ESPIAL_SIDE_ANSWER; what is above the capacity counts as the capacity.
      */
     uint32_t own;
     /**
@@ -2356,7 +2367,7 @@ typedef struct {
      */
     uint32_t serial;
     /**
-     * ESPIAL_SIDE_*: who sent its first packet.
+     * ESPIAL_SIDE_LOCAL or ESPIAL_SIDE_REMOTE: who started it.
      */
     uint8_t origin;
     /**
@@ -2386,7 +2397,7 @@ typedef struct {
      */
     uint32_t serial;
     /**
-     * ESPIAL_SIDE_*: who sent its first packet.
+     * ESPIAL_SIDE_LOCAL or ESPIAL_SIDE_REMOTE: who started it.
      */
     uint8_t origin;
     /**
@@ -3136,7 +3147,7 @@ typedef struct {
      */
     uint8_t kind;
     /**
-     * Session: ESPIAL_SIDE_*, who sent its first packet.
+     * Session: ESPIAL_SIDE_LOCAL or ESPIAL_SIDE_REMOTE, who started it.
      */
     uint8_t origin;
     /**
@@ -4806,7 +4817,8 @@ int32_t espial_local_packet_read(const uint8_t *octets,
 size_t espial_local_in_size(void);
 
 /**
- * Alignment in octets of the memory of local-in policy; that of its words is 8, and 64 is fastest.
+ * Alignment in octets of the memory of local-in policy and of its workers; that of its words is 8, and 64 is
+ * fastest.
  *
  * Thread: any.
  */
@@ -4834,7 +4846,8 @@ int32_t espial_local_in_init(void *mem,
  * refused from now on while that memory is not used for something else.
  *
  * Thread: any, after the last call of every other thread.
- * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of espial_local_in_new().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of espial_local_in_new();
+ * ESPIAL_EATTACHED: it has workers.
  */
 int32_t espial_local_in_release(espial_local_in *local_in);
 
@@ -4887,6 +4900,18 @@ int32_t espial_local_in_words(const espial_local_in *local_in,
                               size_t *count);
 
 /**
+ * The policies in the order in which they are asked, as they answer: the first room of them into the caller's
+ * array; *count is how many there are, room for them or not.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_local_in_policies(const espial_local_in *local_in,
+                                 espial_local_in_answer *policies,
+                                 size_t room,
+                                 size_t *count);
+
+/**
  * What local-in policy says of a packet to the gateway: the first policy that counts now and covers it. Bit n of
  * schedules is set while the policies of schedule n + 1 count.
  *
@@ -4928,6 +4953,98 @@ int32_t espial_local_in_ike(const espial_local_in *local_in,
                             uint64_t schedules,
                             espial_local_in_answer *port_500,
                             espial_local_in_answer *port_4500);
+
+/**
+ * Octets of memory that a worker of this policy needs: a handle, and a count of 8 octets (12 where the machine
+ * has no 64-bit atomics) for each policy and one for packets that no policy covers.
+ *
+ * Thread: any.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE.
+ */
+int32_t espial_local_in_worker_size(const espial_local_in *local_in,
+                                    size_t *size);
+
+/**
+ * Makes one thread's way to ask local-in policy and to count, in the caller's memory, of len octets at mem. The
+ * counts start at 0.
+ *
+ * The memory must not move until espial_local_in_worker_release(), which comes before that of the policy.
+ *
+ * Thread: any. Takes time linear in the policies.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE; ESPIAL_EROOM: len is smaller than
+ * espial_local_in_worker_size() says.
+ */
+int32_t espial_local_in_worker_init(void *mem,
+                                    size_t len,
+                                    espial_local_in *local_in,
+                                    espial_local_in_worker **worker);
+
+/**
+ * Takes a worker of local-in policy out of use: its memory is the caller's again. Read its counts before: they
+ * are added up by policy id when other policies take the place of these.
+ *
+ * Thread: owner only, after the last espial_local_in_worker_counts() of every other thread.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of
+ * espial_local_in_worker_new().
+ */
+int32_t espial_local_in_worker_release(espial_local_in_worker *worker);
+
+/**
+ * espial_local_in_worker_init() in memory of its own. Shared library only.
+ *
+ * Thread: any. Takes time linear in the policies. Give it back with espial_local_in_worker_free().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE, ESPIAL_ENOMEM.
+ */
+int32_t espial_local_in_worker_new(espial_local_in *local_in, espial_local_in_worker **worker);
+
+/**
+ * Releases and frees a worker of espial_local_in_worker_new(). NULL is fine. Shared library only.
+ *
+ * Thread: owner only, after the last espial_local_in_worker_counts() of every other thread.
+ * Errors: those of espial_local_in_worker_release(); nothing is freed then.
+ */
+int32_t espial_local_in_worker_free(espial_local_in_worker *worker);
+
+/**
+ * espial_local_in_first(), counted for the policy or as unmatched: a load and a store, no lock. What is
+ * ESPIAL_LOCAL_IN_BY_NOBODY's is not counted.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as ESPIAL_LOCAL_IN_DENY;
+ * nothing is counted then.
+ */
+int32_t espial_local_in_worker_check(espial_local_in_worker *worker,
+                                     const espial_local_packet *packet,
+                                     uint64_t schedules,
+                                     espial_local_in_answer *answer);
+
+/**
+ * espial_local_in_worker_check() for count packets, at most ESPIAL_BURST_MAX, into as many answers. Memory is
+ * fetched ahead for neighbours from one interface.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is written and
+ * counted then.
+ */
+int32_t espial_local_in_worker_check_burst(espial_local_in_worker *worker,
+                                           const espial_local_packet *packets,
+                                           size_t count,
+                                           uint64_t schedules,
+                                           espial_local_in_answer *answers);
+
+/**
+ * Packets that a worker has counted, by the policy's place in the order (espial_local_in_policies() says which
+ * that is): the first room of them into the caller's array; *count is how many policies there are, and
+ * *unmatched the packets that none covered. Each number is exact; two of them are not of the same moment.
+ *
+ * Thread: any, beside the owner.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+ */
+int32_t espial_local_in_worker_counts(const espial_local_in_worker *worker,
+                                      uint64_t *packets,
+                                      size_t room,
+                                      size_t *count,
+                                      uint64_t *unmatched);
 
 /**
  * Octets of memory that sessions of these limits need.
@@ -4993,8 +5110,13 @@ int32_t espial_sessions_new(const espial_session_limits *limits,
 int32_t espial_sessions_free(espial_sessions *sessions);
 
 /**
- * The session of a packet that this gateway sends (from = ESPIAL_SIDE_LOCAL), or that came to it and that a policy
- * accepted (ESPIAL_SIDE_REMOTE): matched now, or new. *outcome is ESPIAL_SESSION_*.
+ * The session of a packet that this gateway sends (from = ESPIAL_SIDE_LOCAL), or sends because of one that it
+ * received (ESPIAL_SIDE_ANSWER), or that came to it and that a policy accepted (ESPIAL_SIDE_REMOTE): matched now, or
+ * new. *outcome is ESPIAL_SESSION_*.
+ *
+ * A new session of an answer is the remote host's, and has no room that is reserved for this gateway: who answers
+ * strangers with ESPIAL_SIDE_LOCAL lets a flood that a policy accepts take that. The other calls take an answer as
+ * ESPIAL_SIDE_LOCAL.
  *
  * ESPIAL_SESSION_FULL: there is no room, for what remote hosts start or at all; the packet goes on nevertheless,
  * and those that follow are judged by the policies. No session that lives makes room for another.

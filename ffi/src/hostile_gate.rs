@@ -10,8 +10,8 @@ use core::ptr::null_mut;
 use std::vec::Vec;
 
 use crate::handle::{
-    espial_local_in, espial_passthrough, espial_passthrough_rules, espial_reply_path,
-    espial_sessions,
+    espial_local_in, espial_local_in_worker, espial_passthrough, espial_passthrough_rules,
+    espial_reply_path, espial_sessions,
 };
 use crate::hostile::{Choices, Line, call, chosen_packet};
 use crate::local_in::*;
@@ -120,16 +120,46 @@ fn ask_local_in(choices: &mut Choices<'_>) -> bool {
         )
     };
     let done = known(status);
+    let mut row = [Line([0; 64]); 16];
+    let mut worker: *mut espial_local_in_worker = null_mut();
+    let attached = call(&mut worker, |out| unsafe {
+        let (mem, len) = (row.as_mut_ptr().cast::<c_void>(), size_of_val(&row));
+        espial_local_in_worker_init(mem, len, local_in, out)
+    });
+    assert!(attached, "room for 6 policies");
+    let same = |a: &espial_local_in_answer, b: &espial_local_in_answer| {
+        (a.policy, a.action, a.by) == (b.policy, b.action, b.by)
+    };
+    let mut counted: [espial_local_in_answer; 80] = unsafe { zeroed() };
+    let both = known(unsafe {
+        let (at, out) = (packets.as_ptr(), counted.as_mut_ptr());
+        espial_local_in_worker_check_burst(worker, at, count, schedules, out)
+    });
+    assert!(both == done && counted.iter().zip(&found).all(|(a, b)| same(a, b)));
+    // Those of the burst that somebody judges.
+    let mut judged = found.iter().filter(|one| one.by != ESPIAL_LOCAL_IN_BY_NOBODY).count() as u64;
     for (packet, found) in packets.iter().zip(&found) {
         let mut one: espial_local_in_answer = unsafe { zeroed() };
+        let mut check = one;
         let alone = call(&mut one, |out| unsafe {
             espial_local_in_first(local_in, packet, schedules, out)
         });
+        let again = call(&mut check, |out| unsafe {
+            espial_local_in_worker_check(worker, packet, schedules, out)
+        });
+        assert!(alone == again && same(&one, &check));
+        judged += u64::from(one.by != ESPIAL_LOCAL_IN_BY_NOBODY);
         assert!(alone || !done);
-        assert!(
-            !done || (one.policy, one.action, one.by) == (found.policy, found.action, found.by)
-        );
+        assert!(!done || same(&one, found));
     }
+    let (mut counts, mut number, mut unmatched) = ([0; 8], 0, 0);
+    assert!(known(unsafe {
+        let (at, number, unmatched) = (counts.as_mut_ptr(), &mut number, &mut unmatched);
+        espial_local_in_worker_counts(worker, at, 8, number, unmatched)
+    }));
+    assert_eq!(counts.iter().sum::<u64>() + unmatched, judged, "each packet is counted once");
+    assert_eq!(unsafe { espial_local_in_release(local_in) }, ESPIAL_EATTACHED);
+    assert_eq!(unsafe { espial_local_in_worker_release(worker) }, ESPIAL_OK);
     assert_eq!(unsafe { espial_local_in_release(local_in) }, ESPIAL_OK);
     done && !policies.is_empty()
 }
@@ -150,7 +180,9 @@ fn ask_sessions(choices: &mut Choices<'_>) {
     let mut now_ms = 0;
     for _ in 0..choices.octet() % 40 {
         now_ms += choices.number() % 100;
-        let (packet, from) = (chosen_local(choices), u32::from(choices.octet() % 3));
+        let (packet, from) = (chosen_local(choices), u32::from(choices.octet() % 4));
+        // An answer is looked for as what this gateway sends.
+        let side = if from == ESPIAL_SIDE_ANSWER.into() { 0 } else { from };
         let mut session: espial_session = unsafe { zeroed() };
         let (mut outcome, mut ended) = (0, unsafe { zeroed::<espial_session_end>() });
         let status = unsafe {
@@ -168,7 +200,7 @@ fn ask_sessions(choices: &mut Choices<'_>) {
         let mut burst: [espial_session; 2] = unsafe { zeroed() };
         let both = [packet, packet];
         let done = known(unsafe {
-            espial_sessions_find_burst(sessions, both.as_ptr(), 2, from, now_ms, burst.as_mut_ptr())
+            espial_sessions_find_burst(sessions, both.as_ptr(), 2, side, now_ms, burst.as_mut_ptr())
         });
         assert!(done == (status == ESPIAL_OK) && burst[0].serial == burst[1].serial);
         assert!(!opened || burst[0].serial == session.serial, "opened, and not found");
@@ -414,7 +446,7 @@ fn ask_snapshot(choices: &mut Choices<'_>) {
         assert!(made);
     }
     for _ in 0..choices.octet() % 20 {
-        let (packet, from) = (chosen_local(choices), u32::from(choices.octet() % 2));
+        let (packet, from) = (chosen_local(choices), u32::from(choices.octet() % 3));
         let (mut outcome, mut session) = (0, unsafe { zeroed::<espial_session>() });
         let mut ended: espial_session_end = unsafe { zeroed() };
         known(unsafe {

@@ -1,7 +1,8 @@
 //! Local-in policy: who may start to speak to the gateway itself (IKE, management, ...).
 //!
 //! Compiling is of the configuration flow and needs an allocator. Compiled policy is only read, so any number of
-//! threads may ask it; every question is bounded, allocates nothing and takes no lock.
+//! threads may ask it; each counts in a row of its own through a worker. Every question is bounded, allocates
+//! nothing and takes no lock.
 #![allow(unsafe_code, reason = "exported names")]
 #![allow(
     clippy::missing_safety_doc,
@@ -13,9 +14,10 @@ use core::ffi::c_void;
 use espial::gate::local_in::{Answer, LocalPacket, Schedules};
 
 use crate::convert;
-use crate::handle::{ALIGNMENT, Caller, LOCAL_IN_OCTETS, espial_local_in};
+use crate::handle::{ALIGNMENT, Caller, LOCAL_IN_OCTETS, espial_local_in, espial_local_in_worker};
 #[cfg(feature = "alloc")]
 use crate::policies::LocalPolicies;
+use crate::spd::write_counts;
 use crate::status::Status;
 use crate::types::*;
 
@@ -56,7 +58,8 @@ pub extern "C" fn espial_local_in_size() -> usize {
     LOCAL_IN_OCTETS
 }
 
-/// Alignment in octets of the memory of local-in policy; that of its words is 8, and 64 is fastest.
+/// Alignment in octets of the memory of local-in policy and of its workers; that of its words is 8, and 64 is
+/// fastest.
 ///
 /// Thread: any.
 #[unsafe(no_mangle)]
@@ -92,7 +95,8 @@ pub unsafe extern "C" fn espial_local_in_init(
 /// refused from now on while that memory is not used for something else.
 ///
 /// Thread: any, after the last call of every other thread.
-/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of espial_local_in_new().
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of espial_local_in_new();
+/// ESPIAL_EATTACHED: it has workers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn espial_local_in_release(local_in: *mut espial_local_in) -> i32 {
     call!(|c| { c.release(local_in) })
@@ -175,6 +179,28 @@ pub unsafe extern "C" fn espial_local_in_words(
     })
 }
 
+/// The policies in the order in which they are asked, as they answer: the first room of them into the caller's
+/// array; *count is how many there are, room for them or not.
+///
+/// Thread: any.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_policies(
+    local_in: *const espial_local_in,
+    policies: *mut espial_local_in_answer,
+    room: usize,
+    count: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let local_in = c.local_in(local_in)?.local_in;
+        let count = c.out(count)?;
+        let mut policies = c.outs(policies, room)?;
+        policies.fill(local_in.policies().map(convert::local_in_codes));
+        count.set(local_in.len() as usize);
+        Ok(())
+    })
+}
+
 /// What local-in policy says of a packet to the gateway: the first policy that counts now and covers it. Bit n of
 /// schedules is set while the policies of schedule n + 1 count.
 ///
@@ -191,12 +217,8 @@ pub unsafe extern "C" fn espial_local_in_first(
     answer: *mut espial_local_in_answer,
 ) -> i32 {
     call!(|c| {
-        let local_in = c.local_in(local_in)?;
-        let packet = convert::local_packet(&c.read(packet)?)?;
-        let answer = c.out(answer)?;
-        let first = |packet| local_in.local_in.first(&packet, Schedules(schedules));
-        answer.set(packet.map_or(convert::NOBODY, |packet| convert::local_in_codes(first(packet))));
-        Ok(())
+        let local_in = c.local_in(local_in)?.local_in;
+        one(&c, packet, answer, |packet| local_in.first(packet, Schedules(schedules)))
     })
 }
 
@@ -214,33 +236,10 @@ pub unsafe extern "C" fn espial_local_in_first_burst(
     answers: *mut espial_local_in_answer,
 ) -> i32 {
     call!(|c| {
-        let local_in = c.local_in(local_in)?;
-        let packets = local_packets(&c, packets, count)?;
-        let mut answers = c.outs(answers, count)?;
-        packets.iter().try_for_each(convert::test_local)?;
-        for piece in packets.chunks(PIECE) {
-            // Those that policy judges, close together, and which they are.
-            let (mut judged, mut places) = ([convert::NO_PACKET; PIECE], [0; PIECE]);
-            let mut room = judged.iter_mut().zip(&mut places);
-            for (place, packet) in piece.iter().enumerate() {
-                let Some(packet) = convert::local_packet(packet)? else { continue };
-                if let Some((slot, at)) = room.next() {
-                    (*slot, *at) = (packet, place);
-                }
-            }
-            let number = PIECE.saturating_sub(room.len());
-            let judged: &[LocalPacket] = judged.get(..number).unwrap_or_default();
-            let mut found = [Answer::default(); PIECE];
-            local_in.local_in.first_burst(judged, Schedules(schedules), &mut found);
-            let mut codes = [convert::NOBODY; PIECE];
-            for (place, answer) in places.iter().zip(found).take(number) {
-                if let Some(code) = codes.get_mut(*place) {
-                    *code = convert::local_in_codes(answer);
-                }
-            }
-            codes.iter().take(piece.len()).for_each(|code| answers.push(code));
-        }
-        Ok(())
+        let local_in = c.local_in(local_in)?.local_in;
+        burst(&c, packets, count, answers, |packets, found| {
+            local_in.first_burst(packets, Schedules(schedules), found)
+        })
     })
 }
 
@@ -268,6 +267,202 @@ pub unsafe extern "C" fn espial_local_in_ike(
         port_4500.set(convert::local_in_codes(answers.port_4500));
         Ok(())
     })
+}
+
+/// Octets of memory that a worker of this policy needs: a handle, and a count of 8 octets (12 where the machine
+/// has no 64-bit atomics) for each policy and one for packets that no policy covers.
+///
+/// Thread: any.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_size(
+    local_in: *const espial_local_in,
+    size: *mut usize,
+) -> i32 {
+    call!(|c| {
+        let octets = c.counting_octets::<espial_local_in_worker>(local_in)?;
+        c.out(size)?.set(octets);
+        Ok(())
+    })
+}
+
+/// Makes one thread's way to ask local-in policy and to count, in the caller's memory, of len octets at mem. The
+/// counts start at 0.
+///
+/// The memory must not move until espial_local_in_worker_release(), which comes before that of the policy.
+///
+/// Thread: any. Takes time linear in the policies.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE; ESPIAL_EROOM: len is smaller than
+/// espial_local_in_worker_size() says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_init(
+    mem: *mut c_void,
+    len: usize,
+    local_in: *mut espial_local_in,
+    worker: *mut *mut espial_local_in_worker,
+) -> i32 {
+    call!(|c| {
+        let worker = c.out(worker)?;
+        worker.set(c.init_counting(mem, len, local_in, 0)?);
+        Ok(())
+    })
+}
+
+/// Takes a worker of local-in policy out of use: its memory is the caller's again. Read its counts before: they
+/// are added up by policy id when other policies take the place of these.
+///
+/// Thread: owner only, after the last espial_local_in_worker_counts() of every other thread.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EHANDLE: none that lives, or one of
+/// espial_local_in_worker_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_release(
+    worker: *mut espial_local_in_worker,
+) -> i32 {
+    call!(|c| { c.release(worker) })
+}
+
+/// espial_local_in_worker_init() in memory of its own. Shared library only.
+///
+/// Thread: any. Takes time linear in the policies. Give it back with espial_local_in_worker_free().
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE, ESPIAL_ENOMEM.
+#[cfg(feature = "alloc")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_new(
+    local_in: *mut espial_local_in,
+    worker: *mut *mut espial_local_in_worker,
+) -> i32 {
+    call!(|c| {
+        let worker = c.out(worker)?;
+        worker.set(c.new_counting(local_in)?);
+        Ok(())
+    })
+}
+
+/// Releases and frees a worker of espial_local_in_worker_new(). NULL is fine. Shared library only.
+///
+/// Thread: owner only, after the last espial_local_in_worker_counts() of every other thread.
+/// Errors: those of espial_local_in_worker_release(); nothing is freed then.
+#[cfg(feature = "alloc")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_free(worker: *mut espial_local_in_worker) -> i32 {
+    if worker.is_null() {
+        return ESPIAL_OK;
+    }
+    call!(|c| { c.free(worker) })
+}
+
+/// espial_local_in_first(), counted for the policy or as unmatched: a load and a store, no lock. What is
+/// ESPIAL_LOCAL_IN_BY_NOBODY's is not counted.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE. Treat them as ESPIAL_LOCAL_IN_DENY;
+/// nothing is counted then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_check(
+    worker: *mut espial_local_in_worker,
+    packet: *const espial_local_packet,
+    schedules: u64,
+    answer: *mut espial_local_in_answer,
+) -> i32 {
+    call!(|c| {
+        let worker = c.counting(worker)?;
+        one(&c, packet, answer, |packet| worker.check(packet, Schedules(schedules)))
+    })
+}
+
+/// espial_local_in_worker_check() for count packets, at most ESPIAL_BURST_MAX, into as many answers. Memory is
+/// fetched ahead for neighbours from one interface.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_EVALUE, ESPIAL_ERANGE. Nothing is written and
+/// counted then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_check_burst(
+    worker: *mut espial_local_in_worker,
+    packets: *const espial_local_packet,
+    count: usize,
+    schedules: u64,
+    answers: *mut espial_local_in_answer,
+) -> i32 {
+    call!(|c| {
+        let worker = c.counting(worker)?;
+        burst(&c, packets, count, answers, |packets, found| {
+            worker.check_burst(packets, Schedules(schedules), found)
+        })
+    })
+}
+
+/// Packets that a worker has counted, by the policy's place in the order (espial_local_in_policies() says which
+/// that is): the first room of them into the caller's array; *count is how many policies there are, and
+/// *unmatched the packets that none covered. Each number is exact; two of them are not of the same moment.
+///
+/// Thread: any, beside the owner.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_local_in_worker_counts(
+    worker: *const espial_local_in_worker,
+    packets: *mut u64,
+    room: usize,
+    count: *mut usize,
+    unmatched: *mut u64,
+) -> i32 {
+    call!(|c| {
+        let counts = c.counts(worker)?;
+        let policies = counts.policies().map(|(_, packets)| packets);
+        write_counts(&c, (policies, counts.unmatched()), packets, room, count, unmatched)
+    })
+}
+
+/// Puts one packet to `ask`, if it is one that policy judges.
+#[inline]
+fn one(
+    caller: &Caller<'_>,
+    packet: *const espial_local_packet,
+    answer: *mut espial_local_in_answer,
+    ask: impl FnOnce(&LocalPacket) -> Answer,
+) -> Result<(), Status> {
+    let packet = convert::local_packet(&caller.read(packet)?)?;
+    let answer = caller.out(answer)?;
+    let said = packet.as_ref().map(ask);
+    answer.set(said.map_or(convert::NOBODY, convert::local_in_codes));
+    Ok(())
+}
+
+/// Puts those of a burst that policy judges to `ask`, piece by piece. All are tested before the first is asked
+/// about, since that may count it.
+#[inline]
+fn burst(
+    caller: &Caller<'_>,
+    packets: *const espial_local_packet,
+    count: usize,
+    answers: *mut espial_local_in_answer,
+    mut ask: impl FnMut(&[LocalPacket], &mut [Answer]) -> usize,
+) -> Result<(), Status> {
+    let packets = local_packets(caller, packets, count)?;
+    let mut answers = caller.outs(answers, count)?;
+    packets.iter().try_for_each(convert::test_local)?;
+    for piece in packets.chunks(PIECE) {
+        // Those that policy judges, close together, and which they are.
+        let (mut judged, mut places) = ([convert::NO_PACKET; PIECE], [0; PIECE]);
+        let mut room = judged.iter_mut().zip(&mut places);
+        for (place, packet) in piece.iter().enumerate() {
+            let Some(packet) = convert::local_packet(packet)? else { continue };
+            if let Some((slot, at)) = room.next() {
+                (*slot, *at) = (packet, place);
+            }
+        }
+        let number = PIECE.saturating_sub(room.len());
+        let mut found = [Answer::default(); PIECE];
+        ask(judged.get(..number).unwrap_or_default(), &mut found);
+        let mut codes = [convert::NOBODY; PIECE];
+        for (place, answer) in places.iter().zip(found).take(number) {
+            if let Some(code) = codes.get_mut(*place) {
+                *code = convert::local_in_codes(answer);
+            }
+        }
+        codes.iter().take(piece.len()).for_each(|code| answers.push(code));
+    }
+    Ok(())
 }
 
 /// The packets of a burst.

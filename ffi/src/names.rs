@@ -48,8 +48,11 @@ pub extern "C" fn espial_side_name(side: u32) -> *const c_char {
     named(side, SIDES).as_ptr()
 }
 
-const SIDES: &Names =
-    &[(ESPIAL_SIDE_LOCAL as u32, c"local"), (ESPIAL_SIDE_REMOTE as u32, c"remote")];
+const SIDES: &Names = &[
+    (ESPIAL_SIDE_LOCAL as u32, c"local"),
+    (ESPIAL_SIDE_REMOTE as u32, c"remote"),
+    (ESPIAL_SIDE_ANSWER as u32, c"answer"),
+];
 
 /// The name of an ESPIAL_SESSION_* outcome; "unknown" for others; static, never NULL.
 ///

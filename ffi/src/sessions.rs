@@ -116,8 +116,13 @@ pub unsafe extern "C" fn espial_sessions_free(sessions: *mut espial_sessions) ->
     call!(|c| { c.free(sessions) })
 }
 
-/// The session of a packet that this gateway sends (from = ESPIAL_SIDE_LOCAL), or that came to it and that a policy
-/// accepted (ESPIAL_SIDE_REMOTE): matched now, or new. *outcome is ESPIAL_SESSION_*.
+/// The session of a packet that this gateway sends (from = ESPIAL_SIDE_LOCAL), or sends because of one that it
+/// received (ESPIAL_SIDE_ANSWER), or that came to it and that a policy accepted (ESPIAL_SIDE_REMOTE): matched now, or
+/// new. *outcome is ESPIAL_SESSION_*.
+///
+/// A new session of an answer is the remote host's, and has no room that is reserved for this gateway: who answers
+/// strangers with ESPIAL_SIDE_LOCAL lets a flood that a policy accepts take that. The other calls take an answer as
+/// ESPIAL_SIDE_LOCAL.
 ///
 /// ESPIAL_SESSION_FULL: there is no room, for what remote hosts start or at all; the packet goes on nevertheless,
 /// and those that follow are judged by the policies. No session that lives makes room for another.
@@ -138,7 +143,7 @@ pub unsafe extern "C" fn espial_sessions_open(
 ) -> i32 {
     call!(|c| {
         let sessions = c.sessions(sessions)?;
-        let packet = convert::session_packet(&c.read(packet)?, convert::side(from)?)?;
+        let packet = convert::opening_packet(&c.read(packet)?, from)?;
         let (outcome, session, ended) = (c.out(outcome)?, c.out(session)?, c.out(ended)?);
         let opened = packet.map(|packet| sessions.open(&packet, now_ms));
         let (what, which, end) = match &opened {

@@ -14,10 +14,11 @@ use core::ffi::c_void;
 use espial::spd::Answer;
 
 use crate::convert;
-use crate::handle::{ALIGNMENT, SPD_OCTETS, espial_spd, espial_spd_worker};
+use crate::handle::{ALIGNMENT, Caller, SPD_OCTETS, espial_spd, espial_spd_worker};
 use crate::matcher::{burst, packets_of};
 #[cfg(any(feature = "alloc", test))]
 use crate::policies::Policies;
+use crate::status::Status;
 use crate::types::*;
 
 /// Octets of memory that an SPD needs beside its words.
@@ -227,8 +228,8 @@ pub unsafe extern "C" fn espial_spd_first_burst(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn espial_spd_worker_size(spd: *const espial_spd, size: *mut usize) -> i32 {
     call!(|c| {
-        let spd = c.spd(spd)?;
-        c.out(size)?.set(spd.worker_octets()?);
+        let octets = c.counting_octets::<espial_spd_worker>(spd)?;
+        c.out(size)?.set(octets);
         Ok(())
     })
 }
@@ -250,7 +251,7 @@ pub unsafe extern "C" fn espial_spd_worker_init(
 ) -> i32 {
     call!(|c| {
         let worker = c.out(worker)?;
-        worker.set(c.init_spd_worker(mem, len, spd, 0)?);
+        worker.set(c.init_counting(mem, len, spd, 0)?);
         Ok(())
     })
 }
@@ -277,7 +278,7 @@ pub unsafe extern "C" fn espial_spd_worker_new(
 ) -> i32 {
     call!(|c| {
         let worker = c.out(worker)?;
-        worker.set(c.new_spd_worker(spd)?);
+        worker.set(c.new_counting(spd)?);
         Ok(())
     })
 }
@@ -307,7 +308,7 @@ pub unsafe extern "C" fn espial_spd_worker_check(
     answer: *mut espial_spd_answer,
 ) -> i32 {
     call!(|c| {
-        let worker = c.spd_worker(worker)?;
+        let worker = c.counting(worker)?;
         let packet = convert::inner(&c.read(packet)?)?;
         let answer = c.out(answer)?;
         answer.set(convert::answer_codes(worker.check(&packet)));
@@ -329,7 +330,7 @@ pub unsafe extern "C" fn espial_spd_worker_check_burst(
     answers: *mut espial_spd_answer,
 ) -> i32 {
     call!(|c| {
-        let worker = c.spd_worker(worker)?;
+        let worker = c.counting(worker)?;
         let packets = packets_of(&c, packets, count)?;
         let mut answers = c.outs(answers, count)?;
         // All of them before the first is counted. A second pass, since room for all of them as the core has
@@ -357,17 +358,9 @@ pub unsafe extern "C" fn espial_spd_worker_counts(
     unmatched: *mut u64,
 ) -> i32 {
     call!(|c| {
-        let counts = c.spd_counts(worker)?;
-        let (count, unmatched) = (c.out(count)?, c.out(unmatched)?);
-        let mut row = c.outs(packets, room)?;
-        let mut policies = 0;
-        for (_, packets) in counts.policies() {
-            policies += 1;
-            row.push(&packets);
-        }
-        count.set(policies);
-        unmatched.set(counts.unmatched());
-        Ok(())
+        let counts = c.counts(worker)?;
+        let policies = counts.policies().map(|(_, packets)| packets);
+        write_counts(&c, (policies, counts.unmatched()), packets, room, count, unmatched)
     })
 }
 
@@ -406,4 +399,25 @@ pub unsafe extern "C" fn espial_spd_decorrelate_alloc(
         selectors_in.set(disjoint.selectors_in());
         Ok(())
     })
+}
+
+/// Packets of each policy in order, and those that none covered, into the caller's room.
+pub(crate) fn write_counts(
+    caller: &Caller<'_>,
+    (policies, none): (impl Iterator<Item = u64>, u64),
+    packets: *mut u64,
+    room: usize,
+    count: *mut usize,
+    unmatched: *mut u64,
+) -> Result<(), Status> {
+    let (count, unmatched) = (caller.out(count)?, caller.out(unmatched)?);
+    let mut row = caller.outs(packets, room)?;
+    let mut number = 0_usize;
+    for packets in policies {
+        number = number.saturating_add(1);
+        row.push(&packets);
+    }
+    count.set(number);
+    unmatched.set(none);
+    Ok(())
 }

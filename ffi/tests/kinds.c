@@ -11,7 +11,10 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-enum { GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, SESSIONS, RULES, PASSTHROUGH, REPLY_PATH, KINDS };
+enum {
+    GATEWAY, WORKER, MATCHER, SPD, SPD_WORKER, LOCAL_IN, LOCAL_IN_WORKER, SESSIONS, RULES, PASSTHROUGH, REPLY_PATH,
+    KINDS
+};
 
 /* size octets that end where memory does; the handles' sizes are multiples of their alignment. */
 static void *at_the_edge(size_t size) {
@@ -36,6 +39,7 @@ static void refused_as(int kind, void *handle) {
     espial_tunnel tunnel = {77, 77};
     espial_worker *worker = NULL;
     espial_spd_worker *spd_worker = NULL;
+    espial_local_in_worker *local_in_worker = NULL;
     espial_event event = {sizeof event, .reason = 77};
     espial_sa sa = {77, 77};
     espial_endpoints endpoints = {.family = ESPIAL_FAMILY_V4};
@@ -100,8 +104,19 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_local_in_first(handle, &local_packet, 0, &local_in_answer));
         GIVES(ESPIAL_EHANDLE, espial_local_in_first_burst(handle, &local_packet, 1, 0, &local_in_answer));
         GIVES(ESPIAL_EHANDLE, espial_local_in_ike(handle, &endpoints, 0, 0, &local_in_answer, &local_in_answer));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_policies(handle, &local_in_answer, 1, &count));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_size(handle, &count));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_init(memory, sizeof memory, handle, &local_in_worker));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_new(handle, &local_in_worker));
         GIVES(ESPIAL_EHANDLE, espial_local_in_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_local_in_free(handle));
+        break;
+    case LOCAL_IN_WORKER:
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_check(handle, &local_packet, 0, &local_in_answer));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_check_burst(handle, &local_packet, 1, 0, &local_in_answer));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_counts(handle, &covered, 1, &count, &unmatched));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_release(handle));
+        GIVES(ESPIAL_EHANDLE, espial_local_in_worker_free(handle));
         break;
     case SESSIONS:
         GIVES(ESPIAL_EHANDLE, espial_sessions_open(handle, &local_packet, 0, 0, &index, &session, &session_end));
@@ -146,7 +161,8 @@ static void refused_as(int kind, void *handle) {
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_release(handle));
         GIVES(ESPIAL_EHANDLE, espial_spd_worker_free(handle));
     }
-    CLAIM(words == NULL && worker == NULL && spd_worker == NULL && tunnel.index == 77 && sa.slot == 77);
+    CLAIM(words == NULL && worker == NULL && spd_worker == NULL && local_in_worker == NULL);
+    CLAIM(tunnel.index == 77 && sa.slot == 77);
     CLAIM(covered == 77 && unmatched == 77 && index == 77 && count == 77 && answer.id == 77 && counts.packets == 77);
     CLAIM(event.size == sizeof event && event.reason == 77 && local_in_answer.policy == 77);
     CLAIM(session.serial == 77 && session_end.serial == 77 && pass_answer.rule == 77 && reply.interface == 77);
@@ -163,6 +179,7 @@ int main(void) {
     espial_spd *spd;
     espial_spd_worker *spd_worker;
     espial_local_in *compiled_local_in, *local_in;
+    espial_local_in_worker *local_in_worker;
     espial_session_limits session_limits = {sizeof session_limits, .capacity = 1};
     espial_sessions *sessions;
     espial_passthrough_config passthrough_config = {sizeof passthrough_config, .flows = 1};
@@ -193,6 +210,9 @@ int main(void) {
     GIVES(ESPIAL_OK, espial_local_in_words(compiled_local_in, &local_in_words, &count));
     size = espial_local_in_size();
     GIVES(ESPIAL_OK, espial_local_in_init(at_the_edge(size), size, local_in_words, count, &local_in));
+    GIVES(ESPIAL_OK, espial_local_in_worker_size(local_in, &worker_size));
+    GIVES(ESPIAL_OK,
+          espial_local_in_worker_init(at_the_edge(worker_size), worker_size, local_in, &local_in_worker));
     GIVES(ESPIAL_OK, espial_sessions_size(&session_limits, &size));
     GIVES(ESPIAL_OK, espial_sessions_init(at_the_edge(size), size, &session_limits, 1, 2, &sessions));
     GIVES(ESPIAL_OK, espial_passthrough_rules_new(ESPIAL_RULE_DROP, NULL, 0, &compiled_rules));
@@ -210,6 +230,7 @@ int main(void) {
     handles[PASSTHROUGH] = passthrough;
     handles[SESSIONS] = sessions;
     handles[LOCAL_IN] = local_in;
+    handles[LOCAL_IN_WORKER] = local_in_worker;
     handles[GATEWAY] = gateway;
     handles[WORKER] = worker;
     handles[MATCHER] = matcher;
@@ -229,6 +250,7 @@ int main(void) {
     GIVES(ESPIAL_OK, espial_passthrough_rules_release(rules));
     GIVES(ESPIAL_OK, espial_passthrough_rules_free(compiled_rules));
     GIVES(ESPIAL_OK, espial_sessions_release(sessions));
+    GIVES(ESPIAL_OK, espial_local_in_worker_release(local_in_worker));
     GIVES(ESPIAL_OK, espial_local_in_release(local_in));
     GIVES(ESPIAL_OK, espial_local_in_free(compiled_local_in));
     GIVES(ESPIAL_OK, espial_spd_worker_release(spd_worker));

@@ -1,12 +1,12 @@
 /*
- * Local-in policy: compiled by the shared library, opened again in memory of this program; answers, and a status
- * for every wrong argument.
+ * Local-in policy: compiled by the shared library, opened again in memory of this program; answers, counts, and a
+ * status for every wrong argument.
  */
 #include "claims.h"
 
 enum { WAN1 = 7, WAN2 = 9, LAN = 1 };
 
-static _Alignas(64) uint8_t memory[2048], zero[2048];
+static _Alignas(64) uint8_t memory[2048], row[2048], other_row[2048], zero[2048];
 static uint64_t words[1024];
 
 #define V4_ALL {255, 255, 255, 255}
@@ -162,6 +162,160 @@ static void bursts(const espial_local_in *local_in) {
     CLAIM(memcmp(found, &marked, sizeof marked) == 0);
 }
 
+static void policies_in_order(const espial_local_in *local_in) {
+    espial_local_in_answer found[COUNT + 1], marked;
+    size_t count;
+    memset(&marked, 0x55, sizeof marked);
+    for (size_t room = 0; room <= COUNT; room++) {
+        memset(found, 0x55, sizeof found);
+        count = 77;
+        GIVES(ESPIAL_OK, espial_local_in_policies(local_in, room == 0 ? NULL : found, room, &count));
+        CLAIM(count == COUNT);
+        for (size_t i = 0; i < room; i++) {
+            CLAIM(found[i].policy == POLICIES[i].id && found[i].action == POLICIES[i].action);
+            CLAIM(found[i].by == ESPIAL_LOCAL_IN_BY_POLICY && found[i].reserved == 0);
+        }
+        CLAIM(memcmp(&found[room], &marked, sizeof marked) == 0);
+    }
+    NULLS(espial_local_in_policies(local_in, NULL, 1, &count));
+    NULLS(espial_local_in_policies(local_in, found, 1, NULL));
+}
+
+static void counted(const espial_local_in_worker *worker, const uint64_t *by_place, uint64_t by_none) {
+    for (size_t room = 0; room <= COUNT; room++) {
+        uint64_t found[COUNT + 1], unmatched = 77;
+        size_t count = 77;
+        memset(found, 0x55, sizeof found);
+        GIVES(ESPIAL_OK, espial_local_in_worker_counts(worker, room == 0 ? NULL : found, room, &count, &unmatched));
+        CLAIM(count == COUNT && unmatched == by_none && memcmp(found, by_place, room * sizeof *found) == 0);
+        CLAIM(found[room] == 0x5555555555555555);
+    }
+}
+
+/* One by one and in bursts the same is counted, and nothing for the questions that go round the workers. */
+static void counting(espial_local_in *local_in) {
+    const struct {
+        espial_local_packet packet;
+        uint64_t schedules;
+        size_t place;
+    } by_hand[] = {
+        {packet(WAN1, 10, 0, 0, 13, 17, 500), 0, 0},       {packet(LAN, 10, 0, 0, 13, 6, 443), 4, 1},
+        {packet(LAN, 10, 0, 0, 13, 6, 443), 0, 2},         {packet(WAN2, 10, 0, 0, 13, 6, 443), 0, 2},
+        {packet(WAN1, 203, 0, 113, 10, 17, 500), 0, COUNT}, {packet(WAN1, 203, 0, 113, 10, 50, 0), 0, COUNT + 1},
+    };
+    /* By place; then by no policy, and by nobody, which no worker counts. */
+    uint64_t sums[COUNT + 2] = {1, 1, 2, 0, 1, 1}, unmatched = 77;
+    espial_local_in_answer answers[ESPIAL_BURST_MAX + 1], one, marked;
+    espial_local_in_worker *worker = NULL, *second = NULL;
+    const uint64_t none[COUNT] = {0};
+    size_t size = 77, count = 77;
+
+    memset(&marked, 0x55, sizeof marked);
+    GIVES(ESPIAL_OK, espial_local_in_worker_size(local_in, &size));
+    CLAIM(size <= sizeof row && size % espial_local_in_align() == 0);
+    GIVES(ESPIAL_EROOM, espial_local_in_worker_init(row, size - 1, local_in, &worker));
+    GIVES(ESPIAL_EALIGN, espial_local_in_worker_init(row + 8, sizeof row - 8, local_in, &worker));
+    NULLS(espial_local_in_worker_size(local_in, NULL));
+    NULLS(espial_local_in_worker_init(NULL, size, local_in, &worker));
+    NULLS(espial_local_in_worker_init(row, size, NULL, &worker));
+    NULLS(espial_local_in_worker_init(row, size, local_in, NULL));
+    CLAIM(worker == NULL);
+    memset(row, 0xaa, sizeof row);
+    GIVES(ESPIAL_OK, espial_local_in_worker_init(row, size, local_in, &worker));
+    for (size_t i = size; i < sizeof row; i++) {
+        CLAIM(row[i] == 0xaa);
+    }
+    GIVES(ESPIAL_OK, espial_local_in_worker_init(other_row, sizeof other_row, local_in, &second));
+    GIVES(ESPIAL_EATTACHED, espial_local_in_release(local_in));
+    counted(worker, none, 0);
+
+    for (size_t i = 0; i < sizeof by_hand / sizeof by_hand[0]; i++) {
+        const espial_local_packet *of = &by_hand[i].packet;
+        uint32_t id = by_hand[i].place < COUNT ? POLICIES[by_hand[i].place].id : 0;
+        GIVES(ESPIAL_OK, espial_local_in_worker_check(worker, of, by_hand[i].schedules, &one));
+        GIVES(ESPIAL_OK, espial_local_in_worker_check_burst(second, of, 1, by_hand[i].schedules, answers));
+        CLAIM(one.policy == id && memcmp(&one, answers, sizeof one) == 0);
+    }
+    counted(worker, sums, sums[COUNT]);
+    counted(second, sums, sums[COUNT]);
+    for (size_t burst = 0; burst <= ESPIAL_BURST_MAX; burst++) {
+        memset(answers, 0x55, sizeof answers);
+        GIVES(ESPIAL_OK, espial_local_in_worker_check_burst(worker, packets, burst, burst % 8, answers));
+        CLAIM(memcmp(&answers[burst], &marked, sizeof marked) == 0);
+        for (size_t i = 0; i < burst; i++) {
+            size_t place = 0;
+            GIVES(ESPIAL_OK, espial_local_in_first(local_in, &packets[i], burst % 8, &one));
+            CLAIM(memcmp(&one, &answers[i], sizeof one) == 0);
+            GIVES(ESPIAL_OK, espial_local_in_worker_check(second, &packets[i], burst % 8, &one));
+            CLAIM(memcmp(&one, &answers[i], sizeof one) == 0);
+            while (one.by == ESPIAL_LOCAL_IN_BY_POLICY && POLICIES[place].id != one.policy) {
+                place++;
+            }
+            if (one.by != ESPIAL_LOCAL_IN_BY_POLICY) {
+                place = one.by == ESPIAL_LOCAL_IN_BY_DEFAULT ? COUNT : COUNT + 1;
+            }
+            sums[place]++;
+        }
+    }
+    CLAIM(sums[0] > 9 && sums[1] > 9 && sums[2] > 9 && sums[COUNT] > 9 && sums[COUNT + 1] > 9);
+    counted(worker, sums, sums[COUNT]);
+    counted(second, sums, sums[COUNT]);
+
+    /* A bad packet at any place: nothing is written and nothing counted. */
+    memset(answers, 0x55, sizeof answers);
+    for (size_t i = 0; i < ESPIAL_BURST_MAX; i++) {
+        espial_local_packet good = packets[i];
+        packets[i].traffic = ESPIAL_TRAFFIC_OTHER + 1;
+        GIVES(ESPIAL_EVALUE, espial_local_in_worker_check(worker, &packets[i], 0, answers));
+        GIVES(ESPIAL_EVALUE, espial_local_in_worker_check_burst(worker, packets, ESPIAL_BURST_MAX, 0, answers));
+        packets[i] = packet(LAN, 10, 0, 0, 1, 6, 443);
+        packets[i].headers.family = 9;
+        GIVES(ESPIAL_EVALUE, espial_local_in_worker_check(worker, &packets[i], 0, answers));
+        GIVES(ESPIAL_EVALUE, espial_local_in_worker_check_burst(worker, packets, ESPIAL_BURST_MAX, 0, answers));
+        packets[i] = good;
+    }
+    GIVES(ESPIAL_ERANGE, espial_local_in_worker_check_burst(worker, packets, ESPIAL_BURST_MAX + 1, 0, answers));
+    GIVES(ESPIAL_ERANGE, espial_local_in_worker_check_burst(worker, packets, SIZE_MAX, 0, answers));
+    NULLS(espial_local_in_worker_check(worker, NULL, 0, answers));
+    NULLS(espial_local_in_worker_check(worker, packets, 0, NULL));
+    NULLS(espial_local_in_worker_check_burst(worker, NULL, 1, 0, answers));
+    NULLS(espial_local_in_worker_check_burst(worker, packets, 1, 0, NULL));
+    NULLS(espial_local_in_worker_counts(worker, NULL, 1, &count, &unmatched));
+    NULLS(espial_local_in_worker_counts(worker, sums, 1, NULL, &unmatched));
+    NULLS(espial_local_in_worker_counts(worker, sums, 1, &count, NULL));
+    GIVES(ESPIAL_EALIGN, espial_local_in_worker_check(worker, packets, 0, ODD(espial_local_in_answer, answers)));
+    GIVES(ESPIAL_EALIGN, espial_local_in_worker_counts(worker, ODD(uint64_t, sums), 1, &count, &unmatched));
+    CLAIM(memcmp(answers, &marked, sizeof marked) == 0 && count == 77 && unmatched == 77);
+    counted(worker, sums, sums[COUNT]);
+
+    GIVES(ESPIAL_EHANDLE, espial_local_in_worker_free(worker));
+    GIVES(ESPIAL_OK, espial_local_in_worker_release(worker));
+    GIVES(ESPIAL_EATTACHED, espial_local_in_release(local_in));
+    GIVES(ESPIAL_OK, espial_local_in_worker_release(second));
+    /* Made again, a worker counts from 0. */
+    GIVES(ESPIAL_OK, espial_local_in_worker_init(row, size, local_in, &worker));
+    counted(worker, none, 0);
+    GIVES(ESPIAL_OK, espial_local_in_worker_release(worker));
+}
+
+/* The same in memory of the library's own. */
+static void counting_allocated(espial_local_in *local_in) {
+    const uint64_t one[COUNT] = {0, 0, 1, 0};
+    espial_local_packet of = packet(LAN, 10, 0, 0, 13, 6, 443);
+    espial_local_in_worker *worker = NULL;
+    espial_local_in_answer answer;
+    NULLS(espial_local_in_worker_new(NULL, &worker));
+    NULLS(espial_local_in_worker_new(local_in, NULL));
+    CLAIM(worker == NULL);
+    GIVES(ESPIAL_OK, espial_local_in_worker_new(local_in, &worker));
+    GIVES(ESPIAL_EATTACHED, espial_local_in_free(local_in));
+    GIVES(ESPIAL_OK, espial_local_in_worker_check(worker, &of, 0, &answer));
+    counted(worker, one, 0);
+    GIVES(ESPIAL_EHANDLE, espial_local_in_worker_release(worker));
+    GIVES(ESPIAL_OK, espial_local_in_worker_free(worker));
+    GIVES(ESPIAL_OK, espial_local_in_worker_free(NULL));
+}
+
 static void refused(int status, espial_local_in_policy policy, espial_range range, espial_service service) {
     espial_local_in_policy two[2] = {policy, policy};
     espial_local_in *local_in = NULL;
@@ -271,12 +425,21 @@ static void read_packets(void) {
     CLAIM(memcmp(&found, &marked, sizeof found) == 0 && reason == 77);
 }
 
-static void dead(espial_local_in *local_in, int status) {
+static void dead(espial_local_in *local_in, espial_local_in_worker *worker, int status) {
     espial_endpoints from = {.family = ESPIAL_FAMILY_V4};
     espial_local_in_answer answer, other;
+    espial_local_in_worker *made;
     const uint64_t *at;
+    uint64_t counts[COUNT], unmatched;
     size_t count;
     GIVES(status, espial_local_in_release(local_in));
+    GIVES(status, espial_local_in_policies(local_in, &answer, 1, &count));
+    GIVES(status, espial_local_in_worker_size(local_in, &count));
+    GIVES(status, espial_local_in_worker_init(row, sizeof row, local_in, &made));
+    GIVES(status, espial_local_in_worker_release(worker));
+    GIVES(status, espial_local_in_worker_check(worker, packets, 0, &answer));
+    GIVES(status, espial_local_in_worker_check_burst(worker, packets, 1, 0, &answer));
+    GIVES(status, espial_local_in_worker_counts(worker, counts, COUNT, &count, &unmatched));
     GIVES(status, espial_local_in_words(local_in, &at, &count));
     GIVES(status, espial_local_in_first(local_in, packets, 0, &answer));
     GIVES(status, espial_local_in_first_burst(local_in, packets, 1, 0, &answer));
@@ -294,6 +457,7 @@ int main(int argc, char **argv) {
     GIVES(ESPIAL_OK, espial_local_in_new(ESPIAL_LOCAL_IN_ACCEPT, LIST(POLICIES, COUNT), &compiled));
     answers(compiled);
     bursts(compiled);
+    counting_allocated(compiled);
     GIVES(ESPIAL_OK, espial_local_in_words(compiled, &made, &count));
     CLAIM(count < sizeof words / 8 && espial_local_in_size() <= sizeof memory && espial_local_in_align() == 64);
     memcpy(words, made, count * 8);
@@ -326,12 +490,14 @@ int main(int argc, char **argv) {
     NULLS(espial_local_in_words(local_in, &same, NULL));
     answers(local_in);
     bursts(local_in);
+    policies_in_order(local_in);
+    counting(local_in);
     GIVES(ESPIAL_EHANDLE, espial_local_in_free(local_in));
     GIVES(ESPIAL_OK, espial_local_in_release(local_in));
-    dead(local_in, ESPIAL_EHANDLE);
-    dead((espial_local_in *)(void *)zero, ESPIAL_EHANDLE);
-    dead(ODD(espial_local_in, memory), ESPIAL_EALIGN);
-    dead(NULL, ESPIAL_ENULL);
+    dead(local_in, (espial_local_in_worker *)(void *)row, ESPIAL_EHANDLE);
+    dead((espial_local_in *)(void *)zero, (espial_local_in_worker *)(void *)zero, ESPIAL_EHANDLE);
+    dead(ODD(espial_local_in, memory), ODD(espial_local_in_worker, row), ESPIAL_EALIGN);
+    dead(NULL, NULL, ESPIAL_ENULL);
 
     /* Any one octet changed: refused, or policies all the same, which answer. */
     for (size_t i = 0; i < count * 8; i++) {

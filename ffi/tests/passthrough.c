@@ -399,7 +399,7 @@ static void needed(void) {
 static void names(void) {
     CLAIM(strcmp(espial_local_in_action_name(ESPIAL_LOCAL_IN_ACCEPT), "accept") == 0 && strcmp(espial_local_in_action_name(999), "unknown") == 0);
     CLAIM(strcmp(espial_local_in_by_name(ESPIAL_LOCAL_IN_BY_DEFAULT), "default") == 0 && strcmp(espial_local_in_by_name(999), "unknown") == 0);
-    CLAIM(strcmp(espial_side_name(ESPIAL_SIDE_REMOTE), "remote") == 0 && strcmp(espial_side_name(999), "unknown") == 0);
+    CLAIM(strcmp(espial_side_name(ESPIAL_SIDE_REMOTE), "remote") == 0 && strcmp(espial_side_name(ESPIAL_SIDE_ANSWER), "answer") == 0 && strcmp(espial_side_name(999), "unknown") == 0);
     CLAIM(strcmp(espial_session_outcome_name(ESPIAL_SESSION_FULL), "full") == 0 && strcmp(espial_session_outcome_name(999), "unknown") == 0);
     CLAIM(strcmp(espial_context_name(ESPIAL_CONTEXT_VIRTUAL_SERVER), "Virtual Server") == 0 && strcmp(espial_context_name(999), "unknown") == 0);
     CLAIM(strcmp(espial_rule_action_name(ESPIAL_RULE_ACCEPT_DECISIVELY), "accept-decisively") == 0 && strcmp(espial_rule_action_name(999), "unknown") == 0);

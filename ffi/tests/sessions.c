@@ -9,7 +9,7 @@ static espial_session_limits limits = {sizeof(espial_session_limits), .capacity 
 static espial_session marked;
 static espial_session_end marked_end;
 
-/* From this gateway to host n, or back. */
+/* From this gateway to host n, an answer too, or back. */
 static espial_local_packet packet(uint32_t from, uint8_t n, uint16_t port) {
     const uint8_t here[4] = {192, 0, 2, 1}, there[4] = {203, 0, 113, n};
     espial_local_packet made = {
@@ -17,8 +17,8 @@ static espial_local_packet packet(uint32_t from, uint8_t n, uint16_t port) {
                     .dport = port},
         .traffic = ESPIAL_TRAFFIC_IKE,
     };
-    memcpy(made.headers.src, from == ESPIAL_SIDE_LOCAL ? here : there, 4);
-    memcpy(made.headers.dst, from == ESPIAL_SIDE_LOCAL ? there : here, 4);
+    memcpy(made.headers.src, from == ESPIAL_SIDE_REMOTE ? there : here, 4);
+    memcpy(made.headers.dst, from == ESPIAL_SIDE_REMOTE ? here : there, 4);
     return made;
 }
 
@@ -68,8 +68,10 @@ static void life(espial_sessions *sessions) {
     esp.traffic = ESPIAL_TRAFFIC_IPSEC;
     GIVES(ESPIAL_OK, espial_sessions_find(sessions, &esp, ESPIAL_SIDE_REMOTE, 5000, &session));
     CLAIM(session.serial == 0);
-    GIVES(ESPIAL_OK, espial_sessions_open(sessions, &esp, ESPIAL_SIDE_REMOTE, 5000, &outcome, &session, ended));
-    CLAIM(outcome == ESPIAL_SESSION_NONE && session.serial == 0 && ended[0].serial == 0);
+    for (uint32_t from = ESPIAL_SIDE_LOCAL; from <= ESPIAL_SIDE_ANSWER; from++) {
+        GIVES(ESPIAL_OK, espial_sessions_open(sessions, &esp, from, 5000, &outcome, &session, ended));
+        CLAIM(outcome == ESPIAL_SESSION_NONE && session.serial == 0 && ended[0].serial == 0);
+    }
     esp = packet(ESPIAL_SIDE_REMOTE, 7, OF_4500);
     GIVES(ESPIAL_OK, espial_sessions_peek(sessions, &esp, ESPIAL_SIDE_REMOTE, 4000 + TTL, &session));
     CLAIM(session.serial == 2 && session.left_ms == 0 && session.duration_ms == TTL);
@@ -94,20 +96,32 @@ static void life(espial_sessions *sessions) {
     CLAIM(used == 0);
 }
 
-/* No flood from outside takes what this gateway will start, nor what lives. */
+/* No flood from outside takes what this gateway will start, by being answered neither, nor what lives. */
 static void flood(espial_sessions *sessions, uint64_t now) {
     espial_session list[CAPACITY + 1];
     size_t count;
+    uint32_t serial;
 
-    CLAIM(opened(sessions, ESPIAL_SIDE_REMOTE, 1, OF_500, now, ESPIAL_SESSION_NEW) != 0);
+    /* An answer whose packet found no session before: the other side's all the same. */
+    serial = opened(sessions, ESPIAL_SIDE_ANSWER, 1, OF_500, now, ESPIAL_SESSION_NEW);
+    CLAIM(found(sessions, ESPIAL_SIDE_REMOTE, 1, OF_500, now) == serial);
+    CLAIM(found(sessions, ESPIAL_SIDE_LOCAL, 1, OF_500, now) == serial);
+    GIVES(ESPIAL_OK, espial_sessions_list(sessions, now, list, CAPACITY, &count));
+    CLAIM(count == 1 && list[0].serial == serial && list[0].origin == ESPIAL_SIDE_REMOTE);
     for (uint8_t n = 2; n < 200; n++) {
         uint32_t outcome = n <= CAPACITY - OWN ? ESPIAL_SESSION_NEW : ESPIAL_SESSION_FULL;
         opened(sessions, ESPIAL_SIDE_REMOTE, n, OF_500, now, outcome);
     }
+    for (uint8_t n = 1; n < 200; n++) {
+        uint32_t outcome = n <= CAPACITY - OWN ? ESPIAL_SESSION_EXISTING : ESPIAL_SESSION_FULL;
+        opened(sessions, ESPIAL_SIDE_ANSWER, n, OF_500, now, outcome);
+    }
     opened(sessions, ESPIAL_SIDE_LOCAL, 200, OF_500, now, ESPIAL_SESSION_NEW);
     opened(sessions, ESPIAL_SIDE_LOCAL, 201, OF_500, now, ESPIAL_SESSION_NEW);
     opened(sessions, ESPIAL_SIDE_LOCAL, 202, OF_500, now, ESPIAL_SESSION_FULL);
-    CLAIM(found(sessions, ESPIAL_SIDE_REMOTE, 1, OF_500, now) != 0);
+    CLAIM(found(sessions, ESPIAL_SIDE_REMOTE, 1, OF_500, now) == serial);
+    /* In a session of this gateway's own an answer changes nothing. */
+    opened(sessions, ESPIAL_SIDE_ANSWER, 200, OF_500, now, ESPIAL_SESSION_EXISTING);
     for (size_t room = 0; room <= CAPACITY; room++) {
         uint32_t seen = 0;
         memset(list, 0x55, sizeof list);
@@ -164,7 +178,7 @@ static void bursts(espial_sessions *sessions, uint64_t now) {
               espial_sessions_find_burst(sessions, packets, ESPIAL_BURST_MAX, ESPIAL_SIDE_REMOTE, now + 1, many));
         packets[i] = good;
     }
-    GIVES(ESPIAL_EVALUE, espial_sessions_find_burst(sessions, packets, 1, 2, now, many));
+    GIVES(ESPIAL_EVALUE, espial_sessions_find_burst(sessions, packets, 1, ESPIAL_SIDE_ANSWER, now, many));
     GIVES(ESPIAL_ERANGE, espial_sessions_find_burst(sessions, packets, ESPIAL_BURST_MAX + 1, 0, now, many));
     NULLS(espial_sessions_find_burst(sessions, NULL, 1, 0, now, many));
     NULLS(espial_sessions_find_burst(sessions, packets, 1, 0, now, NULL));
@@ -186,10 +200,15 @@ static void misuse(espial_sessions *sessions) {
     NULLS(espial_sessions_open(sessions, &of, 0, 0, NULL, &session, &ended));
     NULLS(espial_sessions_open(sessions, &of, 0, 0, &outcome, NULL, &ended));
     NULLS(espial_sessions_open(sessions, &of, 0, 0, &outcome, &session, NULL));
-    GIVES(ESPIAL_EVALUE, espial_sessions_open(sessions, &of, 2, 0, &outcome, &session, &ended));
+    GIVES(ESPIAL_EVALUE, espial_sessions_open(sessions, &of, 3, 0, &outcome, &session, &ended));
     GIVES(ESPIAL_EVALUE, espial_sessions_open(sessions, &of, 256, 0, &outcome, &session, &ended));
+    GIVES(ESPIAL_EVALUE, espial_sessions_open(sessions, &of, 256 + ESPIAL_SIDE_ANSWER, 0, &outcome, &session, &ended));
     NULLS(espial_sessions_find(sessions, NULL, 0, 0, &session));
     NULLS(espial_sessions_find(sessions, &of, 0, 0, NULL));
+    /* Only what is recorded may be an answer. */
+    GIVES(ESPIAL_EVALUE, espial_sessions_find(sessions, &of, ESPIAL_SIDE_ANSWER, 0, &session));
+    GIVES(ESPIAL_EVALUE, espial_sessions_peek(sessions, &of, ESPIAL_SIDE_ANSWER, 0, &session));
+    GIVES(ESPIAL_EVALUE, espial_sessions_close(sessions, &of, ESPIAL_SIDE_ANSWER, 0, &closed));
     GIVES(ESPIAL_EVALUE, espial_sessions_find(sessions, &of, 3, 0, &session));
     NULLS(espial_sessions_peek(sessions, NULL, 0, 0, &session));
     NULLS(espial_sessions_peek(sessions, &of, 0, 0, NULL));
@@ -205,6 +224,7 @@ static void misuse(espial_sessions *sessions) {
     GIVES(ESPIAL_EALIGN, espial_sessions_list(sessions, 0, ODD(espial_session, &session), 1, &count));
     of.headers.next_layer = 9;
     GIVES(ESPIAL_EVALUE, espial_sessions_open(sessions, &of, 0, 0, &outcome, &session, &ended));
+    GIVES(ESPIAL_EVALUE, espial_sessions_open(sessions, &of, ESPIAL_SIDE_ANSWER, 0, &outcome, &session, &ended));
     GIVES(ESPIAL_EVALUE, espial_sessions_find(sessions, &of, 0, 0, &session));
     GIVES(ESPIAL_EVALUE, espial_sessions_peek(sessions, &of, 0, 0, &session));
     GIVES(ESPIAL_EVALUE, espial_sessions_close(sessions, &of, 0, 0, &closed));

@@ -70,8 +70,25 @@ pub fn session_packet(
     p: &espial_local_packet,
     from: Side,
 ) -> Result<Option<SessionPacket>, Status> {
+    read(p, |key, class| of_session(key, from, class))
+}
+
+/// The packet that may open a session, from its side: an answer, too.
+pub fn opening_packet(p: &espial_local_packet, from: u32) -> Result<Option<SessionPacket>, Status> {
+    if from == u32::from(ESPIAL_SIDE_ANSWER) {
+        return read(p, SessionPacket::answer);
+    }
+    session_packet(p, side(from)?)
+}
+
+/// What `make` makes of a packet, if it may belong to a session.
+#[inline]
+fn read(
+    p: &espial_local_packet,
+    make: impl FnOnce(&FlowKey, &Outer) -> Option<SessionPacket>,
+) -> Result<Option<SessionPacket>, Status> {
     let Some(class) = class(p.traffic)? else { return Ok(None) };
-    Ok(of_session(&key_of(&inner(&p.headers)?), from, &class))
+    Ok(make(&key_of(&inner(&p.headers)?), &class))
 }
 
 fn of_session(key: &FlowKey, from: Side, class: &Outer) -> Option<SessionPacket> {

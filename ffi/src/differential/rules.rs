@@ -15,9 +15,12 @@ use espial::gate::passthrough::{
 };
 use espial::headers::{Fragment, InnerHeaders, Ipsec, NextLayer, Spi};
 use espial::selector::{AddrRange, PortRange};
+use espial::spd::Count;
 
 use super::*;
-use crate::handle::{espial_local_in, espial_passthrough, espial_passthrough_rules};
+use crate::handle::{
+    espial_local_in, espial_local_in_worker, espial_passthrough, espial_passthrough_rules,
+};
 use crate::local_in::*;
 use crate::passthrough::*;
 use crate::policies::{LocalPolicies, rules_of};
@@ -46,6 +49,17 @@ fn meant_local(answer: Option<espial::gate::local_in::Answer>) -> (u32, u8, u8) 
         By::Policy(PolicyId(id)) => (id, u8::from(answer.is_accept()), 1),
         By::Default => (0, u8::from(answer.is_accept()), 2),
     })
+}
+
+fn said_counts(worker: *const espial_local_in_worker) -> (Vec<u64>, u64) {
+    let (mut packets, mut count, mut unmatched) = (vec![99; 20], 99, 99);
+    let status = unsafe {
+        let at = packets.as_mut_ptr();
+        espial_local_in_worker_counts(worker, at, 20, &mut count, &mut unmatched)
+    };
+    assert_eq!(status, ESPIAL_OK);
+    packets.truncate(count);
+    (packets, unmatched)
 }
 
 /// A packet to the gateway; for the core only if policy judges it.
@@ -161,6 +175,16 @@ fn local_in_policies_answer_as_the_cores_do() {
         let status =
             unsafe { espial_local_in_init(at, len, c_words.as_ptr(), c_words.len(), &mut c) };
         assert_eq!(status, ESPIAL_OK);
+        let (mut listed, mut number) = ([unsafe { zeroed::<espial_local_in_answer>() }; 20], 99);
+        let status = unsafe { espial_local_in_policies(c, listed.as_mut_ptr(), 20, &mut number) };
+        assert_eq!(status, ESPIAL_OK);
+        let listed = listed.iter().take(number).map(said_local);
+        assert!(listed.eq(core.policies().map(|one| meant_local(Some(one)))));
+        let (mut row, mut worker) = (vec![Line([0; 64]); 32], null_mut());
+        let (at, len) = room(&mut row);
+        assert_eq!(unsafe { espial_local_in_worker_init(at, len, c, &mut worker) }, ESPIAL_OK);
+        let mut cells: Vec<_> = std::iter::repeat_with(Count::new).take(core.cells()).collect();
+        let (mut counting, counts) = core.with_counts(&mut cells).unwrap();
         for _ in 0..20 {
             let schedules = random.next() & 7;
             let count = random.below(65) as usize;
@@ -180,6 +204,27 @@ fn local_in_policies_answer_as_the_cores_do() {
                 let status = unsafe { espial_local_in_first(c, packet, schedules, &mut alone) };
                 assert_eq!((status, said_local(&alone)), (ESPIAL_OK, said_local(said)));
             }
+            // Counted one by one or in a burst, and by the core always one by one.
+            let mut again = vec![unsafe { zeroed::<espial_local_in_answer>() }; count];
+            if random.below(2) == 0 {
+                let status = unsafe {
+                    let (at, out) = (packets.as_ptr(), again.as_mut_ptr());
+                    espial_local_in_worker_check_burst(worker, at, count, schedules, out)
+                };
+                assert_eq!(status, ESPIAL_OK);
+            } else {
+                for (packet, again) in packets.iter().zip(&mut again) {
+                    let status =
+                        unsafe { espial_local_in_worker_check(worker, packet, schedules, again) };
+                    assert_eq!(status, ESPIAL_OK);
+                }
+            }
+            assert!(again.iter().map(said_local).eq(said.iter().map(said_local)));
+            for asked in all.iter().filter_map(|(_, asked)| *asked) {
+                let _ = counting.check(&asked, Schedules(schedules));
+            }
+            let meant = counts.policies().map(|(_, packets)| packets).collect();
+            assert_eq!(said_counts(worker), (meant, counts.unmatched()));
             let (family, src, dst, endpoints) = random.hosts();
             let between = espial_endpoints { family, reserved: [0; 3], src, dst };
             let (interface, mut two) = (random.below(4), [unsafe { zeroed() }; 2]);
@@ -191,7 +236,10 @@ fn local_in_policies_answer_as_the_cores_do() {
             assert_eq!(said_local(&two[0]), meant_local(Some(meant.port_500)));
             assert_eq!(said_local(&two[1]), meant_local(Some(meant.port_4500)));
         }
-        assert_eq!(unsafe { espial_local_in_release(c) }, ESPIAL_OK);
+        unsafe {
+            assert_eq!(espial_local_in_worker_release(worker), ESPIAL_OK);
+            assert_eq!(espial_local_in_release(c), ESPIAL_OK);
+        }
     }
     assert!(decided.iter().all(|count| *count > 300), "{decided:?}");
 }

@@ -18,11 +18,11 @@
 //!   may be `'static`.
 //! - H5: a matcher is written by `init` only, but for its magic number, which is atomic; its words are
 //!   the caller's to keep unchanged until its release. So any number of threads may borrow both, and the
-//!   lifetime of the words may be `'static`. Local-in policy and a firewall's rules are the same.
-//! - H6: an SPD is as a matcher is (H5), but that it also counts its workers, in an atomic; it is not
-//!   released before them, so a worker's reference to it may be `'static`. An SPD worker is asked and
-//!   released by its owner only (H3); what is read of its counts by others is atomic, and they are done
-//!   before it is released.
+//!   lifetime of the words may be `'static`. A firewall's rules are the same.
+//! - H6: an SPD and local-in policy are as a matcher is (H5), but that they also count their workers, in an
+//!   atomic; they are not released before them, so a worker's reference to its list may be `'static`. Such a
+//!   worker is asked and released by its owner only (H3); what is read of its counts by others is atomic, and
+//!   they are done before it is released.
 //! - H7: sessions and other tables of one thread are borrowed only for calls of their owner, of which there is one
 //!   at a time (H3). What they use lies behind their handle until its release, so the lifetime written there may
 //!   be `'static`.
@@ -61,6 +61,7 @@ macro_rules! handle {
     };
 }
 
+mod counted;
 mod gateway;
 mod local_in;
 mod matcher;
@@ -82,7 +83,7 @@ use core::slice::from_raw_parts_mut;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use gateway::{Plan, espial_gateway};
-pub use local_in::{LOCAL_IN_OCTETS, espial_local_in};
+pub use local_in::{LOCAL_IN_OCTETS, espial_local_in, espial_local_in_worker};
 pub use matcher::{MATCHER_OCTETS, espial_matcher};
 pub use passthrough::{
     RULES_OCTETS, espial_passthrough, espial_passthrough_rules, passthrough_octets,
@@ -154,6 +155,7 @@ const _: () = {
         espial_spd::MAGIC,
         espial_spd_worker::MAGIC,
         espial_local_in::MAGIC,
+        espial_local_in_worker::MAGIC,
         espial_sessions::MAGIC,
         espial_passthrough_rules::MAGIC,
         espial_passthrough::MAGIC,

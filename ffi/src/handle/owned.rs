@@ -231,9 +231,12 @@ impl Caller<'_> {
         })
     }
 
-    /// An SPD worker in memory of its own.
-    pub fn new_spd_worker(&self, spd: *const espial_spd) -> Result<*mut espial_spd_worker, Status> {
-        let octets = self.spd(spd)?.worker_octets()?;
-        made(octets, |at| self.init_spd_worker(at.as_ptr().cast(), octets, spd, octets))
+    /// A worker of a list in memory of its own.
+    pub fn new_counting<W: counted::Counting>(
+        &self,
+        list: *const W::List,
+    ) -> Result<*mut W, Status> {
+        let octets = self.counting_octets::<W>(list)?;
+        made(octets, |at| self.init_counting(at.as_ptr().cast(), octets, list, octets))
     }
 }

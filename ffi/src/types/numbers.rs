@@ -339,6 +339,9 @@ pub const ESPIAL_SESSION_TTL_MS: u32 = 180_000;
 pub const ESPIAL_SIDE_LOCAL: u8 = 0;
 /// Side: the other one.
 pub const ESPIAL_SIDE_REMOTE: u8 = 1;
+/// Side: this gateway, because of what the other one sent. Only espial_sessions_open() takes it, and nothing is told
+/// with it: the session is the other side's.
+pub const ESPIAL_SIDE_ANSWER: u8 = 2;
 /// No session, and none was opened: IPsec, or a malformed packet.
 pub const ESPIAL_SESSION_NONE: u32 = 0;
 /// A session was opened.

@@ -28,8 +28,8 @@ pub struct espial_session_limits {
     pub size: u32,
     /// Sessions, at least 1.
     pub capacity: u32,
-    /// How many of them only this gateway may start, so that a flood from outside leaves room for them; what is
-    /// above the capacity counts as the capacity.
+    /// How many of them only this gateway may start, so that a flood from outside leaves room for them, if what it
+    /// answers is recorded as ESPIAL_SIDE_ANSWER; what is above the capacity counts as the capacity.
     pub own: u32,
     /// A session that was not matched for longer than these milliseconds is gone; 0 =
     /// ESPIAL_SESSION_TTL_MS.
@@ -42,7 +42,7 @@ pub struct espial_session_limits {
 pub struct espial_session {
     /// Its number: sessions are counted from 1, and from 1 again after 2^32. 0 = no session.
     pub serial: u32,
-    /// ESPIAL_SIDE_*: who sent its first packet.
+    /// ESPIAL_SIDE_LOCAL or ESPIAL_SIDE_REMOTE: who started it.
     pub origin: u8,
     /// 0.
     pub reserved: [u8; 3],
@@ -60,7 +60,7 @@ pub struct espial_session {
 pub struct espial_session_end {
     /// Its number; 0 = none ended.
     pub serial: u32,
-    /// ESPIAL_SIDE_*: who sent its first packet.
+    /// ESPIAL_SIDE_LOCAL or ESPIAL_SIDE_REMOTE: who started it.
     pub origin: u8,
     /// 0.
     pub reserved: [u8; 3],

@@ -41,7 +41,7 @@ pub struct espial_record {
     pub size: u32,
     /// ESPIAL_RECORD_*.
     pub kind: u8,
-    /// Session: ESPIAL_SIDE_*, who sent its first packet.
+    /// Session: ESPIAL_SIDE_LOCAL or ESPIAL_SIDE_REMOTE, who started it.
     pub origin: u8,
     /// Flow: ESPIAL_PASS_BY_*, who admitted it on the node that wrote this.
     pub by: u8,

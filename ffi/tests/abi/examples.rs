@@ -166,6 +166,7 @@ from 198.51.100.7
 190 s, ALARM: peer 198.51.100.7 has live SAs and live ESP, its IKE session is gone, and no policy admits IKE from \
 198.51.100.7
 190 s, fine: peer 203.0.113.10 has live SAs, and a policy admits its IKE
+policy 1: 2 packets, no policy: 1
 ";
 
 /// C5 and C6 from end to end: policies, sessions and the health of a tunnel.

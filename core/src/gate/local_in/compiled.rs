@@ -261,6 +261,12 @@ impl<'w> LocalIn<'w> {
         self.default
     }
 
+    /// Every policy, in order, as it answers.
+    pub fn policies(&self) -> impl Iterator<Item = Answer> + use<'w> {
+        let all = *self;
+        (0..all.len()).map(move |place| all.answer(place))
+    }
+
     /// The first policy in order that counts at this time and covers the packet, and what becomes of it.
     ///
     /// # Bound

@@ -146,9 +146,7 @@ pub struct LocalInCounts<'w, 'c> {
 impl<'w, 'c> LocalInCounts<'w, 'c> {
     /// Every policy in order, as it answers, with the packets that it decided about.
     pub fn policies(&self) -> impl Iterator<Item = (Answer, u64)> + use<'w, 'c> {
-        let local_in = self.local_in;
-        let all = (0..local_in.len()).map(move |place| local_in.answer(place));
-        all.zip(self.cells).map(|(answer, cell)| (answer, cell.get()))
+        self.local_in.policies().zip(self.cells).map(|(answer, cell)| (answer, cell.get()))
     }
 
     /// Packets that no policy covered: the default decided.
