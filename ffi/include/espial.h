@@ -4124,7 +4124,7 @@ int32_t espial_gateway_image_size(const espial_capacity *capacity,
  *
  * SAs are added to its Child SAs (espial_gateway_image_child(), espial_gateway_image_find()) as in any other gateway, and all
  * calls of the packet path and of SAs are the same. Tunnels and Child SAs are not added or removed, and modes not switched:
- * ESPIAL_EFULL, ESPIAL_ESTALE.
+ * ESPIAL_EFULL, ESPIAL_ERANGE, ESPIAL_ESTALE.
  *
  * Thread: any. Takes time linear in the octets of the image.
  * Errors: those of espial_gateway_init() and of espial_image_check(); ESPIAL_ERANGE: it has more tunnels or
