@@ -49,7 +49,11 @@ impl Twin<'_> {
     fn expire(&mut self) {
         let at = self.clock.tick();
         self.connections.retain(|one| {
-            let ttl_ms = if one.established { TIMERS.established_ms } else { TIMERS.half_open_ms };
+            let ttl_ms = match one {
+                Connection { closed_ms: Some(_), .. } => TIMERS.closed_ms,
+                Connection { established: true, .. } => TIMERS.established_ms,
+                _ => TIMERS.half_open_ms,
+            };
             at - one.last_ms <= u64::from(ttl_ms)
         });
     }
