@@ -2,16 +2,15 @@
 
 use proptest::prelude::*;
 
-use super::block::{ADMITS_OPAQUE, BlockError, Boxed, Rest, Wide};
+use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
 use super::fan::{BURST, Fan};
 use super::group::{Address, Ask, Group};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
 use super::tree::{Arrays, Every, Grown, Left, NO_FAN, SMALL, Shape, Tree, Visits};
-use super::{Matcher, compile, walk};
+use super::walk;
 use crate::few::few;
-use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
 
 /// Numbers that follow from a seed.
@@ -478,8 +477,13 @@ fn trees_too_large_for_their_boxes_are_refused() {
 }
 
 /// A long list without a tree would be asked one by one.
+#[cfg(feature = "alloc")]
 #[test]
 fn long_lists_without_a_tree_are_refused() {
+    use super::block::BlockError;
+    use super::{Matcher, compile};
+    use crate::selector::{AddrRange, PortRange, Selector};
+
     let range = |lo| AddrRange::V4 { lo, hi: lo + 9 };
     let selectors: Vec<Selector> = (0..40)
         .map(|n| Selector {
