@@ -37,7 +37,6 @@ pub(super) struct Scene<'b, 'g> {
     tables: &'b Tables<'g>,
     child_id: ChildId,
     child: &'b ChildRecord,
-    tunnel: u32,
 }
 
 /// True if the SA's own selectors cover the packet.
@@ -56,20 +55,14 @@ impl<'b, 'g> Scene<'b, 'g> {
     pub(super) fn new(block: &'b Block<'g>, tables: &'b Tables<'g>, sa: &Entry) -> Option<Self> {
         let child_id = sa.child_id();
         let child = block.child(child_id.index)?;
-        (child.generation == child_id.generation).then_some(Self {
-            block,
-            tables,
-            child_id,
-            child,
-            tunnel: sa.tunnel(),
-        })
+        (child.generation == child_id.generation).then_some(Self { block, tables, child_id, child })
     }
 
     /// What applies to the tunnel: that of an image is of the same version as its selectors.
     #[inline(always)]
     fn policy_word(&self) -> u32 {
         match self.child.policy {
-            0 => self.tables.policy_word(self.tunnel),
+            0 => self.tables.policy_word(self.child.tunnel),
             of_image => of_image,
         }
     }
@@ -104,7 +97,7 @@ impl<'b, 'g> Scene<'b, 'g> {
 
     #[inline]
     fn all(&self) -> Boxes<'b, 'g> {
-        self.block.tunnel_boxes(self.tunnel)
+        self.block.tunnel_boxes(self.child.tunnel)
     }
 
     /// Which Child SAs are asked: those that have an SA, or any. One closure for all questions, so that

@@ -67,14 +67,14 @@ impl<'b> Matcher<'b> {
         let block = Block::parse(words)?;
         // All selectors are those of one tunnel.
         let boxes = block.tunnel_boxes(0);
-        let (v4, v6) = (boxes.v4().of_places(), boxes.v6().of_places());
+        let (v4, v6) = (boxes.of::<u32>().of_places(), boxes.of::<Wide>().of_places());
         Ok(Self { v4, v6, octets: block.octets() })
     }
 
     /// A matcher of some of a block's boxes, which answers with what the boxes name.
     #[inline]
     pub(crate) fn of_boxes(boxes: Boxes<'_, 'b>) -> Self {
-        Self { v4: boxes.v4(), v6: boxes.v6(), octets: 0 }
+        Self { v4: boxes.of(), v6: boxes.of(), octets: 0 }
     }
 
     /// The same matcher, searched with these instructions.

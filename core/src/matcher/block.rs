@@ -383,18 +383,18 @@ impl<'b> Block<'b> {
         self.children.get(index as usize)
     }
 
-    /// A tunnel's tree of one family, and its boxes.
-    pub(super) fn old4(&self, tunnel: usize) -> Option<Old<'b, u32>> {
-        let TunnelRecord { span, trees: [grown, _] } = *self.tunnels.get(tunnel)?;
-        let boxes = slice(self.boxes4, span.first4, span.count4);
-        (grown.groups > 0).then_some(Old { boxes, arrays: self.arrays, grown })
+    /// The boxes of one family in a span.
+    #[inline(always)]
+    fn part<A: Address>(&self, span: &Span) -> &'b [Boxed<A>] {
+        let (first, count) = A::part(span);
+        slice(A::boxes(self), first, count)
     }
 
-    /// As [`Block::old4`].
-    pub(super) fn old6(&self, tunnel: usize) -> Option<Old<'b, Wide>> {
-        let TunnelRecord { span, trees: [_, grown] } = *self.tunnels.get(tunnel)?;
-        let boxes = slice(self.boxes6, span.first6, span.count6);
-        (grown.groups > 0).then_some(Old { boxes, arrays: self.arrays, grown })
+    /// A tunnel's tree of one family, and its boxes.
+    pub(super) fn old<A: Address>(&self, tunnel: usize) -> Option<Old<'b, A>> {
+        let TunnelRecord { span, trees } = self.tunnels.get(tunnel)?;
+        let grown = *trees.get(A::TREE)?;
+        (grown.groups > 0).then_some(Old { boxes: self.part(span), arrays: self.arrays, grown })
     }
 
     /// How many tunnels there are.
@@ -422,8 +422,7 @@ impl<'b> Block<'b> {
     fn boxes_of(&self, child: u32) -> (&'b [Box4], &'b [Box6]) {
         let record = self.child(child).filter(|child| child.generation & 1 == 1);
         let span = record.map_or_else(Span::default, |child| child.span);
-        let Span { first4, count4, first6, count6 } = span;
-        (slice(self.boxes4, first4, count4), slice(self.boxes6, first6, count6))
+        (self.part(&span), self.part(&span))
     }
 
     /// The selectors of a Child SA, those of IPv4 first.
@@ -463,27 +462,6 @@ impl<'b> Block<'b> {
     }
 }
 
-/// The way of larger sets, whose parts are handed over one by one: who calls this keeps them in registers.
-impl Block<'_> {
-    #[inline(never)]
-    fn search_v4(&self, span: Span, tunnel: u32, child: Option<u32>, key: Key<u32>) -> bool {
-        let all = self.tunnels.get(tunnel as usize).map_or(0, |tunnel| tunnel.span.count4);
-        if is_few(span.count4 as usize, all as usize) {
-            return linear::any(slice(self.boxes4, span.first4, span.count4), key);
-        }
-        Boxes { block: self, span, tunnel, child }.v4().any(&key)
-    }
-
-    #[inline(never)]
-    fn search_v6(&self, span: Span, tunnel: u32, child: Option<u32>, key: Key<Wide>) -> bool {
-        let all = self.tunnels.get(tunnel as usize).map_or(0, |tunnel| tunnel.span.count6);
-        if is_few(span.count6 as usize, all as usize) {
-            return linear::any(slice(self.boxes6, span.first6, span.count6), key);
-        }
-        Boxes { block: self, span, tunnel, child }.v6().any(&key)
-    }
-}
-
 /// Blocks above this are fetched ahead in bursts: half of the level 2 cache of common servers.
 const LARGE_OCTETS: usize = 512 << 10;
 
@@ -498,67 +476,54 @@ pub(crate) struct Boxes<'s, 'b> {
 }
 
 impl<'b> Boxes<'_, 'b> {
-    #[inline]
-    pub(crate) fn v4(&self) -> Set<'b, u32> {
-        self.set(self.block.boxes4, |span| (span.first4, span.count4), 0)
-    }
-
-    #[inline]
-    pub(crate) fn v6(&self) -> Set<'b, Wide> {
-        self.set(self.block.boxes6, |span| (span.first6, span.count6), 1)
-    }
-
+    /// Those of one family.
     #[inline(always)]
-    fn set<A: Address>(
-        &self,
-        boxes: &'b [Boxed<A>],
-        part: impl Fn(Span) -> (u32, u32),
-        family: usize,
-    ) -> Set<'b, A> {
-        let span = |span: Span| {
-            let (first, count) = part(span);
-            slice(boxes, first, count)
-        };
-        let own = span(self.span);
-        let is_small = own.len() <= SMALL;
-        if is_small { Set::list(own) } else { self.searched(own, span, family) }
+    pub(crate) fn of<A: Address>(&self) -> Set<'b, A> {
+        let own = self.block.part(&self.span);
+        if own.len() <= SMALL { Set::list(own) } else { self.searched(own) }
     }
 
-    /// [`Set::any`] of [`Boxes::v4`]; where the boxes are few, nothing leaves the registers.
+    /// [`Set::any`] of one family; where the boxes are few, nothing leaves the registers.
     #[inline(always)]
-    pub(super) fn any_v4(self, key: Key<u32>) -> bool {
+    pub(super) fn any<A: Address>(self, key: Key<A>) -> bool {
         let Self { block, span, tunnel, child } = self;
-        match slice(block.boxes4, span.first4, span.count4) {
+        match block.part(&span) {
             few if few.len() <= SMALL => linear::any(few, key),
-            _ => block.search_v4(span, tunnel, child, key),
+            // One by one: what is handed over whole is put together in memory, for few boxes as well.
+            _ => Self::search(block, span, tunnel, child, key),
         }
     }
 
-    /// [`Set::any`] of [`Boxes::v6`]; where the boxes are few, nothing leaves the registers.
-    #[inline(always)]
-    pub(super) fn any_v6(self, key: Key<Wide>) -> bool {
-        let Self { block, span, tunnel, child } = self;
-        match slice(block.boxes6, span.first6, span.count6) {
-            few if few.len() <= SMALL => linear::any(few, key),
-            _ => block.search_v6(span, tunnel, child, key),
+    #[inline(never)]
+    fn search<A: Address>(
+        block: &Block<'b>,
+        span: Span,
+        tunnel: u32,
+        child: Option<u32>,
+        key: Key<A>,
+    ) -> bool {
+        let own = block.part(&span);
+        let all = block.tunnels.get(tunnel as usize).map_or(0, |tunnel| A::part(&tunnel.span).1);
+        if is_few(own.len(), all as usize) {
+            return linear::any(own, key);
         }
+        Boxes { block, span, tunnel, child }.of().any(&key)
     }
 
     /// Brings the first box closer; of more than a few, the tunnel's record.
     #[inline]
     pub(crate) fn prefetch_first(&self) {
-        let Block { boxes4, boxes6, tunnels, .. } = *self.block;
-        let Span { first4, count4, first6, count6 } = self.span;
-        if count4.max(count6) as usize > SMALL {
-            if let Some(tunnel) = tunnels.get(self.tunnel as usize) {
+        let block = self.block;
+        if self.span.count4.max(self.span.count6) as usize > SMALL {
+            if let Some(tunnel) = block.tunnels.get(self.tunnel as usize) {
                 prefetch::read(tunnel);
             }
             return;
         }
-        if let Some(first) = slice(boxes4, first4, count4).first() {
+        if let Some(first) = block.part::<u32>(&self.span).first() {
             prefetch::read(first);
         }
-        if let Some(first) = slice(boxes6, first6, count6).first() {
+        if let Some(first) = block.part::<Wide>(&self.span).first() {
             prefetch::read(first);
         }
     }
@@ -580,15 +545,10 @@ impl<'b> Boxes<'_, 'b> {
 
     /// A set with the tree of its tunnel. Not inlined: the way of small sets is to stay short.
     #[inline(never)]
-    fn searched<A: Address>(
-        &self,
-        own: &'b [Boxed<A>],
-        span: impl Fn(Span) -> &'b [Boxed<A>],
-        family: usize,
-    ) -> Set<'b, A> {
+    fn searched<A: Address>(&self, own: &'b [Boxed<A>]) -> Set<'b, A> {
         let Block { tunnels, arrays, backend, .. } = *self.block;
         let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
-            let (all, grown) = (span(tunnel.span), tunnel.trees.get(family)?);
+            let (all, grown) = (self.block.part(&tunnel.span), tunnel.trees.get(A::TREE)?);
             if is_few(own.len(), all.len()) { None } else { Tree::new(all, arrays, grown, backend) }
         });
         match tree {

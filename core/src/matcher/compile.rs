@@ -261,10 +261,10 @@ fn fill(
         let (four, six) = (all4.get(first4 as usize..)?, all6.get(first6 as usize..)?);
         let (four, six) = (four.get(..count4 as usize)?, six.get(..count6 as usize)?);
         if is_large(&four.len()) {
-            tunnel.trees[0] = builder.renew(old.and_then(|old| old.old4(nth)), four)?;
+            tunnel.trees[0] = builder.renew(old.and_then(|old| old.old(nth)), four)?;
         }
         if is_large(&six.len()) {
-            tunnel.trees[1] = builder.renew(old.and_then(|old| old.old6(nth)), six)?;
+            tunnel.trees[1] = builder.renew(old.and_then(|old| old.old(nth)), six)?;
         }
     }
     // A patched tree may have come to a size at which a new one has a larger fan.

@@ -5,7 +5,7 @@ use core::mem::size_of;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::block::{ADMITS_OPAQUE, Boxed, Wide};
+use super::block::{ADMITS_OPAQUE, Block, Boxed, Span, Wide};
 use super::linear::{Key, Values};
 use crate::prefetch;
 use crate::simd::{LANES, Simd};
@@ -21,6 +21,13 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     type Window: Copy;
     /// A window shows addresses whole: what it says needs no second look.
     const WHOLE: bool;
+    /// Which of a tunnel's trees holds its boxes.
+    const TREE: usize;
+
+    /// Its boxes in a block.
+    fn boxes<'b>(block: &Block<'b>) -> &'b [Boxed<Self>];
+    /// The first of its boxes in a span, and how many.
+    fn part(span: &Span) -> (u32, u32);
 
     /// A window in which all of the addresses lie.
     fn window(remote: (Self, Self), local: (Self, Self)) -> Self::Window;
@@ -87,6 +94,17 @@ impl Address for u32 {
     /// An IPv4 address is shown whole.
     type Window = ();
     const WHOLE: bool = true;
+    const TREE: usize = 0;
+
+    #[inline(always)]
+    fn boxes<'b>(block: &Block<'b>) -> &'b [Boxed<Self>] {
+        block.boxes4
+    }
+
+    #[inline(always)]
+    fn part(span: &Span) -> (u32, u32) {
+        (span.first4, span.count4)
+    }
 
     #[inline(always)]
     fn window(_remote: (Self, Self), _local: (Self, Self)) {}
@@ -119,6 +137,17 @@ impl Address for u32 {
 impl Address for Wide {
     type Window = Window;
     const WHOLE: bool = false;
+    const TREE: usize = 1;
+
+    #[inline(always)]
+    fn boxes<'b>(block: &Block<'b>) -> &'b [Boxed<Self>] {
+        block.boxes6
+    }
+
+    #[inline(always)]
+    fn part(span: &Span) -> (u32, u32) {
+        (span.first6, span.count6)
+    }
 
     fn window(remote: (Self, Self), local: (Self, Self)) -> Window {
         let prefix = |(lo, hi): (Self, Self)| {

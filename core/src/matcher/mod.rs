@@ -69,11 +69,11 @@ macro_rules! by_family {
     ($question:expr, $boxes:expr, |$key:ident, $set:ident| $body:expr) => {
         match $question {
             Question::V4($key) => {
-                let $set = $boxes.v4();
+                let $set = $boxes.of();
                 $body
             }
             Question::V6($key) => {
-                let $set = $boxes.v6();
+                let $set = $boxes.of();
                 $body
             }
         }
@@ -107,8 +107,8 @@ impl Question {
             return self.search(boxes, (Ask::All, true), &|_| true).is_some();
         }
         match self {
-            Self::V4(key) => boxes.any_v4(key),
-            Self::V6(key) => boxes.any_v6(key),
+            Self::V4(key) => boxes.any(key),
+            Self::V6(key) => boxes.any(key),
         }
     }
 
@@ -175,8 +175,8 @@ impl Question {
         });
         own.or_else(|| {
             let selector = match self {
-                Self::V4(_) => boxes.v6().boxes.first().map(Boxed::<Wide>::selector),
-                Self::V6(_) => boxes.v4().boxes.first().map(Boxed::<u32>::selector),
+                Self::V4(_) => boxes.of().boxes.first().map(Boxed::<Wide>::selector),
+                Self::V6(_) => boxes.of().boxes.first().map(Boxed::<u32>::selector),
             };
             selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })

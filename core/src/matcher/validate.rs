@@ -3,7 +3,7 @@
 //! What is *not* tested is whether it says what its author means: a tree may keep boxes from being found, and a
 //! group may show a box wider than it is. Whoever may write the block may as well write other boxes.
 
-use super::block::{Block, BlockError, Boxed, Span};
+use super::block::{Block, BlockError, Boxed, Span, Wide};
 use super::tree::Left;
 
 impl<'b> Block<'b> {
@@ -57,7 +57,7 @@ impl<'b> Block<'b> {
         let mut left = Left { groups: self.arrays.groups.len(), rows: self.arrays.rows.len() };
         for tunnel in 0..self.tunnels.len() as u32 {
             let boxes = self.tunnel_boxes(tunnel);
-            if !(boxes.v4().is_valid(&mut left) && boxes.v6().is_valid(&mut left)) {
+            if !(boxes.of::<u32>().is_valid(&mut left) && boxes.of::<Wide>().is_valid(&mut left)) {
                 return Err(BlockError::Tree { tunnel });
             }
         }
