@@ -13,8 +13,7 @@
 //! 16   octets      of the image, a multiple of 64
 //! 20   block       octets of the block, which starts at 64 (matcher::block)
 //! 24   names       where they start; their octets; 0 and 0: there are none
-//! 32   lists       sets of up to so many boxes have no tree
-//! 36   reserved    20 octets, 0
+//! 32   reserved    24 octets, 0
 //! 56   checksum    SipHash-2-4, key 0, of all octets but these 8
 //! 64   block
 //! ..   names       one u32 for each tunnel, then for each Child SA: where its name ends; then the names
@@ -45,9 +44,6 @@ use siphasher::sip::SipHasher24;
 
 use crate::control::{ChildId, TunnelId};
 use crate::gateway::{policy_of, policy_word};
-use crate::matcher::FEW;
-#[cfg(feature = "alloc")]
-use crate::matcher::LIST;
 use crate::matcher::block::{Block, BlockError};
 use crate::selector::Selector;
 use crate::verdict::{Mode, Modes};
@@ -71,8 +67,7 @@ pub(crate) struct Header {
     pub(crate) block: u32,
     pub(crate) names: u32,
     pub(crate) names_octets: u32,
-    pub(crate) lists: u32,
-    pub(crate) reserved: [u32; 5],
+    pub(crate) reserved: [u32; 6],
     pub(crate) checksum: u64,
 }
 
@@ -97,8 +92,7 @@ impl Header {
         block: 0,
         names: 0,
         names_octets: 0,
-        lists: 0,
-        reserved: [0; 5],
+        reserved: [0; 6],
         checksum: 0,
     };
 
@@ -175,32 +169,6 @@ impl Order {
             ORDER => Some(Self::Little),
             order if order == ORDER.swap_bytes() => Some(Self::Big),
             _ => None,
-        }
-    }
-}
-
-/// What an image is made for. Answers are the same everywhere; time and memory are not.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Target {
-    /// One number is compared after the other (microcontrollers): up to 32 selectors of a tunnel and family are a
-    /// list, which takes 32 octets for each of IPv4.
-    Scalar,
-    /// Sixteen are compared at once (x86-64, AArch64): from 5 on they are in a leaf of 512 octets as well.
-    Vectors,
-}
-
-impl Target {
-    /// What suits the machine that this runs on.
-    #[cfg(feature = "alloc")]
-    pub const HOST: Self =
-        if crate::matcher::HOST_LISTS == FEW { Self::Vectors } else { Self::Scalar };
-
-    /// Sets of up to so many boxes have no tree.
-    #[cfg(feature = "alloc")]
-    pub(crate) const fn lists(self) -> usize {
-        match self {
-            Self::Scalar => LIST,
-            Self::Vectors => FEW,
         }
     }
 }
@@ -294,7 +262,6 @@ impl core::error::Error for ImageError {}
 #[derive(Clone, Copy)]
 pub struct Image<'b> {
     octets: u32,
-    lists: u32,
     /// Of the block.
     words: &'b [u64],
     block: Block<'b>,
@@ -320,7 +287,7 @@ impl<'b> Image<'b> {
         let words = words.get(Header::OCTETS / 8..(end / 8) as usize).ok_or(ImageError::Bounds)?;
         let block = Block::parse(words).map_err(ImageError::Block)?;
         let (ends, names) = names(header, octets, &block)?;
-        let image = Self { octets: header.octets, lists: header.lists, words, block, ends, names };
+        let image = Self { octets: header.octets, words, block, ends, names };
         image.validate(header)?;
         Ok(image)
     }
@@ -339,7 +306,7 @@ impl<'b> Image<'b> {
     fn validate(&self, header: &Header) -> Result<(), ImageError> {
         let block = &self.block;
         let is_whole = block.octets() == header.block as usize;
-        if !is_whole || block.owners() != self.children() || header.reserved != [0; 5] {
+        if !is_whole || block.owners() != self.children() || header.reserved != [0; 6] {
             return Err(ImageError::Bounds);
         }
         for child in 0..self.children() {
@@ -366,11 +333,6 @@ impl<'b> Image<'b> {
     /// Octets of the image.
     pub fn octets(&self) -> usize {
         self.octets as usize
-    }
-
-    /// What it was made for.
-    pub fn target(&self) -> Target {
-        if self.lists as usize == FEW { Target::Vectors } else { Target::Scalar }
     }
 
     /// Tunnels are numbered below this: [`Capacity::tunnels`](crate::Capacity::tunnels) at least.

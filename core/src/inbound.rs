@@ -349,10 +349,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             prefetch::read(record);
         }
         for (index, record) in opened.iter().filter_map(child) {
-            self.block.child_boxes(index, record).prefetch_first();
-        }
-        for (index, record) in opened.iter().filter_map(child) {
-            self.block.child_boxes(index, record).prefetch_leaf();
+            self.block.child_boxes(index, record).prefetch();
         }
     }
 

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use espial::Control;
-use espial::image::{Image, ImageOptions, Names, Order, Target, flip};
+use espial::image::{Image, ImageOptions, Names, Order, flip};
 use serde::Serialize;
 
 use crate::check::{CheckError, gateway_for};
@@ -24,8 +24,6 @@ pub struct Options {
     pub c_array: Option<String>,
     /// The byte order of the target.
     pub order: Order,
-    /// How the target compares.
-    pub target: Target,
     /// What becomes of names.
     pub names: Names,
 }
@@ -88,8 +86,8 @@ fn image_of(config: &GatewayConfig, options: &Options) -> Result<Words, String> 
     let tunnels: Vec<&str> = config.tunnels.iter().map(|tunnel| tunnel.name.as_str()).collect();
     let children = config.tunnels.iter().flat_map(|tunnel| &tunnel.children);
     let children: Vec<&str> = children.map(|child| child.name.as_str()).collect();
-    let Options { order, target, names, .. } = *options;
-    let options = ImageOptions { target, order, names, tunnels: &tunnels, children: &children };
+    let Options { order, names, .. } = *options;
+    let options = ImageOptions { order, names, tunnels: &tunnels, children: &children };
     let words = control.to_image(&options).map_err(|error| error.to_string())?;
     Ok(words.to_vec())
 }
@@ -110,9 +108,9 @@ fn configure(config: &GatewayConfig, control: &mut Control<'_>) -> Result<(), St
 
 /// C or C++ with the octets of an image. Octets, so that it does not matter what compiles them.
 fn source(name: &str, octets: &[u8], options: &Options) -> String {
-    let (order, target) = (order_name(options.order), target_name(options.target));
+    let order = order_name(options.order);
     let mut text = format!(
-        "/* An image of espial: {order}-endian, {target}. Made by `espial compile`; do not edit. */\n\
+        "/* An image of espial: {order}-endian. Made by `espial compile`; do not edit. */\n\
          #include <stddef.h>\n#include <stdint.h>\n\n\
          #ifdef __cplusplus\n\
          extern \"C\" {{\nextern const uint8_t {name}[{0}];\nextern const size_t {name}_octets;\n}}\n\
@@ -141,13 +139,6 @@ fn order_name(order: Order) -> &'static str {
     }
 }
 
-fn target_name(target: Target) -> &'static str {
-    match target {
-        Target::Scalar => "scalar",
-        Target::Vectors => "vectors",
-    }
-}
-
 /// A valid image.
 struct Read {
     file: Option<String>,
@@ -163,7 +154,6 @@ struct Sizes<'r> {
     file: Option<&'r str>,
     octets: usize,
     order: &'static str,
-    target: &'static str,
     tunnels: u32,
     children: u32,
     selectors: usize,
@@ -205,7 +195,6 @@ impl Read {
             file: self.file.as_deref(),
             octets: image.octets(),
             order: order_name(self.order),
-            target: target_name(image.target()),
             tunnels: image.tunnels(),
             children: image.children(),
             selectors: image.selectors(),
@@ -221,7 +210,6 @@ impl Read {
             row("selectors", sizes.selectors.to_string()),
             row("octets", sizes.octets.to_string()),
             row("byte order", sizes.order.to_owned()),
-            row("target", sizes.target.to_owned()),
             row("names", if sizes.names { "kept" } else { "left out" }.to_owned()),
         ];
         writeln!(out, "{}", table(&["image", sizes.file.unwrap_or("not written")], rows))?;

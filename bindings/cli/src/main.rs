@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use espial::image::{Names, Order, Target};
+use espial::image::{Names, Order};
 use espial::matcher::Backend;
 use espial::preset::FortiOs;
 use espial_cli::check::{self, CheckError, Form};
@@ -127,7 +127,6 @@ Examples:
   espial compile gateway.toml -o table.img
   espial compile gateway.toml -o table.c --c-array=branch_table
   espial compile gateway.toml -o table.img --order big --no-names
-  espial compile gateway.toml -o table.img --target vectors
   espial compile --check table.img
   espial compile --check table.img --json | jq 'select(.kind == \"child\") | [.number, .child]'
 
@@ -148,17 +147,13 @@ Exit status: 0 the image is made or valid, 2 the configuration or the image is u
         /// The byte order of the target
         #[arg(long, value_name = "ORDER", default_value = "little")]
         order: Orders,
-        /// How the target compares: one number after the other (microcontrollers) or sixteen at once
-        /// (x86-64, AArch64). Both are read everywhere
-        #[arg(long, value_name = "TARGET", default_value = "scalar")]
-        target: Targets,
         /// Leave the names of tunnels and Child SAs out
         #[arg(long)]
         no_names: bool,
         /// Validate this image of either byte order, and print what is in it
         #[arg(
             long, value_name = "FILE",
-            conflicts_with_all = ["config", "output", "c_array", "order", "target", "no_names"]
+            conflicts_with_all = ["config", "output", "c_array", "order", "no_names"]
         )]
         check: Option<PathBuf>,
         /// One JSON object with the sizes; with --check one a Child SA before it
@@ -269,13 +264,6 @@ enum Orders {
     Big,
 }
 
-/// What `--target` may be.
-#[derive(Clone, Copy, ValueEnum)]
-enum Targets {
-    Scalar,
-    Vectors,
-}
-
 fn identifier(name: &str) -> Result<String, String> {
     let is_letter = |octet: u8| octet.is_ascii_alphabetic() || octet == b'_';
     let is_one = name.bytes().next().is_some_and(is_letter)
@@ -361,19 +349,13 @@ fn main() -> ExitCode {
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             compile::check(&image, format, &mut out)
         }
-        Some(Command::Compile {
-            config, output, c_array, order, target, no_names, json, ..
-        }) => {
+        Some(Command::Compile { config, output, c_array, order, no_names, json, .. }) => {
             let order = match order {
                 Orders::Little => Order::Little,
                 Orders::Big => Order::Big,
             };
-            let target = match target {
-                Targets::Scalar => Target::Scalar,
-                Targets::Vectors => Target::Vectors,
-            };
             let names = if no_names { Names::LeftOut } else { Names::Kept };
-            let options = compile::Options { output, c_array, order, target, names };
+            let options = compile::Options { output, c_array, order, names };
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             match config.as_deref().and_then(read) {
                 Some(gateway) => compile::run(&gateway, &options, format, &mut out),

@@ -9,7 +9,7 @@ use super::Control;
 use super::staging::{Life, Staging};
 use crate::error::SetupError;
 use crate::gateway::{TunnelCell, policy_word};
-use crate::image::{ALIGNMENT, Header, Order, POLICY, Target, flip, seal};
+use crate::image::{ALIGNMENT, Header, Order, POLICY, flip, seal};
 use crate::matcher::Words;
 use crate::matcher::block::ChildRecord;
 use crate::matcher::compile::{self, Source, Staged};
@@ -19,8 +19,6 @@ use crate::verdict::{Mode, Modes};
 /// How an image is made.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageOptions<'n> {
-    /// What compares.
-    pub target: Target,
     /// What byte order the target has.
     pub order: Order,
     /// Names of tunnels, by number. Where a name is missing it is empty.
@@ -42,13 +40,8 @@ pub enum Names {
 
 impl ImageOptions<'_> {
     /// For the machine that this runs on, without names.
-    pub const HOST: Self = Self {
-        target: Target::HOST,
-        order: Order::HOST,
-        tunnels: &[],
-        children: &[],
-        names: Names::Kept,
-    };
+    pub const HOST: Self =
+        Self { order: Order::HOST, tunnels: &[], children: &[], names: Names::Kept };
 
     fn tunnel(&self, tunnel: u32) -> &str {
         self.tunnels.get(tunnel as usize).copied().unwrap_or_default()
@@ -161,7 +154,7 @@ impl Control<'_> {
             ..Capacity::NONE
         };
         let names = source.names();
-        let block = compile::words_with(&capacity, options.target.lists())?;
+        let block = compile::words_for(&capacity)?;
         let beside = Header::OCTETS / 8 + names.len().div_ceil(8) + ALIGNMENT / 8;
         let room = block.checked_add(beside).ok_or(SetupError::TooLarge)?;
         Words::filled(room, |memory| lay(&source, &names, memory))
@@ -170,10 +163,10 @@ impl Control<'_> {
 
 /// Writes an image; how many words.
 fn lay(source: &Imaged<'_>, names: &[u8], memory: &mut [u64]) -> Result<usize, SetupError> {
-    let ImageOptions { target, order, .. } = *source.options;
+    let order = source.options.order;
     let short = |n: usize| u32::try_from(n).map_err(|_| SetupError::TooLarge);
     let rest = memory.get_mut(Header::OCTETS / 8..).unwrap_or_default();
-    let block = compile::compile_with(source, 0, target.lists(), rest);
+    let block = compile::compile(source, 0, rest);
     let block = block.ok_or(SetupError::TooLarge)?;
     let at = Header::OCTETS + block;
     let end = (at + names.len()).next_multiple_of(ALIGNMENT);
@@ -182,7 +175,6 @@ fn lay(source: &Imaged<'_>, names: &[u8], memory: &mut [u64]) -> Result<usize, S
         block: short(block)?,
         names: if names.is_empty() { 0 } else { short(at)? },
         names_octets: short(names.len())?,
-        lists: short(target.lists())?,
         ..Header::NEW
     };
     let octets: &mut [u8] = bytemuck::cast_slice_mut(memory);

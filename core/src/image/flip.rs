@@ -58,7 +58,6 @@ impl Header {
             block: self.block.swap_bytes(),
             names: self.names.swap_bytes(),
             names_octets: self.names_octets.swap_bytes(),
-            lists: self.lists.swap_bytes(),
             reserved: self.reserved.map(u32::swap_bytes),
             checksum: self.checksum.swap_bytes(),
         }

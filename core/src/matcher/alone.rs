@@ -177,6 +177,13 @@ impl<'b> Matcher<'b> {
         packets: impl Iterator<Item = &'p InnerHeaders>,
         mut tell: impl FnMut(usize, Option<u32>),
     ) {
+        if self.v4.is_list() && self.v6.is_list() {
+            for (nth, packet) in packets.enumerate() {
+                let found = if ANY { self.any(packet).then_some(0) } else { self.first(packet) };
+                tell(nth, found);
+            }
+            return;
+        }
         let (mut keys4, mut keys6) = (Keys::new(), Keys::new());
         for (nth, packet) in packets.enumerate() {
             match Question::inbound(packet) {

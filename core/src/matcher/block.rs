@@ -26,11 +26,11 @@ use core::mem::{size_of, size_of_val};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::{Address, WIDTH};
+use super::group::Address;
 use super::linear::{self, Key};
 use super::patch::{Old, are_alike};
 use super::set::Set;
-use super::tree::{Arrays, Grown, LIST, SMALL, Tree};
+use super::tree::{Arrays, Grown, LIST, Tree};
 use crate::prefetch;
 use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::Backend;
@@ -125,6 +125,13 @@ impl ChildRecord {
 pub struct Wide {
     high: u64,
     low: u64,
+}
+
+impl Wide {
+    #[inline(always)]
+    pub(super) fn high(self) -> u64 {
+        self.high
+    }
 }
 
 impl From<u128> for Wide {
@@ -480,7 +487,7 @@ impl<'b> Boxes<'_, 'b> {
     #[inline(always)]
     pub(crate) fn of<A: Address>(&self) -> Set<'b, A> {
         let own = self.block.part(&self.span);
-        if own.len() <= SMALL { Set::list(own) } else { self.searched(own) }
+        if own.len() <= LIST { Set::list(own) } else { self.searched(own) }
     }
 
     /// [`Set::any`] of one family; where the boxes are few, nothing leaves the registers.
@@ -488,7 +495,7 @@ impl<'b> Boxes<'_, 'b> {
     pub(super) fn any<A: Address>(self, key: Key<A>) -> bool {
         let Self { block, span, tunnel, child } = self;
         match block.part(&span) {
-            few if few.len() <= SMALL => linear::any(few, key),
+            list if list.len() <= LIST => linear::any(list, key),
             // One by one: what is handed over whole is put together in memory, for few boxes as well.
             _ => Self::search(block, span, tunnel, child, key),
         }
@@ -502,45 +509,21 @@ impl<'b> Boxes<'_, 'b> {
         child: Option<u32>,
         key: Key<A>,
     ) -> bool {
-        let own = block.part(&span);
-        let all = block.tunnels.get(tunnel as usize).map_or(0, |tunnel| A::part(&tunnel.span).1);
-        if is_few(own.len(), all as usize) {
-            return linear::any(own, key);
-        }
         Boxes { block, span, tunnel, child }.of().any(&key)
     }
 
-    /// Brings the first box closer; of more than a few, the tunnel's record.
+    /// Brings a list closer, or the tunnel's record.
     #[inline]
-    pub(crate) fn prefetch_first(&self) {
+    pub(crate) fn prefetch(&self) {
         let block = self.block;
-        if self.span.count4.max(self.span.count6) as usize > SMALL {
+        if self.span.count4.max(self.span.count6) as usize > LIST {
             if let Some(tunnel) = block.tunnels.get(self.tunnel as usize) {
                 prefetch::read(tunnel);
             }
             return;
         }
-        if let Some(first) = block.part::<u32>(&self.span).first() {
-            prefetch::read(first);
-        }
-        if let Some(first) = block.part::<Wide>(&self.span).first() {
-            prefetch::read(first);
-        }
-    }
-
-    /// Brings the tunnel's leaf closer, if its boxes are in one.
-    #[inline]
-    pub(crate) fn prefetch_leaf(&self) {
-        let Block { tunnels, arrays, .. } = *self.block;
-        if self.span.count4.max(self.span.count6) as usize <= SMALL {
-            return;
-        }
-        let Some(tunnel) = tunnels.get(self.tunnel as usize) else { return };
-        for grown in tunnel.trees.iter().filter(|grown| grown.groups == 1) {
-            if let Some(leaf) = arrays.groups.get(grown.first as usize) {
-                leaf.prefetch();
-            }
-        }
+        fetch(Address::words(block.part::<u32>(&self.span)));
+        fetch(Address::words(block.part::<Wide>(&self.span)));
     }
 
     /// A set with the tree of its tunnel. Not inlined: the way of small sets is to stay short.
@@ -549,7 +532,7 @@ impl<'b> Boxes<'_, 'b> {
         let Block { tunnels, arrays, backend, .. } = *self.block;
         let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
             let (all, grown) = (self.block.part(&tunnel.span), tunnel.trees.get(A::TREE)?);
-            if is_few(own.len(), all.len()) { None } else { Tree::new(all, arrays, grown, backend) }
+            Tree::new(all, arrays, grown, backend)
         });
         match tree {
             // Who has all boxes need not be asked for.
@@ -561,10 +544,10 @@ impl<'b> Boxes<'_, 'b> {
     }
 }
 
-/// A few of many are found faster one by one than in the tree of all.
+/// Brings boxes closer, up to eight cache lines.
 #[inline]
-fn is_few(own: usize, all: usize) -> bool {
-    own <= LIST && own < all && all > WIDTH
+fn fetch(boxes: &[u32]) {
+    boxes.iter().step_by(64 / size_of::<u32>()).take(8).for_each(prefetch::read);
 }
 
 #[inline]

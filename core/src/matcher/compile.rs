@@ -11,7 +11,7 @@ use super::block::{
 use super::fan::Fan;
 use super::group::{Group, WIDTH};
 use super::grow::{Builder, FILL, scratch_for};
-use super::tree::{Grown, SMALL, Shape};
+use super::tree::{Grown, LIST, Shape};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
 use crate::storage::Capacity;
@@ -67,19 +67,12 @@ fn narrow(staged: &Staged) -> Box4 {
 /// Words of a block for a capacity, at its largest: all selectors IPv6.
 pub(crate) fn words_for(capacity: &Capacity) -> Result<usize, SetupError> {
     let Capacity { tunnels, children, selectors, .. } = *capacity;
-    words(tunnels.into(), children.into(), selectors.into(), SMALL)
-}
-
-/// As [`words_for`], of a block in which sets of up to `lists` boxes have no tree.
-#[cfg(feature = "alloc")]
-pub(crate) fn words_with(capacity: &Capacity, lists: usize) -> Result<usize, SetupError> {
-    let Capacity { tunnels, children, selectors, .. } = *capacity;
-    words(tunnels.into(), children.into(), selectors.into(), lists)
+    words(tunnels.into(), children.into(), selectors.into())
 }
 
 /// Words of a block for a list of selectors.
 pub(crate) fn words_for_list(selectors: usize) -> Result<usize, SetupError> {
-    words(1, 1, selectors as u64, SMALL)
+    words(1, 1, selectors as u64)
 }
 
 /// Words of a block of so many lists, each in place of a tunnel, with so many selectors together.
@@ -87,15 +80,15 @@ pub(crate) fn words_for_list(selectors: usize) -> Result<usize, SetupError> {
 pub(crate) fn words_for_lists(lists: usize, selectors: usize) -> Result<usize, SetupError> {
     let short = |count| u32::try_from(count).map_err(|_| SetupError::TooLarge);
     let (lists, selectors) = (short(lists)?, short(selectors)?);
-    words(lists.into(), lists.into(), selectors.into(), SMALL)
+    words(lists.into(), lists.into(), selectors.into())
 }
 
-fn words(tunnels: u64, children: u64, selectors: u64, lists: usize) -> Result<usize, SetupError> {
+fn words(tunnels: u64, children: u64, selectors: u64) -> Result<usize, SetupError> {
     let octets = size_of::<Header>() as u64
         + tunnels * size_of::<TunnelRecord>() as u64
         + children * size_of::<ChildRecord>() as u64
         + selectors * size_of::<Box6>() as u64
-        + tree_octets(selectors, lists as u64);
+        + tree_octets(selectors);
     // Offsets in the block have 32 bits.
     if octets > u64::from(u32::MAX) {
         return Err(SetupError::TooLarge);
@@ -103,16 +96,15 @@ fn words(tunnels: u64, children: u64, selectors: u64, lists: usize) -> Result<us
     usize::try_from(octets / 8).map_err(|_| SetupError::TooLarge)
 }
 
-/// Octets that the trees of so many selectors take at most, and what building them takes beside; sets of up to
-/// `lists` have none.
-fn tree_octets(selectors: u64, lists: u64) -> u64 {
-    if selectors <= lists {
+/// Octets that the trees of so many selectors take at most, and what building them takes beside.
+fn tree_octets(selectors: u64) -> u64 {
+    if selectors <= LIST as u64 {
         return 0;
     }
-    // The most for each box: a leaf for five or 26 groups for 177, a fan for those, rows of 16 words for 5633.
+    // The most for each box: 26 groups for 177, a fan for those, rows of 16 words for 5633.
     // The rest is for deltas, without which trees are built anew; and for what does not end with a cache line.
     let least = (WIDTH * FILL + 1) as u64;
-    let groups = (selectors / (lists + 1)).max((selectors * 27).div_ceil(least)) + 5;
+    let groups = (selectors * 27).div_ceil(least) + 5;
     let fans = selectors.div_ceil(least);
     groups * size_of::<Group>() as u64
         + fans * size_of::<Fan>() as u64
@@ -144,19 +136,9 @@ pub(crate) trait Source {
 /// fit, which a capacity that the source respects excludes.
 ///
 /// # Bound
-/// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 16.
+/// Two passes over the selectors; O(n log n) on average for those of a tunnel with more than 32.
 pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> Option<usize> {
-    compile_with(source, version, SMALL, words)
-}
-
-/// [`compile`] with trees for sets of more than `lists` boxes, whatever pays on this target.
-pub(crate) fn compile_with(
-    source: &impl Source,
-    version: u32,
-    lists: usize,
-    words: &mut [u64],
-) -> Option<usize> {
-    fill(source, (version, lists), None, words).map(|octets| octets as usize)
+    fill(source, version, None, words).map(|octets| octets as usize)
 }
 
 /// [`compile`], with the trees of an older block where few of a tunnel's selectors changed. Answers are
@@ -173,18 +155,17 @@ pub(crate) fn recompile(
 ) -> Option<usize> {
     let old = Block::open(old).ok();
     // Patched trees may take more room than new ones.
-    let how = (version, SMALL);
-    let filled = fill(source, how, old, words).or_else(|| fill(source, how, None, words));
+    let filled = fill(source, version, old, words).or_else(|| fill(source, version, None, words));
     filled.map(|octets| octets as usize)
 }
 
 fn fill(
     source: &impl Source,
-    (version, lists): (u32, usize),
+    version: u32,
     old: Option<Block<'_>>,
     words: &mut [u64],
 ) -> Option<u32> {
-    let is_large = |boxes: &usize| *boxes > lists;
+    let is_large = |boxes: &usize| *boxes > LIST;
     let mut counts = Counts::default();
     for tunnel in 0..source.tunnels() {
         let (mut count4, mut count6) = (0_u32, 0_u32);

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::block::{ADMITS_OPAQUE, Block, Boxed, Span, Wide};
 use super::linear::{Key, Values};
 use crate::prefetch;
-use crate::simd::{LANES, Simd};
+use crate::simd::{Base, LANES, Simd};
 
 /// Boxes of a group.
 pub(super) const WIDTH: usize = LANES;
@@ -45,6 +45,8 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     fn words(boxes: &[Boxed<Self>]) -> &[u32];
     /// A range so wide that it would keep a window from showing what others differ in.
     fn is_wide(lo: Self, hi: Self) -> bool;
+    /// 0 if a box holds the addresses of a packet, as far as is compared at once; below 16.
+    fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32;
 }
 
 /// What a window shows of two addresses.
@@ -132,6 +134,12 @@ impl Address for u32 {
     fn is_wide(_lo: Self, _hi: Self) -> bool {
         false
     }
+
+    #[inline(always)]
+    fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32 {
+        let ends = [one.remote_lo, one.remote_hi, one.local_lo, one.local_hi];
+        Base::outside(ends, [key.remote, key.remote, key.local, key.local])
+    }
 }
 
 impl Address for Wide {
@@ -211,6 +219,13 @@ impl Address for Wide {
     /// Shorter than a /32, what a registry gives to a network.
     fn is_wide(lo: Self, hi: Self) -> bool {
         (u128::from(lo) ^ u128::from(hi)) >> 96 != 0
+    }
+
+    #[inline(always)]
+    fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32 {
+        // Few prefixes are longer than 64 bits.
+        let (lo, hi, remote) = (one.remote_lo.high(), one.remote_hi.high(), key.remote.high());
+        u32::from((remote < lo) | (remote > hi))
     }
 }
 

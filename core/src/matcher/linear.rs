@@ -6,7 +6,7 @@
 //! Each question visits each of the given boxes at most once.
 
 use super::block::{ADMITS_OPAQUE, Boxed};
-use super::group::Ask;
+use super::group::{Address, Ask};
 use crate::simd::COMPACT;
 use crate::verdict::Field;
 
@@ -136,40 +136,48 @@ impl<A: Copy + Ord> Boxed<A> {
 
 /// True if a box covers the packet.
 #[inline(always)]
-pub(super) fn any<A: Copy + Ord>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
+pub(super) fn any<A: Address>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
     // Most Child SAs have one selector.
     match boxes {
         [one] => one.covers_in_turn(&key),
-        several => any_of_several(several, key),
+        several => any_of_several(several, key.remote, key.local, key.values),
     }
 }
 
-/// First whose remote range holds the source, without a branch that cannot be foreseen; usually one or none
-/// is left to be compared.
+/// The parts of a key go in registers: one that has just been put together in memory cannot be read at once.
 #[inline(never)]
-fn any_of_several<A: Copy + Ord>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
-    boxes.chunks(32).any(|boxes| {
-        let mark = |marks: u32, one: &Boxed<A>| marks << 1 | u32::from(one.remote_covers(&key));
-        let mut marks = boxes.iter().rev().fold(0, mark);
-        while marks != 0 {
-            let marked = boxes.get(marks.trailing_zeros() as usize);
-            if marked.is_some_and(|one| one.covers_in_turn(&key)) {
-                return true;
-            }
-            marks &= marks - 1;
-        }
-        false
-    })
+fn any_of_several<A: Address>(boxes: &[Boxed<A>], remote: A, local: A, values: Values) -> bool {
+    first(boxes, &Key { remote, local, values }, |_| true).is_some()
 }
 
 /// The first box that covers the packet and that `accept` takes.
-#[inline]
-pub(super) fn first<'b, A: Copy + Ord>(
+///
+/// Which addresses hold the packet's is looked at first, without a branch that cannot be foreseen; usually one box or
+/// none is left to be compared.
+#[inline(always)]
+pub(super) fn first<'b, A: Address>(
     boxes: &'b [Boxed<A>],
     key: &Key<A>,
     accept: impl Fn(u32) -> bool,
 ) -> Option<&'b Boxed<A>> {
-    boxes.iter().find(|one| one.covers(key) && accept(one.child()))
+    for boxes in boxes.chunks(16) {
+        // Four bits a box, the first one lowest.
+        let outside = boxes
+            .iter()
+            .rev()
+            .fold(0, |outside: u64, one| outside << 4 | u64::from(A::outside(one, key)));
+        let pairs = outside | outside >> 1;
+        let unused = u64::MAX.checked_shl(4 * boxes.len() as u32).unwrap_or(0);
+        let mut inside = !(pairs | pairs >> 2 | unused) & 0x1111_1111_1111_1111;
+        while inside != 0 {
+            let one = boxes.get(inside.trailing_zeros() as usize / 4)?;
+            if one.covers_in_turn(key) && accept(one.child()) {
+                return Some(one);
+            }
+            inside &= inside - 1;
+        }
+    }
+    None
 }
 
 /// The first box whose remote range holds the packet's source and that `accept` takes.

@@ -41,11 +41,6 @@ pub use crate::simd::Backend;
 pub use alone::{Matcher, compile_into, words_to_compile};
 #[cfg(feature = "alloc")]
 pub use alone::{Words, compile};
-pub(crate) use tree::FEW;
-#[cfg(feature = "alloc")]
-pub(crate) use tree::LIST;
-#[cfg(feature = "alloc")]
-pub(crate) use tree::SMALL as HOST_LISTS;
 
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;

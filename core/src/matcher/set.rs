@@ -38,6 +38,12 @@ impl<'b, A: Address> Set<'b, A> {
         Self { boxes, tree: Some(Indexed { tree, child }), names_places: false }
     }
 
+    /// True if the set is asked one by one.
+    #[inline]
+    pub(super) fn is_list(&self) -> bool {
+        self.tree.is_none()
+    }
+
     /// True if the set has a tree if it must, and that is what it says: for sets of tunnels.
     pub(super) fn is_valid(&self, left: &mut Left) -> bool {
         match &self.tree {

@@ -8,7 +8,7 @@ use super::group::{Address, Ask, Group};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::tree::{Arrays, Every, Grown, Left, NO_FAN, SMALL, Shape, Tree, Visits};
+use super::tree::{Arrays, Every, Grown, LIST, Left, NO_FAN, Shape, Tree, Visits};
 use super::walk;
 use crate::few::few;
 use crate::simd::Backend;
@@ -322,7 +322,7 @@ proptest! {
     #![proptest_config(few())]
     #[test]
     fn trees_say_what_lists_say(
-        shape in 0..SHAPES, count in SMALL as u32 + 1..500, seed in any::<u64>(),
+        shape in 0..SHAPES, count in LIST as u32 + 1..500, seed in any::<u64>(),
     ) {
         both(shape, count, seed, 20);
     }
@@ -508,7 +508,7 @@ fn long_lists_without_a_tree_are_refused() {
 /// Rows never take more than memory is counted with.
 #[test]
 fn rows_fit_into_what_is_counted() {
-    for boxes in SMALL + 1..50_000 {
+    for boxes in LIST + 1..50_000 {
         let octets = 8 * Shape::of(boxes).layout.size() as u64;
         assert!(octets <= boxes as u64 * super::compile::ROW_OCTETS, "{boxes} boxes: {octets}");
         assert!(4 * scratch_for(boxes) <= boxes * 6 + 64, "{boxes} boxes");

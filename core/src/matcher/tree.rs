@@ -1,8 +1,8 @@
 //! The interval tree: which boxes of a large set cover a packet, without asking all of them.
 //!
 //! ```text
-//! up to 16 boxes    a leaf                             ─┐
-//! up to 176         a group: bounds of up to 16 leaves  │
+//! up to 32 boxes    no tree: a list (`linear`)
+//! up to 176         a group: bounds of up to 16 leaves ─┐
 //! up to 15 360      a fan:   up to 1024 leaves          │ 16 boxes compared at once (`group`)
 //! more              a fan, and groups between, as many  │
 //!                   levels as needed                    │
@@ -33,14 +33,8 @@ use super::grow::FILL;
 use super::linear::Key;
 use crate::simd::{Backend, Job, Simd, WORDS};
 
-/// Sets up to this many boxes have no tree where vectors compare sixteen boxes at once: a leaf of five takes less
-/// than a list of them.
-pub(crate) const FEW: usize = 4;
-/// Sets up to this many boxes are asked one by one if their tree has other boxes too, and have none where there
-/// are no vectors.
+/// Sets up to this many boxes have no tree, and are asked one by one.
 pub(crate) const LIST: usize = 32;
-/// Sets up to this many boxes are asked one by one on this target.
-pub(crate) const SMALL: usize = if crate::simd::VECTORS { FEW } else { LIST };
 /// Levels of groups between, which 2^32 boxes take.
 pub(super) const LEVELS: usize = 5;
 
@@ -221,12 +215,6 @@ impl<'b, A: Address> Tree<'b, A> {
         tell: impl FnMut(usize, Option<u32>),
     ) {
         self.backend.run(Many::<'_, '_, A, _, ANY> { tree: self, keys, tell });
-    }
-
-    /// One group holds all boxes.
-    #[inline(always)]
-    fn is_leaf(&self) -> bool {
-        self.levels == 0 && self.fan.is_none() && self.delta.is_none()
     }
 
     #[inline(always)]
@@ -496,12 +484,6 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
     #[inline(always)]
     fn run<S: Simd>(self) -> Option<u32> {
         let Self { tree, key, ask, filter, visits } = self;
-        if tree.is_leaf() {
-            visits.leaf();
-            let leaf = tree.group(tree.root);
-            return leaf
-                .and_then(|leaf| some(tree.first_in_leaf::<S, F>(leaf, key, ask, &filter, NONE)));
-        }
         let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree);
         let keys = core::slice::from_ref(key);
         search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, top| {

@@ -11,7 +11,6 @@ use super::{CUTS, LANES, Simd, scalar};
 use crate::sad::table::Bucket;
 
 pub(super) const NAME: &str = "neon";
-pub(super) const VECTORS: bool = true;
 
 /// NEON for boxes; buckets word by word, whose loads have to be atomic.
 #[derive(Clone, Copy)]

@@ -55,10 +55,6 @@ pub(crate) use x86_64::Base;
 
 use crate::sad::table::Bucket;
 
-/// Sixteen numbers are compared in a few instructions, whatever the processor.
-#[cfg(not(loom))]
-pub(crate) const VECTORS: bool = target::VECTORS;
-
 /// Small code counts more than speed: microcontrollers, whose flash is what there is least of.
 /// `--cfg espial_compact` asks for it elsewhere.
 #[cfg(not(loom))]
@@ -102,6 +98,13 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn hold_u8(lo: &[u8; LANES], hi: &[u8; LANES], value: u8) -> u32 {
         hold(lo, hi, value)
+    }
+
+    /// 0 if two ranges, a lower and an upper end each, hold a value each, which is given for both ends.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn outside(ends: [u32; 4], values: [u32; 4]) -> u32 {
+        outside(ends, values)
     }
 
     /// The place of a value in a search tree of [`CUTS`] - 1 numbers: how many of them are less than the
@@ -238,6 +241,17 @@ fn hold<T: Copy + Ord>(lo: &[T; LANES], hi: &[T; LANES], value: T) -> u32 {
     pairs.fold(0, |mask, (i, (lo, hi))| mask | u32::from((*lo <= value) & (value <= *hi)) << i)
 }
 
+/// The twin: one end after the other, on every target.
+#[cfg(not(loom))]
+#[inline(always)]
+fn outside(ends: [u32; 4], values: [u32; 4]) -> u32 {
+    let (lower, upper) = (0, 1);
+    let ranges = ends.as_chunks::<2>().0.iter().zip(values.as_chunks::<2>().0);
+    u32::from(ranges.fold(false, |is_outside, (ends, values)| {
+        is_outside | (ends[lower] > values[lower]) | (ends[upper] < values[upper])
+    }))
+}
+
 /// The twin: one word after the other, on every target.
 #[inline(always)]
 #[cfg_attr(
@@ -264,7 +278,7 @@ fn scalar(bucket: &Bucket, high: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backend, Base, CUTS, Job, LANES, Simd, WORDS, hold, meet, scalar};
+    use super::{Backend, Base, CUTS, Job, LANES, Simd, WORDS, hold, meet, outside, scalar};
     use crate::sad::table::{Bucket, SLOTS};
     use proptest::prelude::*;
 
@@ -391,6 +405,21 @@ mod tests {
             for backend in Backend::all() {
                 prop_assert_eq!(backend.run(job), base);
             }
+        }
+
+        #[test]
+        fn two_ranges_at_once_say_what_their_ends_say(
+            ends in any::<[u32; 4]>(), at in any::<[u8; 2]>(), off in any::<[i8; 2]>(),
+        ) {
+            let near = |range: usize| {
+                let end = ends[2 * range + usize::from(at[range] % 2)];
+                end.wrapping_add_signed(i32::from(off[range] % 2))
+            };
+            let (one, other) = (near(0), near(1));
+            let twin = (ends[0]..=ends[1]).contains(&one) && (ends[2]..=ends[3]).contains(&other);
+            let values = [one, one, other, other];
+            prop_assert_eq!(Base::outside(ends, values) == 0, twin);
+            prop_assert_eq!(outside(ends, values) == 0, twin);
         }
 
         #[test]

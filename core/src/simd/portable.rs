@@ -4,7 +4,6 @@ use super::{Simd, scalar};
 use crate::sad::table::Bucket;
 
 pub(super) const NAME: &str = "portable";
-pub(super) const VECTORS: bool = false;
 
 /// What the target can in any case.
 #[derive(Clone, Copy)]

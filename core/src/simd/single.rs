@@ -1,7 +1,6 @@
 //! Targets with one way to compare.
 
 use super::Job;
-pub(super) use super::base::VECTORS;
 use super::base::{Base, NAME};
 
 /// The only way there is.

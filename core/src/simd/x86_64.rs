@@ -18,9 +18,6 @@ use crate::sad::table::{Bucket, SLOTS};
 cpufeatures::new!(has_avx2, "avx2", "bmi1", "bmi2", "popcnt");
 cpufeatures::new!(has_avx512, "avx512f", "avx512bw", "avx512vl");
 
-/// Sixteen numbers are compared in a few instructions.
-pub(super) const VECTORS: bool = true;
-
 /// What a processor can, each all of the ones before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Level {
@@ -143,15 +140,22 @@ impl Simd for Base {
         // SAFETY: every x86-64 has SSE2.
         unsafe { sse2::hold_u8(lo, hi, value) }
     }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn outside(ends: [u32; 4], values: [u32; 4]) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        unsafe { sse2::outside_any(ends, values) }
+    }
 }
 
 /// Ranges in vectors of 16 octets.
 mod sse2 {
     use core::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_cmpeq_epi16, _mm_cmpgt_epi32, _mm_loadu_si128,
-        _mm_max_epu8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_packs_epi16,
-        _mm_packs_epi32, _mm_set1_epi8, _mm_set1_epi16, _mm_set1_epi32, _mm_setzero_si128,
-        _mm_subs_epu16, _mm_xor_si128,
+        __m128i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi16, _mm_cmpgt_epi32,
+        _mm_loadu_si128, _mm_max_epu8, _mm_min_epu8, _mm_movemask_epi8, _mm_movemask_ps,
+        _mm_or_si128, _mm_packs_epi16, _mm_packs_epi32, _mm_set_epi32, _mm_set1_epi8,
+        _mm_set1_epi16, _mm_set1_epi32, _mm_setzero_si128, _mm_subs_epu16, _mm_xor_si128,
     };
 
     /// The nth 16 octets of an array.
@@ -206,6 +210,19 @@ mod sse2 {
         let from = _mm_cmpeq_epi8(_mm_max_epu8(lo, value), value);
         let to = _mm_cmpeq_epi8(_mm_min_epu8(hi, value), value);
         _mm_movemask_epi8(_mm_and_si128(from, to)) as u32
+    }
+
+    /// A bit for each end that its value is beyond.
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub(super) fn outside_any(ends: [u32; 4], values: [u32; 4]) -> u32 {
+        // Upper ends and their values upside down, so that one compare serves all; and the sign changed.
+        let turned = |four: [u32; 4]| {
+            let turn = _mm_set_epi32(i32::MAX, i32::MIN, i32::MAX, i32::MIN);
+            _mm_xor_si128(bytemuck::cast(four), turn)
+        };
+        let beyond = _mm_cmpgt_epi32(turned(ends), turned(values));
+        _mm_movemask_ps(_mm_castsi128_ps(beyond)) as u32
     }
 }
 

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use std::mem::MaybeUninit;
 
 use espial::headers::{Encap, Endpoints, Fragment, InnerHeaders, Ipsec, NextLayer, OuterHeaders};
-use espial::image::{Image, ImageOptions, Names, SwapError, Target};
+use espial::image::{Image, ImageOptions, Names, SwapError};
 use espial::inbound::{Arrival, Ingress};
 use espial::selector::{AddrRange, PortRange, Selector};
 use espial::{
@@ -122,14 +122,13 @@ impl Scene {
         children
     }
 
-    pub fn image(&self, control: &Control<'_>, target: Target) -> Vec<u64> {
+    pub fn image(&self, control: &Control<'_>) -> Vec<u64> {
         let tunnels: Vec<String> =
             (0..self.tunnels.len()).map(|nth| format!("hub {nth}")).collect();
         let tunnels: Vec<&str> = tunnels.iter().map(String::as_str).collect();
         let children = self.tunnels.iter().flat_map(|tunnel| &tunnel.2);
         let children: Vec<&str> = children.map(|child| child.0.as_str()).collect();
         let options = ImageOptions {
-            target,
             tunnels: &tunnels,
             children: &children,
             names: Names::Kept,
@@ -199,11 +198,10 @@ pub fn agree(octets: &[u8]) {
     let choices = &mut choices;
     let scene = Scene::new(choices);
     let capacity = scene.capacity();
-    let target = [Target::Scalar, Target::Vectors][choices.below(2)];
     let mut compiled = Gateway::new(&capacity, SEED).expect("small");
     let (control, mut workers) = compiled.split();
     let ids = scene.configure(control);
-    let words = scene.image(control, target);
+    let words = scene.image(control);
     let image = Image::open(&words).expect("as it was made");
 
     // What comes later is there from the beginning, as in flash.
@@ -211,7 +209,7 @@ pub fn agree(octets: &[u8]) {
     let mut other = Gateway::new(&edited.capacity(), SEED).expect("small");
     let (other_control, mut other_workers) = other.split();
     let other_ids = edited.configure(other_control);
-    let other_words = edited.image(other_control, target);
+    let other_words = edited.image(other_control);
     let other_image = Image::open(&other_words).expect("as it was made");
 
     let mut ram =
@@ -325,11 +323,10 @@ pub fn lie(octets: &[u8]) -> bool {
     let mut compiled = Gateway::new(&capacity, SEED).expect("small");
     let (control, _) = compiled.split();
     scene.configure(control);
-    let target = [Target::Scalar, Target::Vectors][choices.below(2)];
-    let mut words = scene.image(control, target);
+    let mut words = scene.image(control);
     for _ in 0..1 + choices.below(5) {
         let all = number(choices) as usize;
-        let at = all % [24, 64, words.len()][choices.below(3)].min(words.len());
+        let at = all % [24, words.len()][choices.below(8).min(1)];
         let value = u64::from(number(choices)) << (32 * choices.below(2));
         match choices.below(6) {
             0 => words[at] = value,
