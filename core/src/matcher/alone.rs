@@ -7,7 +7,6 @@ use super::block::{Block, BlockError, Boxes, ChildRecord, Wide};
 use super::compile::{self, Source, Staged};
 use super::fan::BURST;
 use super::group::Ask;
-use super::linear::Key;
 use super::set::Set;
 use crate::error::SetupError;
 use crate::headers::InnerHeaders;
@@ -184,41 +183,25 @@ impl<'b> Matcher<'b> {
             }
             return;
         }
-        let (mut keys4, mut keys6) = (Keys::new(), Keys::new());
+        // Four variables: a struct of two empty ones would be zeros, written whole.
+        let (mut keys4, mut places4) = (OfBurst::new(), OfBurst::<u8>::new());
+        let (mut keys6, mut places6) = (OfBurst::new(), OfBurst::<u8>::new());
         for (nth, packet) in packets.enumerate() {
-            match Question::inbound(packet) {
-                Question::V4(key) => keys4.push(nth, key),
-                Question::V6(key) => keys6.push(nth, key),
-            }
+            // There is room for a whole burst.
+            let place = nth as u8;
+            let _ = match Question::inbound(packet) {
+                Question::V4(key) => keys4.push(key).is_ok() && places4.push(place).is_ok(),
+                Question::V6(key) => keys6.push(key).is_ok() && places6.push(place).is_ok(),
+            };
         }
-        self.v4.find_burst::<ANY>(&keys4.keys, |nth, found| tell(keys4.place(nth), found));
-        self.v6.find_burst::<ANY>(&keys6.keys, |nth, found| tell(keys6.place(nth), found));
+        let place = |places: &[u8], nth: usize| places.get(nth).copied().map_or(0, usize::from);
+        self.v4.find_burst::<ANY>(&keys4, |nth, found| tell(place(&places4, nth), found));
+        self.v6.find_burst::<ANY>(&keys6, |nth, found| tell(place(&places6, nth), found));
     }
 }
 
-/// The packets of one family in a burst.
-struct Keys<A> {
-    keys: heapless::Vec<Key<A>, BURST>,
-    places: heapless::Vec<u8, BURST>,
-}
-
-impl<A> Keys<A> {
-    fn new() -> Self {
-        Self { keys: heapless::Vec::new(), places: heapless::Vec::new() }
-    }
-
-    #[inline(always)]
-    fn push(&mut self, place: usize, key: Key<A>) {
-        // There is room for a whole burst.
-        let _ = self.keys.push(key);
-        let _ = self.places.push(place as u8);
-    }
-
-    #[inline(always)]
-    fn place(&self, nth: usize) -> usize {
-        self.places.get(nth).copied().map_or(0, usize::from)
-    }
-}
+/// One for each packet of a burst, at most.
+type OfBurst<T> = heapless::Vec<T, BURST>;
 
 /// One tunnel, one Child SA; each selector says its place instead of a Child SA.
 struct List<'s>(&'s [Staged]);

@@ -369,6 +369,10 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         matches: impl Fn(&Open<'_, A>, &mut Children<N, ROOM>),
     ) {
         let tree = self.tree;
+        for _ in 0..tree.levels {
+            // There are no more levels than that.
+            let _ = self.left.push([(0, 0); N]);
+        }
         if let Some(delta) = tree.delta {
             for (best, key) in self.best.iter_mut().zip(keys) {
                 visits.leaf();
@@ -453,13 +457,9 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
 impl<'t, 'b, A: Address, const N: usize, const ROOM: usize> Search<'t, 'b, A, N, ROOM> {
     #[inline(always)]
     fn new(tree: &'t Tree<'b, A>) -> Self {
-        let mut left = heapless::Vec::new();
-        for _ in 0..tree.levels {
-            // There are no more levels than that.
-            let _ = left.push([(0, 0); N]);
-        }
         let prefetches = N > 1 && size_of_val(tree.arrays.groups) > LARGE_OCTETS;
-        Self { tree, best: [NONE; N], top: Children::none(), next: [0; N], left, prefetches }
+        let (best, next, left) = ([NONE; N], [0; N], heapless::Vec::new());
+        Self { tree, best, top: Children::none(), next, left, prefetches }
     }
 }
 
