@@ -49,7 +49,7 @@ mod tests {
 
     fn theirs(seed: [u64; 2], words: &[u64], end: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(seed[0], seed[1]);
-        words.iter().for_each(|word| hasher.write_u64(*word));
+        words.iter().for_each(|word| hasher.write(&word.to_le_bytes()));
         hasher.write(end);
         hasher.finish()
     }
