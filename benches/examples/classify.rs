@@ -1,26 +1,20 @@
-//! The selector matcher beside `rte_acl` and a plain list, in one run:
-//! `classify [--shape S]... [--family v4|v6] [--traffic T]... [--rules FILE --trace FILE]...
-//! [--question any|first|both] [--max-size MIB] [--rounds N] [--json FILE] [SIZE...]`.
-//!
-//! S is a shape of `espial_benches::selectors`; without one `acl`, `fw` and `ipc`, unless there are
-//! files. T is `hit`, `near` or `miss`; without one the first two. SIZE is `1k`, `10k`, `100k` or a
-//! number of selectors; without one, the three. FILE is in ClassBench's form: rules, and a trace with
-//! the expected first match; `.xz` is unpacked. Prints Markdown, and writes one JSON object for each
-//! figure to the file after `--json`.
+//! The selector matcher beside `rte_acl` and a plain list, in one run: `classify --help`.
 //!
 //! Contenders take turns (`espial_benches::contest`), and every answer is compared before the first
 //! is timed. `fewer tries` is rte_acl with its option `max_size`, where that makes another table:
 //! 256 MiB for sets up to 1k, since building takes many times as long; as given for sets of any size;
 //! `--max-size 0` leaves it out.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use espial::headers::Family;
 use espial::selector::AddrRange;
 use espial_benches::contest::{Parts, Sheet, compete, figure};
 use espial_benches::matching::{Contender, List, Trace, Tries};
+use espial_benches::options::{self, Size};
 use espial_benches::peers::{Algorithm, Question};
 use espial_benches::selectors::{self, Shape, Traffic};
 use espial_cli::classify::{read_rules, read_trace};
@@ -93,87 +87,92 @@ fn stem(path: &Path) -> String {
     name.to_owned()
 }
 
+/// The selector matcher beside rte_acl and a plain list, in one run
+///
+/// Prints Markdown. Contenders take turns in rounds and the least time counts. Without feature dpdk of the package,
+/// espial and the list compete alone.
+#[derive(Parser)]
+#[command(
+    name = "classify",
+    after_help = "\
+Examples:
+  classify                                            access control, firewall and ip-chains lists
+  classify --shape acl --question any --traffic miss 10k
+  classify --rules acl1_1k.rules --trace acl1_1k.trace --json acl1.jsonl"
+)]
 struct Options {
-    sources: Vec<Source>,
+    /// Only selectors of this shape, as often as wanted; without one acl, fw and ipc, unless there are files
+    #[arg(long = "shape", value_name = "SHAPE", value_parser = shape)]
+    shapes: Vec<Shape>,
+    /// Addresses of selectors that are made: v4 or v6
+    #[arg(long, default_value = "v4", value_parser = options::family)]
     family: Family,
+    /// Only this traffic, as often as wanted: hit, near or miss; without one the first two
+    #[arg(long, value_name = "TRAFFIC", value_parser = traffic)]
     traffic: Vec<Traffic>,
-    questions: Vec<Question>,
-    /// `None`: as many octets as are usual, up to [`FEWER`].
+    /// Rules in ClassBench's form, as often as wanted; .xz is unpacked
+    #[arg(long, value_name = "FILE")]
+    rules: Vec<PathBuf>,
+    /// A trace with the expected first match, for each file of rules
+    #[arg(long, value_name = "FILE")]
+    trace: Vec<PathBuf>,
+    /// any, first or both
+    #[arg(long, default_value = "both", value_parser = ["any", "first", "both"])]
+    question: String,
+    /// What rte_acl may take, in MiB; without it 256, up to 1k selectors; 0: only as it is by default
+    #[arg(long, value_name = "MIB")]
     max_size: Option<usize>,
+    /// Rounds of each column; without it 200, or 40 above 20 000 selectors
+    #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    json: Option<BufWriter<File>>,
+    /// One JSON object for each figure
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Selectors: 1k, 10k or a number; without one 1k, 10k and 100k
+    #[arg(value_name = "SIZE", value_parser = options::size)]
+    sizes: Vec<Size>,
+}
+
+impl Options {
+    /// What is asked.
+    fn questions(&self) -> impl Iterator<Item = Question> {
+        let wanted = |one: &Question| self.question == "both" || self.question == one.name();
+        Question::ALL.into_iter().filter(wanted)
+    }
+
+    /// The sets.
+    fn sources(&self) -> Vec<Source> {
+        let files = self.rules.iter().zip(&self.trace);
+        let files = files.map(|(rules, trace)| Source::Files(rules.clone(), trace.clone()));
+        let sizes = options::sizes(self.sizes.clone(), ["1k", "10k", "100k"]);
+        let made = self.shapes.iter().flat_map(|shape| {
+            sizes.iter().map(|size| Source::Made(*shape, size.text.clone(), size.decimal()))
+        });
+        files.chain(made).collect()
+    }
+}
+
+fn shape(name: &str) -> Result<Shape, String> {
+    options::named(Shape::ALL.map(|shape| (shape.name(), shape)), name)
+}
+
+fn traffic(name: &str) -> Result<Traffic, String> {
+    options::named(Traffic::ALL.map(|traffic| (traffic.name(), traffic)), name)
 }
 
 fn options() -> Options {
-    let mut options = Options {
-        sources: Vec::new(),
-        family: Family::V4,
-        traffic: Vec::new(),
-        questions: Question::ALL.to_vec(),
-        max_size: None,
-        rounds: None,
-        json: None,
-    };
-    let (mut shapes, mut sizes, mut rules) = (Vec::new(), Vec::new(), None);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().expect("a value behind the option");
-        match argument.as_str() {
-            "--shape" => {
-                let names = Shape::ALL.map(Shape::name).join(", ");
-                shapes.push(Shape::named(&value()).unwrap_or_else(|| panic!("one of {names}")));
-            }
-            "--family" => match value().as_str() {
-                "v4" => options.family = Family::V4,
-                "v6" => options.family = Family::V6,
-                other => panic!("--family {other}: v4 or v6"),
-            },
-            "--traffic" => {
-                let name = value();
-                let traffic = Traffic::ALL.into_iter().find(|traffic| traffic.name() == name);
-                options.traffic.push(traffic.expect("hit, near or miss"));
-            }
-            "--rules" => rules = Some(PathBuf::from(value())),
-            "--trace" => {
-                let rules = rules.clone().expect("--rules before --trace");
-                options.sources.push(Source::Files(rules, value().into()));
-            }
-            "--question" => match value().as_str() {
-                "both" => {}
-                "any" => options.questions = vec![Question::Any],
-                "first" => options.questions = vec![Question::First],
-                other => panic!("--question {other}: any, first or both"),
-            },
-            "--max-size" => {
-                options.max_size = Some(value().parse::<usize>().expect("a number of MiB") << 20);
-            }
-            "--rounds" => options.rounds = Some(value().parse().expect("a number of rounds")),
-            "--json" => {
-                let file = File::create(value()).expect("a file that can be written");
-                options.json = Some(BufWriter::new(file));
-            }
-            size => sizes.push((size.to_owned(), count(size))),
-        }
+    let mut options = Options::parse();
+    if options.rules.len() != options.trace.len() {
+        let what = "--rules and --trace: as many files of one as of the other";
+        Options::command().error(ErrorKind::WrongNumberOfValues, what).exit();
     }
-    if shapes.is_empty() && options.sources.is_empty() {
-        shapes = vec![Shape::Acl, Shape::Fw, Shape::Ipc];
-    }
-    if sizes.is_empty() {
-        sizes = ["1k", "10k", "100k"].map(|size| (size.to_owned(), count(size))).to_vec();
-    }
-    for shape in shapes {
-        let made = sizes.iter().map(|(size, n)| Source::Made(shape, size.clone(), *n));
-        options.sources.extend(made);
+    if options.shapes.is_empty() && options.rules.is_empty() {
+        options.shapes = vec![Shape::Acl, Shape::Fw, Shape::Ipc];
     }
     if options.traffic.is_empty() {
         options.traffic = vec![Traffic::Hit, Traffic::Near];
     }
     options
-}
-
-fn count(size: &str) -> usize {
-    let (digits, unit) = size.strip_suffix('k').map_or((size, 1), |digits| (digits, 1000));
-    unit * digits.parse::<usize>().expect("1k, 10k, 100k or a number")
 }
 
 /// The compiled set, and its traces by name.
@@ -184,7 +183,7 @@ fn list(source: &Source, options: &Options, seed: u64) -> (List, Vec<(String, Tr
     let max_size = |n: usize| match options.max_size {
         Some(0) => None,
         None => (n <= FEWER).then_some(256 << 20),
-        octets => octets,
+        Some(mib) => Some(mib << 20),
     };
     match source {
         Source::Made(shape, _, n) => {
@@ -272,11 +271,11 @@ const BUILT: [(&str, Contender); 4] = [
 ];
 
 fn main() -> io::Result<()> {
+    let options = options();
+    let mut json = options::json(options.json.as_deref());
     let seed = espial_benches::seed();
-    let mut options = options();
-    let mut json = options.json.take();
     let mut sheets: Vec<(String, Sheet)> = Vec::new();
-    for source in &options.sources {
+    for source in &options.sources() {
         let (set, column) = source.names();
         let (list, traces) = list(source, &options, seed);
         let n = list.selectors().len();
@@ -285,14 +284,14 @@ fn main() -> io::Result<()> {
             AddrRange::V6 { .. } => "v6",
         };
         let rounds = options.rounds.unwrap_or(if n > LARGE { 40 } else { 200 });
-        for question in &options.questions {
+        for question in options.questions() {
             let built = |row: &str| {
                 let (_, contender) = BUILT.iter().find(|(name, _)| *name == row)?;
-                list.has(*contender, *question).then(|| list.built(*contender, *question)).flatten()
+                list.has(*contender, question).then(|| list.built(*contender, question)).flatten()
             };
             for (traffic, trace) in &traces {
                 eprintln!("{column}: {n} selectors, {}, {traffic}", question.name());
-                let times = times(&list, *question, trace, rounds);
+                let times = times(&list, question, trace, rounds);
                 let title = format!("{family}, {}, {traffic}: ns a packet", question.name());
                 let rows = CONTENDERS.iter().map(|(name, _)| *name);
                 let rows = rows.chain(RATIOS.iter().map(|(name, ..)| *name));
@@ -300,7 +299,7 @@ fn main() -> io::Result<()> {
                 sheet(&mut sheets, title, rows).column(column, |row| cell(row, &times));
                 for (name, contender, ns) in times {
                     let (build_ms, octets) =
-                        list.built(contender, *question).unwrap_or((f64::NAN, 0));
+                        list.built(contender, question).unwrap_or((f64::NAN, 0));
                     let Some(json) = &mut json else { continue };
                     writeln!(
                         json,

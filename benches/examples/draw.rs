@@ -1,8 +1,4 @@
-//! How both tables scale, as SVG: `draw FILE.json... -o FILE.svg [--spis K] [--traffic T]`.
-//!
-//! FILE.json is what the examples `lookup` and `classify` wrote with `--json`, in any order; of figures
-//! that come twice the last one counts. K is which SPIs, `random` without the option, T which packets,
-//! `hit` without it. Draws ns and octets over size on logarithmic axes:
+//! How both tables scale, as SVG: `draw --help`. Draws ns and octets over size on logarithmic axes:
 //!
 //! ```text
 //! SPI table:       hit     miss    octets an SA         legend
@@ -14,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::ops::Range;
 
+use clap::Parser;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -61,31 +58,27 @@ struct Chart {
 /// The charts of one row, which share a legend.
 type Row = Vec<Chart>;
 
+/// How both tables scale, as SVG
+#[derive(Parser)]
+#[command(
+    name = "draw",
+    after_help = "\
+Example:
+  draw lookup.jsonl classify.jsonl -o scaling.svg"
+)]
 struct Options {
+    /// What the examples lookup and classify wrote with --json, in any order; of figures that come twice the last one counts
+    #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
+    /// Where to draw
+    #[arg(short, long, value_name = "FILE", default_value = "scaling.svg")]
     out: String,
+    /// Which SPIs
+    #[arg(long, value_name = "KEYS", default_value = "random")]
     spis: String,
+    /// Which packets
+    #[arg(long, value_name = "TRAFFIC", default_value = "hit")]
     traffic: String,
-}
-
-fn options() -> Options {
-    let mut options = Options {
-        files: Vec::new(),
-        out: "scaling.svg".to_owned(),
-        spis: "random".to_owned(),
-        traffic: "hit".to_owned(),
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().expect("a value behind the option");
-        match argument.as_str() {
-            "-o" => options.out = value(),
-            "--spis" => options.spis = value(),
-            "--traffic" => options.traffic = value(),
-            _ => options.files.push(argument),
-        }
-    }
-    options
 }
 
 /// What is drawn of a line of a file, if anything.
@@ -278,7 +271,7 @@ fn legend(area: &Area<'_>, names: &[String]) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let options = options();
+    let options = Options::parse();
     let mut figures: BTreeMap<Key, Vec<Figure>> = BTreeMap::new();
     for file in &options.files {
         for line in std::fs::read_to_string(file)?.lines().filter(|line| !line.is_empty()) {

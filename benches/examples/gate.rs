@@ -1,28 +1,13 @@
-//! The tables around the selector check beside hashbrown and a plain loop, in one run:
-//! `gate [--table T]... [--family v4|v6] [--rounds N] [--json FILE] [SIZE...]`.
+//! The tables around the selector check beside hashbrown and a plain loop, in one run: `gate --help`.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
+use clap::Parser;
 use espial::headers::Family;
 use espial_benches::contest::{Parts, Sheet, compete, figure};
 use espial_benches::gate::{Case, Contender, Field, Policies, Sessions, Tunnels, agree};
-
-const HELP: &str = "\
-The tables around the selector check beside hashbrown and a plain loop, in one run.
-
-gate [--table T]... [--family v4|v6] [--rounds N] [--json FILE] [SIZE...]
-
-  --table T     local_in, session or passthrough; without one, the three
-  --family F    addresses of sessions and flows: v4 (the default) or v6
-  --rounds N    rounds of each column; without it 300, or 60 above 256k entries
-  --json FILE   writes one JSON object for each figure
-  SIZE          1k, 1M or a number of entries, or of policies; without one 1k and 1M entries, and 16,
-                1k and 10k policies. k and M are 1024 and 1024 k; of policies k is 1000.
-
-Prints Markdown. Contenders take turns in rounds and the least time counts. Every answer is compared
-before the first pass is timed.
-";
+use espial_benches::options::{self, Size};
 
 /// Packets of a trace in small tables.
 const PACKETS: usize = 1 << 16;
@@ -51,73 +36,45 @@ const RATIOS: [(&str, &str, &str); 6] = [
 
 const TABLES: [&str; 3] = ["local_in", "session", "passthrough"];
 
+/// The tables around the selector check beside hashbrown and a plain loop, in one run
+///
+/// Prints Markdown. Contenders take turns in rounds and the least time counts. Every answer is compared before the first
+/// pass is timed.
+#[derive(Parser)]
+#[command(
+    name = "gate",
+    after_help = "\
+Examples:
+  gate                                     the three tables, 1k and 1M entries
+  gate --table session --family v6 64k 1M
+  gate --table local_in --json gate.jsonl 1k"
+)]
 struct Options {
+    /// Only this table, as often as wanted
+    #[arg(long = "table", value_name = "TABLE", value_parser = TABLES)]
     tables: Vec<String>,
+    /// Addresses of sessions and flows: v4 or v6
+    #[arg(long, default_value = "v4", value_parser = options::family)]
     family: Family,
+    /// Rounds of each column; without it 300, or 60 above 256k entries
+    #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    json: Option<BufWriter<File>>,
-    sizes: Vec<String>,
-}
-
-/// `None`: help was asked for.
-fn options() -> Option<Options> {
-    let mut options = Options {
-        tables: Vec::new(),
-        family: Family::V4,
-        rounds: None,
-        json: None,
-        sizes: Vec::new(),
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().expect("a value behind the option");
-        match argument.as_str() {
-            "--help" | "-h" => return None,
-            "--table" => {
-                let name = value();
-                let names = TABLES.join(", ");
-                assert!(TABLES.contains(&name.as_str()), "--table {name}: one of {names}");
-                options.tables.push(name);
-            }
-            "--family" => match value().as_str() {
-                "v4" => options.family = Family::V4,
-                "v6" => options.family = Family::V6,
-                other => panic!("--family {other}: v4 or v6"),
-            },
-            "--rounds" => options.rounds = Some(value().parse().expect("a number of rounds")),
-            "--json" => {
-                let file = File::create(value()).expect("a file that can be written");
-                options.json = Some(BufWriter::new(file));
-            }
-            size => options.sizes.push(size.to_owned()),
-        }
-    }
-    if options.tables.is_empty() {
-        options.tables = TABLES.map(str::to_owned).to_vec();
-    }
-    Some(options)
-}
-
-fn count(size: &str, thousand: usize) -> usize {
-    let (digits, unit) = match size.split_at(size.len().saturating_sub(1)) {
-        (digits, "k") => (digits, thousand),
-        (digits, "M") => (digits, thousand * thousand),
-        _ => (size, 1),
-    };
-    unit * digits.parse::<usize>().expect("1k, 1M or a number")
+    /// One JSON object for each figure
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Entries, or policies: 1k, 1M or a number; without one 1k and 1M entries, and 16, 1k and 10k policies. k is 1024; of
+    /// policies 1000
+    #[arg(value_name = "SIZE", value_parser = options::size)]
+    sizes: Vec<Size>,
 }
 
 /// What a table is for: sizes, and how it is made.
-fn sizes(table: &str, asked: &[String]) -> Vec<(String, usize)> {
-    let (default, thousand): (&[&str], _) = match table {
-        "local_in" => (&["16", "1k", "10k"], 1000),
-        _ => (&["1k", "1M"], 1024),
+fn sizes(table: &str, asked: &[Size]) -> Vec<(String, usize)> {
+    let (sizes, count): (_, fn(&Size) -> usize) = match table {
+        "local_in" => (options::sizes(asked.to_vec(), ["16", "1k", "10k"]), Size::decimal),
+        _ => (options::sizes(asked.to_vec(), ["1k", "1M"]), Size::binary),
     };
-    let named = |size: &str| (size.to_owned(), count(size, thousand));
-    match asked {
-        [] => default.iter().map(|size| named(size)).collect(),
-        asked => asked.iter().map(|size| named(size)).collect(),
-    }
+    sizes.into_iter().map(|size| (size.text.clone(), count(&size))).collect()
 }
 
 fn field(table: &str, n: usize, items: usize, family: Family, seed: u64) -> Box<dyn Field> {
@@ -168,11 +125,12 @@ fn cell(row: &str, times: &[(&str, Contender, f64)]) -> Option<String> {
 }
 
 fn main() -> io::Result<()> {
-    let Some(mut options) = options() else {
-        return io::stdout().write_all(HELP.as_bytes());
-    };
+    let mut options = Options::parse();
+    if options.tables.is_empty() {
+        options.tables = TABLES.map(str::to_owned).to_vec();
+    }
+    let mut json = options::json(options.json.as_deref());
     let seed = espial_benches::seed();
-    let mut json = options.json.take();
     let rows = || Contender::ALL.into_iter().map(|(name, _)| name);
     let family = match options.family {
         Family::V4 => "v4",

@@ -1,43 +1,20 @@
 //! The whole inbound check, and the strict check alone, beside the same made of DPDK's parts, in one run:
-//! `gateway [--row whole|strict]... [--selectors N]... [--traffic accept|mixed]... [--rounds N]
-//! [--way own|all] [--build-mib N] [--build-seconds N] [--json FILE] [SAS...]`. `--help` says more.
+//! `gateway --help`.
 //!
 //! Contenders take turns (`espial_benches::contest`), and every verdict and every counter is compared
 //! before the first is timed.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
 
+use clap::Parser;
 use espial_benches::checks::{self, Contender, Limits, PART, Peer, Vectors};
 use espial_benches::contest::{Sheet, figure};
 use espial_benches::drive::{self, TURN};
+use espial_benches::options::{self, Size};
 use espial_benches::peers::Way;
 use espial_benches::{Drops, Plan, Rng, Shape, Trace};
-
-const HELP: &str = "\
-The whole inbound check, and the strict check alone, beside the same made of DPDK's rte_ipsec_sad and rte_acl.
-
-usage: gateway [OPTION]... [SAS...]
-
-SAS is 1k, 64k or a number of SAs of the whole check; without one 1k, 4k, 16k and 64k.
-
-  --row whole|strict       only this part, as often as wanted
-  --selectors N            selectors an SA: 1, 4, 16; without one, the three
-  --traffic accept|mixed   mixed: of 100 packets 4 on the wrong SA, 4 of no selector, 2 of an unknown SPI
-  --rounds N               turns of each contender, whose least counts; 100
-  --way own|all            only DPDK's contexts of Child SAs, or only its one context
-  --build-mib N            memory that rte_acl may take to build, beside its tables; 3072
-  --build-seconds N        seconds that it may take; 120
-  --json FILE              one object for each figure
-  --help                   this text
-
-Without feature dpdk of the package, espial and its naive twin compete alone.
-
-examples:
-  gateway                                        all of it, up to 64k SAs
-  gateway --row whole --selectors 16 64k         one column
-  gateway --row strict --traffic accept --json strict.jsonl
-";
 
 /// SAs of the strict check.
 const SAS: usize = 1000;
@@ -90,81 +67,80 @@ const RATIOS: [(&str, &str, &[&str]); 5] = [
     ("espial / rte_acl, selectors alone", MATCHERS, &[CONTEXTS]),
 ];
 
+/// The whole inbound check, and the strict check alone, beside the same made of DPDK's rte_ipsec_sad and rte_acl
+///
+/// Prints Markdown. Contenders take turns in rounds and the least time counts. Without feature dpdk of the package, espial
+/// and its naive twin compete alone.
+#[derive(Parser)]
+#[command(
+    name = "gateway",
+    after_help = "\
+Examples:
+  gateway                                        all of it, up to 64k SAs
+  gateway --row whole --selectors 16 64k         one column
+  gateway --row strict --traffic accept --json strict.jsonl"
+)]
 struct Options {
+    /// Only this part, as often as wanted
+    #[arg(long = "row", value_name = "ROW", value_parser = ["whole", "strict"])]
     rows: Vec<String>,
-    sizes: Vec<(String, usize)>,
+    /// Selectors an SA, as often as wanted: 1, 4, 16; without one, the three
+    #[arg(long, value_name = "N", value_parser = selectors)]
     selectors: Vec<usize>,
+    /// Only this traffic: accept, or mixed (of 100 packets 4 on the wrong SA, 4 of no selector, 2 of an unknown SPI)
+    #[arg(long, value_name = "TRAFFIC", value_parser = traffic)]
     traffic: Vec<(&'static str, Drops)>,
-    ways: Vec<Way>,
+    /// DPDK's contexts of Child SAs only (own), or only its one context (all)
+    #[arg(long, value_name = "WAY", value_parser = way)]
+    way: Option<Way>,
+    /// Turns of each contender, whose least counts
+    #[arg(long, value_name = "N", default_value_t = 100)]
     rounds: usize,
-    limits: Limits,
-    json: Option<BufWriter<File>>,
+    /// Memory that rte_acl may take to build, beside its tables
+    #[arg(long, value_name = "MIB", default_value_t = 3072)]
+    build_mib: usize,
+    /// Seconds that it may take
+    #[arg(long, value_name = "N", default_value_t = 120.0)]
+    build_seconds: f64,
+    /// One JSON object for each figure
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// SAs of the whole check: 1k, 64k or a number, where k is 1024; without one 1k, 4k, 16k and 64k
+    #[arg(value_name = "SAS", value_parser = options::size)]
+    sizes: Vec<Size>,
 }
 
 impl Options {
     fn wants(&self, row: &str) -> bool {
         self.rows.is_empty() || self.rows.iter().any(|wanted| wanted == row)
     }
+
+    fn has(&self, way: Way) -> bool {
+        self.way.is_none_or(|wanted| wanted == way)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { octets: self.build_mib << 20, seconds: self.build_seconds }
+    }
 }
 
 const TRAFFIC: [(&str, Drops); 2] = [("accept", Drops::NONE), ("mixed", Drops::MIXED)];
 
+fn traffic(name: &str) -> Result<(&'static str, Drops), String> {
+    options::named(TRAFFIC.map(|traffic| (traffic.0, traffic)), name)
+}
+
+fn way(name: &str) -> Result<Way, String> {
+    options::named([("own", Way::Own), ("all", Way::All)], name)
+}
+
+fn selectors(count: &str) -> Result<usize, String> {
+    options::named([("1", 1), ("4", 4), ("16", 16)], count)
+}
+
 fn options() -> Options {
-    let mut options = Options {
-        rows: Vec::new(),
-        sizes: Vec::new(),
-        selectors: Vec::new(),
-        traffic: Vec::new(),
-        ways: vec![Way::Own, Way::All],
-        rounds: 100,
-        limits: Limits { octets: 3072 << 20, seconds: 120.0 },
-        json: None,
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().expect("a value behind the option");
-        match argument.as_str() {
-            "--help" | "-h" => {
-                print!("{HELP}");
-                std::process::exit(0);
-            }
-            "--row" => {
-                let row = value();
-                assert!(
-                    ["whole", "strict"].contains(&row.as_str()),
-                    "--row {row}: whole or strict"
-                );
-                options.rows.push(row);
-            }
-            "--selectors" => options.selectors.push(value().parse().expect("1, 4 or 16")),
-            "--traffic" => {
-                let name = value();
-                let traffic = TRAFFIC.into_iter().find(|(listed, _)| *listed == name);
-                options.traffic.push(traffic.expect("accept or mixed"));
-            }
-            "--way" => match value().as_str() {
-                "own" => options.ways = vec![Way::Own],
-                "all" => options.ways = vec![Way::All],
-                other => panic!("--way {other}: own or all"),
-            },
-            "--rounds" => options.rounds = value().parse().expect("a number of rounds"),
-            "--build-mib" => {
-                options.limits.octets = value().parse::<usize>().expect("a number of MiB") << 20;
-            }
-            "--build-seconds" => {
-                options.limits.seconds = value().parse().expect("a number of seconds");
-            }
-            "--json" => {
-                let file = File::create(value()).expect("a file that can be written");
-                options.json = Some(BufWriter::new(file));
-            }
-            option if option.starts_with('-') => panic!("{option}: see --help"),
-            size => options.sizes.push((size.to_owned(), sas(size))),
-        }
-    }
-    if options.sizes.is_empty() {
-        options.sizes = ["1k", "4k", "16k", "64k"].map(|size| (size.to_owned(), sas(size))).into();
-    }
+    let mut options = Options::parse();
+    options.sizes = options::sizes(options.sizes, ["1k", "4k", "16k", "64k"]);
     if options.selectors.is_empty() {
         options.selectors = vec![1, 4, 16];
     }
@@ -172,11 +148,6 @@ fn options() -> Options {
         options.traffic = TRAFFIC.to_vec();
     }
     options
-}
-
-fn sas(size: &str) -> usize {
-    let (digits, unit) = size.strip_suffix('k').map_or((size, 1), |digits| (digits, 1 << 10));
-    unit * digits.parse::<usize>().expect("1k, 64k or a number of SAs")
 }
 
 /// What one column says in the row of that name.
@@ -264,9 +235,10 @@ const WAYS: [(&str, Way); 2] =
     [("rte_acl, a context a Child SA", Way::Own), ("rte_acl, one context", Way::All)];
 
 fn main() -> io::Result<()> {
-    let mut options = options();
+    let options = options();
+    let mut record =
+        Record { json: options::json(options.json.as_deref()), rounds: options.rounds };
     let seed = espial_benches::seed();
-    let mut record = Record { json: options.json.take(), rounds: options.rounds };
     let mut sheets = Vec::new();
     if options.wants("strict") {
         let titles = ["of 32 different SAs", "of one SA"].map(|what| {
@@ -280,8 +252,8 @@ fn main() -> io::Result<()> {
         for selectors in &options.selectors {
             let plan = Plan::disjoint(Shape { sas: SAS, selectors: *selectors }, seed);
             let mut peer = Peer::new(&plan);
-            for (name, way) in WAYS.into_iter().filter(|(_, way)| options.ways.contains(way)) {
-                let (said, _) = build(&mut peer, &plan, way, options.limits, None);
+            for (name, way) in WAYS.into_iter().filter(|(_, way)| options.has(*way)) {
+                let (said, _) = build(&mut peer, &plan, way, options.limits(), None);
                 eprintln!("strict, {selectors} selectors, {name}: {said}");
             }
             for (at, (traffic, drops)) in options.traffic.iter().enumerate() {
@@ -314,7 +286,7 @@ fn main() -> io::Result<()> {
         let mut built = Sheet::new("rte_acl's tables".to_owned(), WAYS.map(|(name, _)| name));
         // What one context of that many selectors an SA took last.
         let mut took = vec![None; options.selectors.len()];
-        for (size, sas) in &options.sizes {
+        for (size, sas) in options.sizes.iter().map(|size| (&size.text, size.binary())) {
             let title = |traffic| format!("Whole check, {size} SAs, {traffic}: ns a packet");
             let mut tables: Vec<Sheet> = options
                 .traffic
@@ -322,12 +294,12 @@ fn main() -> io::Result<()> {
                 .map(|(traffic, _)| times_sheet(title(*traffic), &WHOLE))
                 .collect();
             for (took, selectors) in took.iter_mut().zip(&options.selectors) {
-                let plan = Plan::disjoint(Shape { sas: *sas, selectors: *selectors }, seed);
+                let plan = Plan::disjoint(Shape { sas, selectors: *selectors }, seed);
                 let mut peer = Peer::new(&plan);
-                let ways = WAYS.into_iter().filter(|(_, way)| options.ways.contains(way));
+                let ways = WAYS.into_iter().filter(|(_, way)| options.has(*way));
                 let said = ways.map(|(name, way)| {
                     let before = if way == Way::All { took.as_ref() } else { None };
-                    let (said, now) = build(&mut peer, &plan, way, options.limits, before);
+                    let (said, now) = build(&mut peer, &plan, way, options.limits(), before);
                     if way == Way::All {
                         *took = now;
                     }
@@ -346,7 +318,7 @@ fn main() -> io::Result<()> {
                     let trace = Trace::sized(
                         &plan,
                         *drops,
-                        Trace::packets(*sas).next_multiple_of(PART),
+                        Trace::packets(sas).next_multiple_of(PART),
                         seed,
                     );
                     let times = checks::whole(
@@ -356,7 +328,7 @@ fn main() -> io::Result<()> {
                         &peer,
                         options.rounds,
                     );
-                    let shape = (*sas, *selectors, *traffic);
+                    let shape = (sas, *selectors, *traffic);
                     record.column(table, "whole", shape, &WHOLE, &times)?;
                 }
             }

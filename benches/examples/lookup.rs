@@ -1,18 +1,17 @@
-//! SPI to SA beside known peers, in one run: `lookup [--rounds N] [--json FILE] [--keys K]... [SIZE...]`.
-//!
-//! K is `allocated`, `random`, `both` or `mixed` (keys of all three types); without one, the four. SIZE is `1k`, `64k`, `1M`, `4M` or a number of SAs; without one, the four. Prints Markdown, and
-//! writes one JSON object for each figure to FILE.
+//! SPI to SA beside known peers, in one run: `lookup --help`.
 //!
 //! Contenders take turns (`espial_benches::contest`). Up to 512k SAs a pass takes the whole trace, 128k
 //! lookups or more, and so does the one before it. Above, they take different parts of it, 128k and 512k
 //! lookups: what the first leaves in the cache is what any traffic would.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
+use clap::Parser;
 use espial_benches::arena::{Arena, Ask, Contender, Load, Way};
 use espial_benches::contest::{Parts, Sheet, compete, figure};
 use espial_benches::mixed::{Mixed, MixedContender};
+use espial_benches::options::{self, Size};
 use espial_cli::lookup::scene::SpiKind;
 
 /// Lookups of a trace, at least, and of a pass in small tables.
@@ -53,58 +52,38 @@ const MIXED: [(&str, MixedContender); 4] = [
     ("rte_ipsec_sad, bursts of 32", MixedContender::Sad),
 ];
 
+/// SPI to SA beside known peers, in one run
+///
+/// Prints Markdown. Contenders take turns in rounds and the least time counts.
+#[derive(Parser)]
+#[command(
+    name = "lookup",
+    after_help = "\
+Examples:
+  lookup                                all kinds of keys, 1k to 4M SAs
+  lookup --keys random --keys both 64k
+  lookup --json lookup.jsonl 1k 1M"
+)]
 struct Options {
-    sizes: Vec<(String, usize)>,
+    /// Only these keys, as often as wanted; mixed: of all three types
+    #[arg(long, value_name = "KEYS", value_parser = ["allocated", "random", "both", "mixed"])]
+    keys: Vec<String>,
+    /// Rounds of each column; without it 120, or 16 above 512k SAs
+    #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    json: Option<BufWriter<File>>,
-    keys: Wanted,
+    /// One JSON object for each figure
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// SAs: 1k, 1M or a number, where k is 1024; without one 1k, 64k, 1M and 4M
+    #[arg(value_name = "SIZE", value_parser = options::size)]
+    sizes: Vec<Size>,
 }
 
-/// Which keys to ask for: all, if there are none.
-#[derive(Default)]
-struct Wanted(Vec<String>);
-
-impl Wanted {
-    fn has(&self, keys: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|wanted| wanted == keys)
+impl Options {
+    /// True if the keys are asked for: all are, if none are named.
+    fn wants(&self, keys: &str) -> bool {
+        self.keys.is_empty() || self.keys.iter().any(|wanted| wanted == keys)
     }
-}
-
-const KEYS: [&str; 4] = ["allocated", "random", "both", "mixed"];
-
-fn options() -> Options {
-    let mut options =
-        Options { sizes: Vec::new(), rounds: None, json: None, keys: Wanted::default() };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().expect("a value behind the option");
-        match argument.as_str() {
-            "--rounds" => options.rounds = Some(value().parse().expect("a number of rounds")),
-            "--json" => {
-                let file = File::create(value()).expect("a file that can be written");
-                options.json = Some(BufWriter::new(file));
-            }
-            "--keys" => {
-                let keys = value();
-                assert!(KEYS.contains(&keys.as_str()), "--keys {keys}: one of {}", KEYS.join(", "));
-                options.keys.0.push(keys);
-            }
-            size => options.sizes.push((size.to_owned(), sas(size))),
-        }
-    }
-    if options.sizes.is_empty() {
-        options.sizes = ["1k", "64k", "1M", "4M"].map(|size| (size.to_owned(), sas(size))).to_vec();
-    }
-    options
-}
-
-fn sas(size: &str) -> usize {
-    let (digits, unit) = match size.split_at(size.len() - 1) {
-        (digits, "k") => (digits, 1 << 10),
-        (digits, "M") => (digits, 1 << 20),
-        _ => (size, 1),
-    };
-    unit * digits.parse::<usize>().expect("1k, 64k, 1M, 4M or a number")
 }
 
 /// Parts of a trace of so many lookups, and what is slow then.
@@ -123,8 +102,10 @@ struct Question {
 }
 
 fn main() -> io::Result<()> {
+    let mut options = Options::parse();
+    let mut json = options::json(options.json.as_deref());
     let seed = espial_benches::seed();
-    let mut options = options();
+    let sizes = options::sizes(std::mem::take(&mut options.sizes), ["1k", "64k", "1M", "4M"]);
     let mut questions: Vec<Question> = [SpiKind::Allocated, SpiKind::Random, SpiKind::Both]
         .into_iter()
         .flat_map(|kind| [Ask::Hit, Ask::Miss, Ask::NearMiss].map(|ask| (kind, ask)))
@@ -153,15 +134,14 @@ fn main() -> io::Result<()> {
         })
         .into();
 
-    let keys = std::mem::take(&mut options.keys);
-    for (size, sas) in &options.sizes {
-        let rounds = options.rounds.unwrap_or(if *sas <= LARGE { 120 } else { 16 });
-        let mut tell = |object: String| match &mut options.json {
+    for (size, sas) in sizes.iter().map(|size| (&size.text, size.binary())) {
+        let rounds = options.rounds.unwrap_or(if sas <= LARGE { 120 } else { 16 });
+        let mut tell = |object: String| match &mut json {
             Some(json) => writeln!(json, "{object}"),
             None => Ok(()),
         };
-        for (kind, octets) in octets.iter_mut().filter(|(kind, _)| keys.has(kind.name())) {
-            let arena = Arena::new(*sas, *kind, Load::Full, LEAST, seed);
+        for (kind, octets) in octets.iter_mut().filter(|(kind, _)| options.wants(kind.name())) {
+            let arena = Arena::new(sas, *kind, Load::Full, LEAST, seed);
             for question in questions.iter_mut().filter(|question| question.kind == *kind) {
                 let (ask, spi) = (question.ask, kind.name());
                 eprintln!("{size}: {spi}, {}", ask.name());
@@ -203,10 +183,10 @@ fn main() -> io::Result<()> {
                 each.map(|octets| format!("{octets:.1}"))
             });
         }
-        if !keys.has("mixed") {
+        if !options.wants("mixed") {
             continue;
         }
-        let arena = Mixed::new(*sas, LEAST, seed);
+        let arena = Mixed::new(sas, LEAST, seed);
         let list: Vec<_> = MIXED.iter().filter(|(_, contender)| arena.has(*contender)).collect();
         for (hit, sheet) in &mut mixed {
             let lookup = if *hit { "hit" } else { "miss" };
@@ -225,7 +205,7 @@ fn main() -> io::Result<()> {
                      \"contender\":\"{name}\",\"ns_min\":{:.3},\"rounds\":{rounds},\
                      \"octets_per_sa\":{:.2}}}",
                     least[at],
-                    arena.octets(*contender) as f64 / *sas as f64,
+                    arena.octets(*contender) as f64 / sas as f64,
                 ))?;
             }
         }
@@ -240,7 +220,7 @@ fn main() -> io::Result<()> {
     for (_, sheet) in &octets {
         sheet.print(&mut out)?;
     }
-    match &mut options.json {
+    match &mut json {
         Some(json) => json.flush(),
         None => Ok(()),
     }

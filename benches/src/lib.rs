@@ -36,6 +36,7 @@ pub mod gate;
 pub mod matching;
 pub mod mixed;
 pub mod naive;
+pub mod options;
 pub mod peers;
 mod plan;
 pub mod selectors;
