@@ -102,8 +102,8 @@ impl Shape {
         while FULL << (4 * levels) < boxes {
             levels += 1;
         }
-        // As many children as have work.
-        Self::with_fan(leaves, levels, (leaves / 2).min(CHILDREN), boxes)
+        // As many children as have work, and so few that what is between them and leaves stays within the bound.
+        Self::with_fan(leaves, levels, (leaves / 4).min(CHILDREN), boxes)
     }
 
     fn with_fan(leaves: usize, levels: usize, children: usize, boxes: usize) -> Self {
