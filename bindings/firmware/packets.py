@@ -72,72 +72,77 @@ def octets(name, value):
     print(f"static const uint8_t {name}[{len(value)}] = {{\n    " + ",\n    ".join(rows) + "};")
 
 
-print(f"/* Written by packets.py from bindings/cli/samples; do not edit. */\n")
-children, sas, packets, tunnels, selectors = [], [], [], [], 0
-few = None
-for capture, numbers in CHOSEN:
-    gateway = tomllib.loads((SAMPLES / f"{capture}.gateway.toml").read_text())
-    known = [json.loads(line) for line in (SAMPLES / f"{capture}.expect.jsonl").read_text().splitlines()]
-    known = {one["packet"]: one for one in known}
-    every = list(frames(SAMPLES / f"{capture}.pcap"))
-    named = {(t["name"], c["name"]): c for t in gateway["tunnel"] for c in t["child"]}
+def main():
+    print(f"/* Written by packets.py from bindings/cli/samples; do not edit. */\n")
+    children, sas, packets, tunnels, selectors = [], [], [], [], 0
+    few = None
+    for capture, numbers in CHOSEN:
+        gateway = tomllib.loads((SAMPLES / f"{capture}.gateway.toml").read_text())
+        known = [json.loads(line) for line in (SAMPLES / f"{capture}.expect.jsonl").read_text().splitlines()]
+        known = {one["packet"]: one for one in known}
+        every = list(frames(SAMPLES / f"{capture}.pcap"))
+        named = {(t["name"], c["name"]): c for t in gateway["tunnel"] for c in t["child"]}
 
-    def place(key):
-        """The number of a Child SA, added with its first SA if it is new."""
-        global selectors
-        if key[0] not in tunnels:
-            tunnels.append(key[0])
-        if key not in children:
-            children.append(key)
-            number, child = len(children) - 1, named[key]
-            for side in ("local", "remote"):
-                rows = ",\n    ".join(selector(one) for one in child[side])
-                print(f"static const espial_ts {side}{number}[{len(child[side])}] = {{\n    {rows}}};")
-            sas.append((number, child["sa"][0]))
-            selectors += len(child["local"]) * len(child["remote"])
-        return children.index(key)
+        def place(key):
+            """The number of a Child SA, added with its first SA if it is new."""
+            nonlocal selectors
+            if key[0] not in tunnels:
+                tunnels.append(key[0])
+            if key not in children:
+                children.append(key)
+                number, child = len(children) - 1, named[key]
+                for side in ("local", "remote"):
+                    rows = ",\n    ".join(selector(one) for one in child[side])
+                    print(f"static const espial_ts {side}{number}[{len(child[side])}] = {{\n    {rows}}};")
+                sas.append((number, child["sa"][0]))
+                selectors += len(child["local"]) * len(child["remote"])
+            return children.index(key)
 
-    for number in numbers:
-        wire, what = every[number - 1], known[number]
-        if "child" in what:
-            own = place((what["tunnel"], what["child"]))
-            for other in what.get("belongs_to", [])[:1]:
-                place((what["tunnel"], other))
-            key = (what["tunnel"], what["child"])
-            spi = int(what["spi"], 16)
-            sa = next(one for one in named[key]["sa"] if int(one["spi"], 16) == spi)
-            if not any(int(one["spi"], 16) == spi for _, one in sas):
-                sas.append((own, sa))
-            next_header, payload = opened(wire, sa)
-        else:
-            next_header, payload = 0, b""
-        packets.append((capture, number, wire, payload, next_header, what))
-    few = few or (len(tunnels), len(children), selectors, len(sas), len(packets))
+        for number in numbers:
+            wire, what = every[number - 1], known[number]
+            if "child" in what:
+                own = place((what["tunnel"], what["child"]))
+                for other in what.get("belongs_to", [])[:1]:
+                    place((what["tunnel"], other))
+                key = (what["tunnel"], what["child"])
+                spi = int(what["spi"], 16)
+                sa = next(one for one in named[key]["sa"] if int(one["spi"], 16) == spi)
+                if not any(int(one["spi"], 16) == spi for _, one in sas):
+                    sas.append((own, sa))
+                next_header, payload = opened(wire, sa)
+            else:
+                next_header, payload = 0, b""
+            packets.append((capture, number, wire, payload, next_header, what))
+        few = few or (len(tunnels), len(children), selectors, len(sas), len(packets))
 
-for number, (capture, place, wire, payload, _, _) in enumerate(packets):
-    octets(f"wire{number}", wire)
-    if payload:
-        octets(f"opened{number}", payload)
+    for number, (capture, place, wire, payload, _, _) in enumerate(packets):
+        octets(f"wire{number}", wire)
+        if payload:
+            octets(f"opened{number}", payload)
 
-print("\n/* By tunnel: " + "; ".join(tunnels) + " */")
-every = (len(tunnels), len(children), selectors, len(sas), len(packets))
-print("#ifdef FW_FEW /* The first capture only. */")
-for head, counts in (("", few), ("#else\n", every)):
-    print(head + f"enum {{FW_TUNNELS = {counts[0]}, FW_CHILDREN = {counts[1]}, FW_SELECTORS = {counts[2]}, FW_SAS = {counts[3]}, FW_PACKETS = {counts[4]}}};")
-print("#endif\n")
-print("static const struct { uint32_t tunnel, local_count, remote_count; const espial_ts *local, *remote; } fw_children[] = {")
-for number, key in enumerate(children):
-    tunnel, count = tunnels.index(key[0]), [f"sizeof {side}{number} / sizeof *{side}{number}" for side in ("local", "remote")]
-    print(f"    {{{tunnel}, {count[0]}, {count[1]}, local{number}, remote{number}}},")
-print("};\n\nstatic const struct { uint32_t child, spi; uint8_t ipsec, mode; } fw_sas[] = {")
-for child, sa in sas:
-    protocol, mode = {"esp": 50, "ah": 51}[sa["protocol"]], {"tunnel": 1, "transport": 2}[sa["mode"]]
-    print(f"    {{{child}, {int(sa['spi'], 16):#x}, {protocol}, {mode}}},")
-print("};\n\n/* strict and any: the drop reason, 0 = accept. */")
-print("static const struct { const uint8_t *wire, *opened; uint16_t wire_len, opened_len; uint8_t next_header, strict, any; } fw_packets[] = {")
-for number, (capture, place, wire, payload, next_header, what) in enumerate(packets):
-    reason = f"ESPIAL_DROP_{what['reason'][0].upper()}" if what["strict-sa"] == "drop" else "0"
-    loose = "0" if what["any-selector"] == "accept" else reason
-    pointer = f"opened{number}" if payload else "0"
-    print(f"    {{wire{number}, {pointer}, {len(wire)}, {len(payload)}, {next_header}, {reason}, {loose}}}, /* {capture} {place} */")
-print("};")
+    print("\n/* By tunnel: " + "; ".join(tunnels) + " */")
+    every = (len(tunnels), len(children), selectors, len(sas), len(packets))
+    print("#ifdef FW_FEW /* The first capture only. */")
+    for head, counts in (("", few), ("#else\n", every)):
+        print(head + f"enum {{FW_TUNNELS = {counts[0]}, FW_CHILDREN = {counts[1]}, FW_SELECTORS = {counts[2]}, FW_SAS = {counts[3]}, FW_PACKETS = {counts[4]}}};")
+    print("#endif\n")
+    print("static const struct { uint32_t tunnel, local_count, remote_count; const espial_ts *local, *remote; } fw_children[] = {")
+    for number, key in enumerate(children):
+        tunnel, count = tunnels.index(key[0]), [f"sizeof {side}{number} / sizeof *{side}{number}" for side in ("local", "remote")]
+        print(f"    {{{tunnel}, {count[0]}, {count[1]}, local{number}, remote{number}}},")
+    print("};\n\nstatic const struct { uint32_t child, spi; uint8_t ipsec, mode; } fw_sas[] = {")
+    for child, sa in sas:
+        protocol, mode = {"esp": 50, "ah": 51}[sa["protocol"]], {"tunnel": 1, "transport": 2}[sa["mode"]]
+        print(f"    {{{child}, {int(sa['spi'], 16):#x}, {protocol}, {mode}}},")
+    print("};\n\n/* strict and any: the drop reason, 0 = accept. */")
+    print("static const struct { const uint8_t *wire, *opened; uint16_t wire_len, opened_len; uint8_t next_header, strict, any; } fw_packets[] = {")
+    for number, (capture, place, wire, payload, next_header, what) in enumerate(packets):
+        reason = f"ESPIAL_DROP_{what['reason'][0].upper()}" if what["strict-sa"] == "drop" else "0"
+        loose = "0" if what["any-selector"] == "accept" else reason
+        pointer = f"opened{number}" if payload else "0"
+        print(f"    {{wire{number}, {pointer}, {len(wire)}, {len(payload)}, {next_header}, {reason}, {loose}}}, /* {capture} {place} */")
+    print("};")
+
+
+if __name__ == "__main__":
+    main()

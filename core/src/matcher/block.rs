@@ -123,8 +123,8 @@ impl ChildRecord {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 #[repr(C)]
 pub struct Wide {
-    high: u64,
-    low: u64,
+    pub(super) high: u64,
+    pub(super) low: u64,
 }
 
 impl Wide {

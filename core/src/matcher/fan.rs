@@ -43,9 +43,9 @@ pub struct Fan {
     /// The first child; the others are its neighbours.
     pub(super) children: u32,
     /// Those of its [`Layout`].
-    words: u16,
-    addresses: u16,
-    frame: Frame,
+    pub(super) words: u16,
+    pub(super) addresses: u16,
+    pub(super) frame: Frame,
 }
 
 const _: () = assert!(size_of::<Fan>() == 40);

@@ -63,9 +63,9 @@ pub(crate) struct View {
 #[repr(C)]
 pub struct Frame {
     /// The upper 96 bits of the remote prefix, and of the local one.
-    prefixes: [[u32; 3]; 2],
+    pub(super) prefixes: [[u32; 3]; 2],
     /// Bits that are cut off at the end, and [`LEAF`] beside the first of them.
-    shifts: [u8; 2],
+    pub(super) shifts: [u8; 2],
     /// What is kept beside the window.
     pub(super) beside: u16,
 }
@@ -79,7 +79,7 @@ impl Frame {
 }
 
 /// A leaf's window.
-const LEAF: u8 = 0x80;
+pub(super) const LEAF: u8 = 0x80;
 
 /// The bits below a common prefix, as many as have room.
 #[derive(Clone, Copy, Default)]
@@ -245,23 +245,23 @@ pub(super) enum Ask {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Group {
-    remote_lo: [u32; WIDTH],
-    remote_hi: [u32; WIDTH],
-    local_lo: [u32; WIDTH],
-    local_hi: [u32; WIDTH],
-    remote_port_lo: [u16; WIDTH],
-    remote_port_hi: [u16; WIDTH],
-    local_port_lo: [u16; WIDTH],
-    local_port_hi: [u16; WIDTH],
-    protocol_lo: [u8; WIDTH],
-    protocol_hi: [u8; WIDTH],
+    pub(super) remote_lo: [u32; WIDTH],
+    pub(super) remote_hi: [u32; WIDTH],
+    pub(super) local_lo: [u32; WIDTH],
+    pub(super) local_hi: [u32; WIDTH],
+    pub(super) remote_port_lo: [u16; WIDTH],
+    pub(super) remote_port_hi: [u16; WIDTH],
+    pub(super) local_port_lo: [u16; WIDTH],
+    pub(super) local_port_hi: [u16; WIDTH],
+    pub(super) protocol_lo: [u8; WIDTH],
+    pub(super) protocol_hi: [u8; WIDTH],
     /// Of a leaf: positions among the boxes of the set; above: the first box below each child. Ascending.
     pub(super) index: [u32; WIDTH],
     /// Above leaves: the first of the children, which are neighbours. Of a leaf: a bit for each box that
     /// the window shows exactly.
-    below: u32,
+    pub(super) below: u32,
     /// Beside it a bit for each box that admits packets without a value.
-    frame: Frame,
+    pub(super) frame: Frame,
 }
 
 const _: () = assert!(size_of::<Frame>() == 28);

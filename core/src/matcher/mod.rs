@@ -27,6 +27,8 @@ mod fan;
 pub(crate) mod flip;
 mod group;
 mod grow;
+#[cfg(test)]
+mod layout;
 pub(crate) mod linear;
 mod order;
 mod patch;
