@@ -19,11 +19,10 @@
 
 char LICENSE[] SEC("license") = "MIT";
 
-/* Octets of the link layer's header where `arrive` and where `check` stands: 0 on an xfrm interface. */
-const volatile __u32 outer_link = ETH_HLEN;
-const volatile __u32 inner_link = 0;
-/* `check` believes a mark only if xfrm opened the packet, with that SPI. Off for test runs, which have no xfrm. */
-const volatile __u32 wants_xfrm = 1;
+/* In a section of its own: a map that the loader fills before the verifier sees the program. */
+const volatile struct espial_bpf_options options SEC(".rodata.options") = {
+    .outer_link = ETH_HLEN, .inner_link = ETH_HLEN, .wants_xfrm = 1,
+};
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -210,11 +209,11 @@ int arrive_xdp(struct xdp_md *xdp) {
 
 SEC("tc")
 int arrive(struct __sk_buff *skb) {
-    struct packet packet = {.offset = outer_link};
+    struct packet packet = {.offset = options.outer_link};
     __u32 mark = 0;
     skb->mark = 0;
     if (!is_ip(skb->protocol)) return TC_ACT_OK;
-    packet.octets = skb->len > outer_link ? skb->len - outer_link : 0;
+    packet.octets = skb->len > packet.offset ? skb->len - packet.offset : 0;
     int what = read_skb(skb, &packet);
     what = arrived(skb, 0, what, &packet, &mark);
     count(ESPIAL_BPF_ARRIVE, what);
@@ -226,22 +225,23 @@ int arrive(struct __sk_buff *skb) {
 /* 2. May it be on that SA? */
 
 /* Inbound: the packet's source is compared with the remote range (matcher::Question). */
-static __always_inline void ask_about(struct question *question, const struct packet *packet) {
-    question->remote[0] = packet->src[0];
-    question->remote[1] = packet->src[1];
-    question->local[0] = packet->dst[0];
-    question->local[1] = packet->dst[1];
-    question->remote_value = packet->src_value;
-    question->local_value = packet->dst_value;
-    question->protocol = packet->protocol;
-    question->has_value = packet->has_value;
-    question->is_v6 = packet->family == ESPIAL_FAMILY_V6;
+static __always_inline void ask_about(struct search *search, const struct packet *packet) {
+    search->remote[0] = packet->src[0];
+    search->remote[1] = packet->src[1];
+    search->local[0] = packet->dst[0];
+    search->local[1] = packet->dst[1];
+    search->remote_value = packet->src_value;
+    search->local_value = packet->dst_value;
+    search->protocol = packet->protocol;
+    search->has_value = packet->has_value;
+    search->is_v6 = packet->family == ESPIAL_FAMILY_V6;
 }
 
 /* The packet that an ICMP error is about, turned round (RFC 4301 section 6.2, wire::icmp_enclosed). `error` is what was
    read of the error. Returns 1 if there is one, and it came from whom the error goes to. */
-static __always_inline int ask_about_enclosed(struct __sk_buff *skb, struct question *question, const struct packet *error) {
+__noinline int ask_about_enclosed(struct __sk_buff *skb, struct search *search, struct packet *error) {
     struct packet about = {.enclosed = 1};
+    if (!search || !error) return 0;
     if (!is_error(error, 5) || (error->protocol == ICMPV6 && error->src_value < 0x100) || error->octets < 8) return 0;
     about.offset = error->offset + 8;
     about.octets = error->octets - 8;
@@ -250,24 +250,24 @@ static __always_inline int ask_about_enclosed(struct __sk_buff *skb, struct ques
     /* No error answers an error. */
     if (is_error(&about, 128)) return 0;
     if (about.src[0] != error->dst[0] || about.src[1] != error->dst[1]) return 0;
-    ask_about(question, &about);
-    question->remote[0] = about.dst[0];
-    question->remote[1] = about.dst[1];
-    question->local[0] = about.src[0];
-    question->local[1] = about.src[1];
+    ask_about(search, &about);
+    search->remote[0] = about.dst[0];
+    search->remote[1] = about.dst[1];
+    search->local[0] = about.src[0];
+    search->local[1] = about.src[1];
     if (about.protocol != ICMP && about.protocol != ICMPV6 && about.protocol != MOBILITY) {
-        question->remote_value = about.dst_value;
-        question->local_value = about.src_value;
+        search->remote_value = about.dst_value;
+        search->local_value = about.src_value;
     }
     return 1;
 }
 
-static __always_inline __u32 ask(struct espial_bpf_image *image, struct question *question, __u32 child, __u8 what,
+static __always_inline __u32 ask(struct espial_bpf_image *image, struct search *search, __u32 child, __u8 what,
                                  __u8 established) {
-    question->child = child;
-    question->ask = what;
-    question->established = established;
-    return find(image, question);
+    search->child = child;
+    search->ask = what;
+    search->established = established;
+    return find(image, search);
 }
 
 /* What the Child SA and its tunnel demand. */
@@ -278,15 +278,15 @@ struct scene {
 };
 
 /* Returns ACCEPTED, -1, or ESPIAL_BPF_DROP_BOUND (inbound::scene::Scene::ask). */
-static __always_inline int asks(struct espial_bpf_image *image, struct question *question, const struct scene *scene) {
+static __always_inline int asks(struct espial_bpf_image *image, struct search *search, const struct scene *scene) {
     __u32 found;
     if (scene->mode == ESPIAL_MODE_ANY_SELECTOR) {
-        found = ask(image, question, NONE, ASK_ALL, 1);
+        found = ask(image, search, NONE, ASK_ALL, 1);
     } else if (scene->mode == ESPIAL_MODE_ANY_SOURCE) {
-        found = ask(image, question, NONE, ASK_SOURCE, 1);
+        found = ask(image, search, NONE, ASK_SOURCE, 1);
     } else {
         if (scene->mode == ESPIAL_MODE_ORDERED_SPD) {
-            found = ask(image, question, NONE, ASK_ALL, 0);
+            found = ask(image, search, NONE, ASK_ALL, 0);
             if (found == STUCK) return ESPIAL_BPF_DROP_BOUND;
             const struct espial_block_header *block = record(image, ESPIAL_IMAGE_BLOCK);
             if (!block) return ESPIAL_BPF_DROP_BOUND;
@@ -294,22 +294,22 @@ static __always_inline int asks(struct espial_bpf_image *image, struct question 
                 element(image, &block->children, found, sizeof(struct espial_child_record));
             if (!first || first->class != scene->class) return -1;
         }
-        found = ask(image, question, scene->child, ASK_ALL, 0);
+        found = ask(image, search, scene->child, ASK_ALL, 0);
     }
     return found == STUCK ? ESPIAL_BPF_DROP_BOUND : found == NONE ? -1 : ACCEPTED;
 }
 
 /* Why the packet was refused (inbound::scene::Scene::explain). */
-static __always_inline int explain(struct espial_bpf_image *image, struct question *question, const struct scene *scene,
+static __always_inline int explain(struct espial_bpf_image *image, struct search *search, const struct scene *scene,
                                    int is_later_fragment) {
     const __u8 established = scene->mode != ESPIAL_MODE_ORDERED_SPD;
     if (scene->mode == ESPIAL_MODE_STRICT_SA || scene->mode == ESPIAL_MODE_ORDERED_SPD) {
-        __u32 belongs_to = ask(image, question, NONE, ASK_ALL, established);
+        __u32 belongs_to = ask(image, search, NONE, ASK_ALL, established);
         if (belongs_to == STUCK) return ESPIAL_BPF_DROP_BOUND;
         if (belongs_to != NONE) return ESPIAL_DROP_WRONG_SA;
     }
     if (!is_later_fragment) return ESPIAL_DROP_NO_SELECTOR;
-    __u32 portless = ask(image, question, NONE, ASK_PORTLESS, established);
+    __u32 portless = ask(image, search, NONE, ASK_PORTLESS, established);
     if (portless == STUCK) return ESPIAL_BPF_DROP_BOUND;
     return portless == NONE ? ESPIAL_DROP_NO_SELECTOR : ESPIAL_DROP_FRAGMENT_NO_PORTS;
 }
@@ -319,16 +319,14 @@ static __always_inline int judge(struct __sk_buff *skb, struct espial_bpf_image 
     const struct espial_block_header *block = record(image, ESPIAL_IMAGE_BLOCK);
     if (!block || block->magic != ESPIAL_BLOCK_MAGIC || block->format != ESPIAL_BLOCK_FORMAT) return ESPIAL_BPF_DROP_IMAGE;
 
-    struct packet packet = {.offset = inner_link};
-    packet.octets = skb->len > inner_link ? skb->len - inner_link : 0;
+    struct packet packet = {.offset = options.inner_link};
+    packet.octets = skb->len > packet.offset ? skb->len - packet.offset : 0;
     int reason = read_skb(skb, &packet);
     /* What the trailer says is inside, xfrm has put there (RFC 4303 section 2.6). */
-    if (packet.octets || reason != ESPIAL_DROP_MALFORMED_IP_HEADER) {
-        const int is_v4 = skb->protocol == bpf_htons(ETH_P_IP), is_v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
-        if (!is_v4 && !is_v6) return ESPIAL_DROP_MALFORMED_NEXT_HEADER;
-        if (is_v4 && packet.family == ESPIAL_FAMILY_V6) return ESPIAL_DROP_MALFORMED_NEXT_HEADER;
-        if (is_v6 && packet.family == ESPIAL_FAMILY_V4) return ESPIAL_DROP_MALFORMED_NEXT_HEADER;
-    }
+    const int is_v4 = skb->protocol == bpf_htons(ETH_P_IP), is_v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+    if (!is_v4 && !is_v6) return ESPIAL_DROP_MALFORMED_NEXT_HEADER;
+    if (is_v4 && packet.family == ESPIAL_FAMILY_V6) return ESPIAL_DROP_MALFORMED_NEXT_HEADER;
+    if (is_v6 && packet.family == ESPIAL_FAMILY_V4) return ESPIAL_DROP_MALFORMED_NEXT_HEADER;
     if (!reason) reason = read_value_skb(skb, &packet);
     if (reason) return reason;
 
@@ -337,26 +335,33 @@ static __always_inline int judge(struct __sk_buff *skb, struct espial_bpf_image 
     if (!child || child->generation != sa->generation) return ESPIAL_DROP_UNKNOWN_SPI;
     if (!(child->policy & ESPIAL_POLICY_IN_IMAGE)) return ESPIAL_BPF_DROP_IMAGE;
     const struct scene scene = {.child = sa->child, .class = child->class, .mode = child->policy & 0xff};
-    struct question question = {.tunnel = child->tunnel};
-    struct question about = {.tunnel = child->tunnel};
-    ask_about(&question, &packet);
-    reason = asks(image, &question, &scene);
+    struct search search = {.tunnel = child->tunnel};
+    ask_about(&search, &packet);
+    reason = asks(image, &search, &scene);
     if (reason >= 0) return reason;
-    if (ask_about_enclosed(skb, &about, &packet)) {
-        reason = asks(image, &about, &scene);
+    if (ask_about_enclosed(skb, &search, &packet)) {
+        reason = asks(image, &search, &scene);
         if (reason >= 0) return reason;
+        ask_about(&search, &packet);
     }
-    return explain(image, &question, &scene, packet.fragment == ESPIAL_FRAGMENT_NON_INITIAL);
+    return explain(image, &search, &scene, packet.fragment == ESPIAL_FRAGMENT_NON_INITIAL);
+}
+
+/* xfrm has opened the packet, with this SPI. A function of its own, so that the search has its stack. Returns 0 or why
+   it is to be dropped. */
+__noinline int opened_with(struct __sk_buff *skb, __u32 spi) {
+    struct bpf_xfrm_state state = {0};
+    if (bpf_skb_get_xfrm_state(skb, 0, &state, sizeof state, 0)) return ESPIAL_DROP_NOT_OPENED;
+    return bpf_ntohl(state.spi) == spi ? ACCEPTED : ESPIAL_DROP_UNKNOWN_SPI;
 }
 
 static __always_inline int checked(struct __sk_buff *skb) {
-    struct bpf_xfrm_state state = {0};
     const __u32 number = skb->mark - 1, zero = 0;
     const struct espial_bpf_sa *sa = bpf_map_lookup_elem(&sas, &number);
     if (!sa || !sa->is_live) return ESPIAL_DROP_UNKNOWN_SPI;
-    if (wants_xfrm) {
-        if (bpf_skb_get_xfrm_state(skb, 0, &state, sizeof state, 0)) return ESPIAL_DROP_NOT_OPENED;
-        if (bpf_ntohl(state.spi) != sa->spi) return ESPIAL_DROP_UNKNOWN_SPI;
+    if (options.wants_xfrm) {
+        int reason = opened_with(skb, sa->spi);
+        if (reason) return reason;
     }
     void *images_now = bpf_map_lookup_elem(&images, &zero);
     struct espial_bpf_image *image = images_now ? bpf_map_lookup_elem(images_now, &zero) : 0;

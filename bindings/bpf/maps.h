@@ -12,6 +12,15 @@
 #endif
 #define ESPIAL_BPF_SLACK 512u
 
+/* `.rodata.options`, before the programs are loaded. */
+struct espial_bpf_options {
+    /* Octets of the link layer's header where `arrive` and where `check` stands: 14 on Ethernet, 0 on an xfrm interface. */
+    __u32 outer_link;
+    __u32 inner_link;
+    /* `check` believes a mark only if xfrm opened the packet, with that SPI. 0 for test runs, which have no xfrm. */
+    __u32 wants_xfrm;
+};
+
 /* `images`[0]: the one in force, an array map of one value. Put another in its place to swap them. */
 struct espial_bpf_image {
     __u8 octets[ESPIAL_BPF_IMAGE_OCTETS + ESPIAL_BPF_SLACK];

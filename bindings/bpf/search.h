@@ -11,7 +11,9 @@ enum { ASK_ALL, ASK_PORTLESS, ASK_SOURCE };
 /* A bound was reached, or a record is not where it should be: drop. */
 #define STUCK 0xfffffffeu
 
-struct question {
+/* A question about a packet, and how far its answer is. No pointers: functions that the verifier looks at once take
+   plain memory only. */
+struct search {
     /* High and low half; IPv4 in the low one. */
     __u64 remote[2];
     __u64 local[2];
@@ -27,6 +29,14 @@ struct question {
     __u32 tunnel;
     /* Only boxes of this Child SA, if it is not NONE. */
     __u32 child;
+    /* Of the packet's family, those of the tunnel or of the Child SA, and how many. */
+    __u64 boxes;
+    __u32 count;
+    /* The first box so far, and its Child SA. */
+    __u32 best;
+    __u32 found;
+    __u32 groups_count;
+    __u64 groups;
 };
 
 struct {
@@ -50,31 +60,6 @@ static __always_inline const void *element(const struct espial_bpf_image *image,
     return record(image, ESPIAL_IMAGE_BLOCK + (__u64)all->offset + (__u64)index * octets);
 }
 
-struct search {
-    const struct espial_bpf_image *image;
-    const struct question *question;
-    /* Of the packet's family, those of the tunnel or of the Child SA, and how many. */
-    __u64 boxes;
-    __u32 count;
-    /* The first box so far, and its Child SA. */
-    __u32 best;
-    __u32 found;
-    __u32 is_stuck;
-    __u64 groups;
-    __u32 groups_count;
-    /* Of the top: its first child, the first box of each, words of children, those left of one word. */
-    __u32 children;
-    __u64 firsts;
-    __u64 left;
-    __u32 nth;
-    __u32 words;
-    /* The masks of the packet's interval in each dimension. */
-    __u64 rows[ESPIAL_DIMENSIONS];
-    __u64 fan;
-    __u32 addresses;
-    __u32 is_done;
-};
-
 static __always_inline int is_below(__u64 high, __u64 low, const __u64 *than) {
     return high < than[0] || (high == than[0] && low < than[1]);
 }
@@ -84,46 +69,46 @@ static __always_inline int is_above(__u64 high, __u64 low, const __u64 *than) {
 }
 
 /* matcher::linear::Boxed::covers_in */
-static __always_inline int covers(const struct espial_bpf_image *image, __u64 box, const struct question *question) {
+static __always_inline int covers(const struct espial_bpf_image *image, __u64 box, const struct search *search) {
     const __u8 *octets = record(image, box);
     if (!octets) return 0;
-    const __u8 ask = question->ask;
+    const __u8 ask = search->ask;
     const struct espial_rest *rest;
-    if (question->is_v6) {
+    if (search->is_v6) {
         const struct espial_box6 *six = (const void *)octets;
-        if (is_above(six->remote_lo.high, six->remote_lo.low, question->remote)) return 0;
-        if (is_below(six->remote_hi.high, six->remote_hi.low, question->remote)) return 0;
+        if (is_above(six->remote_lo.high, six->remote_lo.low, search->remote)) return 0;
+        if (is_below(six->remote_hi.high, six->remote_hi.low, search->remote)) return 0;
         if (ask == ASK_SOURCE) return 1;
-        if (is_above(six->local_lo.high, six->local_lo.low, question->local)) return 0;
-        if (is_below(six->local_hi.high, six->local_hi.low, question->local)) return 0;
+        if (is_above(six->local_lo.high, six->local_lo.low, search->local)) return 0;
+        if (is_below(six->local_hi.high, six->local_hi.low, search->local)) return 0;
         rest = &six->rest;
     } else {
         const struct espial_box4 *four = (const void *)octets;
-        const __u64 remote = question->remote[1], local = question->local[1];
+        const __u64 remote = search->remote[1], local = search->local[1];
         if (four->remote_lo > remote || four->remote_hi < remote) return 0;
         if (ask == ASK_SOURCE) return 1;
         if (four->local_lo > local || four->local_hi < local) return 0;
         rest = &four->rest;
     }
-    if (rest->protocol_lo > question->protocol || rest->protocol_hi < question->protocol) return 0;
+    if (rest->protocol_lo > search->protocol || rest->protocol_hi < search->protocol) return 0;
     if (ask == ASK_PORTLESS) return 1;
     /* A packet without a value needs ANY or OPAQUE on both sides (RFC 4301 section 7). */
-    if (!question->has_value) return rest->flags & ESPIAL_ADMITS_OPAQUE;
-    return rest->remote_port_lo <= question->remote_value && question->remote_value <= rest->remote_port_hi &&
-           rest->local_port_lo <= question->local_value && question->local_value <= rest->local_port_hi;
+    if (!search->has_value) return rest->flags & ESPIAL_ADMITS_OPAQUE;
+    return rest->remote_port_lo <= search->remote_value && search->remote_value <= rest->remote_port_hi &&
+           rest->local_port_lo <= search->local_value && search->local_value <= rest->local_port_hi;
 }
 
 /* Asks one box; it is the first if it covers the packet and counts. */
-static __always_inline int take(struct search *search, __u32 index) {
-    const struct question *question = search->question;
-    const __u32 octets = question->is_v6 ? sizeof(struct espial_box6) : sizeof(struct espial_box4);
+__noinline int take(struct espial_bpf_image *image, struct search *search, __u32 index) {
+    if (!image || !search || index >= search->count) return 0;
+    const __u32 octets = search->is_v6 ? sizeof(struct espial_box6) : sizeof(struct espial_box4);
     const __u64 box = search->boxes + (__u64)index * octets;
-    if (index >= search->count || !covers(search->image, box, question)) return 0;
-    const struct espial_rest *rest = record(search->image, box + octets - sizeof *rest);
+    if (!covers(image, box, search)) return 0;
+    const struct espial_rest *rest = record(image, box + octets - sizeof *rest);
     if (!rest) return 0;
     const __u32 child = rest->child;
-    if (question->child != NONE && question->child != child) return 0;
-    if (question->established) {
+    if (search->child != NONE && search->child != child) return 0;
+    if (search->established) {
         const __u32 *sas = bpf_map_lookup_elem(&established, &child);
         if (!sas || !*sas) return 0;
     }
@@ -132,8 +117,26 @@ static __always_inline int take(struct search *search, __u32 index) {
     return 1;
 }
 
-static long list_step(__u32 index, struct search *search) {
-    return take(search, index);
+/* What the steps of a walk share. */
+struct walk {
+    struct espial_bpf_image *image;
+    struct search *search;
+    /* Of the top: the first box of each child, the first child, words of children, those left of one word. */
+    __u64 firsts;
+    __u64 left;
+    __u32 children;
+    __u32 nth;
+    __u32 words;
+    __u32 is_stuck;
+    __u32 is_done;
+    /* Of a fan: its rows, its intervals, the masks of the packet's interval in each dimension. */
+    __u32 addresses;
+    __u64 fan;
+    __u64 rows[ESPIAL_DIMENSIONS];
+};
+
+static long list_step(__u32 index, struct walk *walk) {
+    return take(walk->image, walk->search, index) ? 1 : 0;
 }
 
 /* What a window shows of an address (group::Address::project). */
@@ -153,44 +156,48 @@ static __always_inline __u64 shown(const __u64 *address, const __u32 *prefix, __
 }
 
 /* A packet's place in a window; `frame` of IPv4 says nothing. */
-static __always_inline void place(const struct question *question, const struct espial_frame *frame, __u64 *remote,
+static __always_inline void place(const struct search *search, const struct espial_frame *frame, __u64 *remote,
                                   __u64 *local) {
-    *remote = question->remote[1];
-    *local = question->local[1];
-    if (question->is_v6) {
-        *remote = shown(question->remote, frame->prefixes[0], frame->shifts[0] & ~ESPIAL_LEAF);
-        *local = shown(question->local, frame->prefixes[1], frame->shifts[1]);
+    *remote = search->remote[1];
+    *local = search->local[1];
+    if (search->is_v6) {
+        *remote = shown(search->remote, frame->prefixes[0], frame->shifts[0] & ~ESPIAL_LEAF);
+        *local = shown(search->local, frame->prefixes[1], frame->shifts[1]);
     }
 }
 
-static __always_inline const struct espial_group *group_at(const struct search *search, __u32 index) {
+static __always_inline const struct espial_group *group_at(const struct espial_bpf_image *image,
+                                                           const struct search *search, __u32 index) {
     if (index >= search->groups_count) return 0;
-    return record(search->image, search->groups + (__u64)index * sizeof(struct espial_group));
+    return record(image, search->groups + (__u64)index * sizeof(struct espial_group));
 }
 
 /* A bit for each slot of a group that may hold the packet (group::Group::covering). Differences of numbers of 32 bits
    in 64: the sign of one of them says that it does not; no branch for the verifier to follow twice. */
-static __always_inline __u32 slots(const struct espial_group *group, const struct question *question) {
+__noinline __u32 slots(struct espial_bpf_image *image, struct search *search, __u32 index) {
+    if (!image || !search) return 0;
+    const struct espial_group *group = group_at(image, search, index);
     __u64 remote, local;
     __u32 held = 0;
-    place(question, &group->frame, &remote, &local);
+    if (!group) return 0;
+    place(search, &group->frame, &remote, &local);
 #pragma unroll
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
         __u64 out = (remote - group->remote_lo[slot]) | (group->remote_hi[slot] - remote);
         held |= (__u32)(~out >> 63) << slot;
     }
-    if (question->ask == ASK_SOURCE || !held) return held;
-    __u64 protocol = question->protocol;
+    if (search->ask == ASK_SOURCE || !held) return held;
+    __u64 protocol = search->protocol;
 #pragma unroll
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
         __u64 out = (local - group->local_lo[slot]) | (group->local_hi[slot] - local);
         out |= (protocol - group->protocol_lo[slot]) | (group->protocol_hi[slot] - protocol);
         held &= ~((__u32)(out >> 63) << slot);
     }
-    if (question->ask == ASK_PORTLESS || !held) return held;
-    if (!question->has_value) return held & group->frame.beside;
-    remote = question->remote_value;
-    local = question->local_value;
+    if (search->ask == ASK_PORTLESS || !held) return held;
+    if (!search->has_value) return held & group->frame.beside;
+    remote = search->remote_value;
+    local = search->local_value;
 #pragma unroll
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
         __u64 out = (remote - group->remote_port_lo[slot]) | (group->remote_port_hi[slot] - remote);
@@ -200,18 +207,17 @@ static __always_inline __u32 slots(const struct espial_group *group, const struc
     return held;
 }
 
-/* The first box of a leaf that covers the packet, if it is before the best so far: the boxes themselves are asked. */
-static __noinline int leaf(struct search *search, __u32 index) {
-    const struct espial_group *group = group_at(search, index);
-    if (!group) {
-        search->is_stuck = 1;
-        return 0;
-    }
-    __u32 held = slots(group, search->question);
+/* The first box of a leaf that covers the packet, if it is before the best so far: the boxes themselves are asked.
+   Returns 1 if there is no such leaf. */
+__noinline int leaf(struct espial_bpf_image *image, struct search *search, __u32 index) {
+    if (!image || !search) return 1;
+    const struct espial_group *group = group_at(image, search, index);
+    if (!group) return 1;
+    __u32 held = slots(image, search, index);
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
         if (!(held >> slot & 1)) continue;
         const __u32 box = group->index[slot];
-        if (box >= search->best || take(search, box)) break;
+        if (box >= search->best || take(image, search, box)) break;
     }
     return 0;
 }
@@ -233,30 +239,28 @@ static __always_inline __u32 lowest(__u64 word) {
 }
 
 /* The next word of children, or the next child of a word. */
-static long tree_step(__u32 step, struct search *search) {
+static long tree_step(__u32 step, struct walk *walk) {
     (void)step;
-    const struct espial_bpf_image *image = search->image;
-    if (!search->left) {
-        search->nth++;
-        if (search->nth >= search->words) {
-            search->is_done = 1;
+    if (!walk->left) {
+        walk->nth++;
+        if (walk->nth >= walk->words) {
+            walk->is_done = 1;
             return 1;
         }
-        __u64 left = ~0ull, at = 8ull * search->nth;
-        for (int d = 0; d < (int)ESPIAL_DIMENSIONS; d++) left &= load64(image, search->rows[d] + at);
-        search->left = left;
+        __u64 left = ~0ull, at = 8ull * walk->nth;
+        for (int d = 0; d < (int)ESPIAL_DIMENSIONS; d++) left &= load64(walk->image, walk->rows[d] + at);
+        walk->left = left;
         return 0;
     }
-    const __u32 child = (search->nth << 6) + lowest(search->left);
-    search->left &= search->left - 1;
-    const __u32 *first = record(image, search->firsts + 4ull * child);
-    if (!first || *first >= search->best) {
-        search->is_done = first != 0;
-        search->is_stuck |= !first;
+    const __u32 child = (walk->nth << 6) + lowest(walk->left);
+    walk->left &= walk->left - 1;
+    const __u32 *first = record(walk->image, walk->firsts + 4ull * child);
+    if (!first) return 1;
+    if (*first >= walk->search->best) {
+        walk->is_done = 1;
         return 1;
     }
-    leaf(search, search->children + child);
-    return search->is_stuck ? 1 : 0;
+    return leaf(walk->image, walk->search, walk->children + child) ? 1 : 0;
 }
 
 /* Intervals of the dimensions before (fan::Layout). */
@@ -264,119 +268,116 @@ static __always_inline __u32 before(__u32 dimension, __u32 addresses, __u32 port
     return dimension < 2 ? dimension * addresses : 2 * addresses + (dimension - 2) * ports;
 }
 
-struct ranking {
-    struct search *search;
-    __u64 point[ESPIAL_DIMENSIONS];
-    __u32 ports;
-};
+/* Intervals of ports. */
+static __always_inline __u32 ports_of(__u32 addresses) {
+    return addresses < 4 * ESPIAL_CUTS ? addresses : 4 * ESPIAL_CUTS;
+}
 
-/* The packet's interval in one dimension: a search tree of cuts, each step twice as many. */
-static long rank_step(__u32 dimension, struct ranking *ranking) {
-    struct search *search = ranking->search;
-    const __u32 addresses = search->addresses, ports = ranking->ports;
+/* The packet's interval in one dimension, of which rows[] has the packet's place until then: a search tree of cuts, each
+   step twice as many. */
+static long rank_step(__u32 dimension, struct walk *walk) {
+    const __u32 addresses = walk->addresses, ports = ports_of(addresses);
     if (dimension >= ESPIAL_DIMENSIONS) return 1;
     const __u32 intervals = dimension < 2 ? addresses : dimension < 4 ? ports : ESPIAL_CUTS;
     const __u32 start = before(dimension, addresses, ports);
-    const __u64 value = ranking->point[dimension];
+    const __u64 value = walk->rows[dimension];
     __u32 at = 1;
     for (int step = 0; step < 10 && at < intervals; step++) {
-        const __u32 *cut = record(search->image, search->fan + 4ull * (start + at));
+        const __u32 *cut = record(walk->image, walk->fan + 4ull * (start + at));
         if (!cut) {
-            search->is_stuck = 1;
+            walk->is_stuck = 1;
             return 1;
         }
         at = 2 * at + (__u32)((*cut - value) >> 63);
     }
     const __u32 all = before(4, addresses, ports) + ESPIAL_CUTS;
-    search->rows[dimension] = search->fan + 8ull * (all / 2 + (start + at - intervals) * search->words);
+    walk->rows[dimension] = walk->fan + 8ull * (all / 2 + (start + at - intervals) * walk->words);
     return 0;
 }
 
 /* What a fan leaves to visit. Returns 0 if it is one that was built. */
-static __always_inline int open_fan(struct search *search, __u64 rows, const struct espial_fan *fan) {
-    const struct question *question = search->question;
+static __always_inline int open_fan(struct walk *walk, __u64 rows, const struct espial_fan *fan) {
+    const struct search *search = walk->search;
     const __u32 words = fan->words, addresses = fan->addresses;
     if (!words || words > ESPIAL_WORDS || words & (words - 1)) return -1;
     if (addresses < ESPIAL_CUTS || addresses > 16 * ESPIAL_CUTS || addresses & (addresses - 1)) return -1;
-    struct ranking ranking = {.search = search, .ports = addresses < 4 * ESPIAL_CUTS ? addresses : 4 * ESPIAL_CUTS};
-    place(question, &fan->frame, &ranking.point[0], &ranking.point[1]);
-    ranking.point[2] = question->remote_value;
-    ranking.point[3] = question->local_value;
-    ranking.point[4] = question->protocol;
-    search->fan = rows + 8ull * fan->rows;
-    search->addresses = addresses;
-    search->words = words;
-    search->children = fan->children;
-    bpf_loop(ESPIAL_DIMENSIONS, rank_step, &ranking, 0);
-    if (search->is_stuck) return -1;
-    const __u32 all = before(4, addresses, ranking.ports) + ESPIAL_CUTS;
+    place(search, &fan->frame, &walk->rows[0], &walk->rows[1]);
+    walk->rows[2] = search->remote_value;
+    walk->rows[3] = search->local_value;
+    walk->rows[4] = search->protocol;
+    walk->fan = rows + 8ull * fan->rows;
+    walk->addresses = addresses;
+    walk->words = words;
+    walk->children = fan->children;
+    bpf_loop(ESPIAL_DIMENSIONS, rank_step, walk, 0);
+    if (walk->is_stuck) return -1;
+    const __u32 all = before(4, addresses, ports_of(addresses)) + ESPIAL_CUTS;
     const __u32 opaque = all / 2 + all * words;
-    search->firsts = search->fan + 8ull * ((opaque + words + 7) & ~7u);
-    if (question->ask == ASK_SOURCE) {
-        search->rows[1] = search->rows[2] = search->rows[3] = search->rows[4] = search->rows[0];
-    } else if (question->ask == ASK_PORTLESS) {
-        search->rows[2] = search->rows[3] = search->rows[4];
-    } else if (!question->has_value) {
-        search->rows[2] = search->rows[3] = search->fan + 8ull * opaque;
+    walk->firsts = walk->fan + 8ull * ((opaque + words + 7) & ~7u);
+    if (search->ask == ASK_SOURCE) {
+        walk->rows[1] = walk->rows[2] = walk->rows[3] = walk->rows[4] = walk->rows[0];
+    } else if (search->ask == ASK_PORTLESS) {
+        walk->rows[2] = walk->rows[3] = walk->rows[4];
+    } else if (!search->has_value) {
+        walk->rows[2] = walk->rows[3] = walk->fan + 8ull * opaque;
     }
-    search->nth = ~0u;
-    search->left = 0;
+    walk->nth = ~0u;
+    walk->left = 0;
     return 0;
 }
 
-/* The Child SA of the first box that covers the packet in what is asked and counts; NONE or STUCK. A function that the
-   verifier looks at once, however often it is called. */
-__noinline __u32 find(struct espial_bpf_image *image, struct question *question) {
-    if (!image || !question) return STUCK;
+/* The Child SA of the first box that covers the packet in what is asked and counts; NONE or STUCK. */
+__noinline __u32 find(struct espial_bpf_image *image, struct search *search) {
+    if (!image || !search) return STUCK;
     const struct espial_block_header *block = record(image, ESPIAL_IMAGE_BLOCK);
     if (!block) return STUCK;
     const struct espial_tunnel_record *tunnel =
-        element(image, &block->tunnels, question->tunnel, sizeof(struct espial_tunnel_record));
+        element(image, &block->tunnels, search->tunnel, sizeof(struct espial_tunnel_record));
     if (!tunnel) return STUCK;
-    const int is_v6 = question->is_v6;
+    const int is_v6 = search->is_v6;
     const struct espial_section *all = is_v6 ? &block->boxes6 : &block->boxes4;
     const __u32 octets = is_v6 ? sizeof(struct espial_box6) : sizeof(struct espial_box4);
     const __u64 boxes = ESPIAL_IMAGE_BLOCK + (__u64)all->offset;
-    struct search search = {.image = image, .question = question, .best = NONE, .found = NONE};
+    struct walk walk = {.image = image, .search = search};
     __u32 first = is_v6 ? tunnel->span.first6 : tunnel->span.first4;
     __u32 count = is_v6 ? tunnel->span.count6 : tunnel->span.count4;
-    search.boxes = boxes + (__u64)first * octets;
-    search.count = count;
-    if (question->child != NONE) {
+    search->best = search->found = NONE;
+    search->boxes = boxes + (__u64)first * octets;
+    search->count = count;
+    if (search->child != NONE) {
         const struct espial_child_record *child =
-            element(image, &block->children, question->child, sizeof(struct espial_child_record));
+            element(image, &block->children, search->child, sizeof(struct espial_child_record));
         if (!child) return STUCK;
         first = is_v6 ? child->span.first6 : child->span.first4;
         count = is_v6 ? child->span.count6 : child->span.count4;
     }
     if (count <= ESPIAL_LIST) {
-        search.boxes = boxes + (__u64)first * octets;
-        search.count = count;
-        bpf_loop(count, list_step, &search, 0);
-        return search.found;
+        search->boxes = boxes + (__u64)first * octets;
+        search->count = count;
+        bpf_loop(count, list_step, &walk, 0);
+        return search->found;
     }
     const struct espial_grown *grown = is_v6 ? &tunnel->trees[1] : &tunnel->trees[0];
     if (!grown->groups) return STUCK;
-    search.groups = ESPIAL_IMAGE_BLOCK + (__u64)block->groups.offset;
-    search.groups_count = block->groups.count;
-    if (grown->delta != ESPIAL_NO_GROUP) leaf(&search, grown->delta);
+    search->groups = ESPIAL_IMAGE_BLOCK + (__u64)block->groups.offset;
+    search->groups_count = block->groups.count;
+    if (grown->delta != ESPIAL_NO_GROUP && leaf(image, search, grown->delta)) return STUCK;
     if (grown->fan != ESPIAL_NO_FAN) {
         const struct espial_fan *fan = element(image, &block->fans, grown->fan, sizeof(struct espial_fan));
         if (!fan || grown->levels) return STUCK;
-        if (open_fan(&search, ESPIAL_IMAGE_BLOCK + (__u64)block->rows.offset, fan)) return STUCK;
+        if (open_fan(&walk, ESPIAL_IMAGE_BLOCK + (__u64)block->rows.offset, fan)) return STUCK;
     } else if (!grown->levels) {
-        leaf(&search, grown->first);
-        return search.is_stuck ? STUCK : search.found;
+        return leaf(image, search, grown->first) ? STUCK : search->found;
     } else {
-        const struct espial_group *top = group_at(&search, grown->first);
+        const struct espial_group *top = group_at(image, search, grown->first);
         if (!top || grown->levels > 1) return STUCK;
-        search.left = slots(top, question);
-        search.words = 1;
-        search.children = top->below;
-        search.firsts = search.groups + (__u64)grown->first * sizeof *top + __builtin_offsetof(struct espial_group, index);
+        walk.left = slots(image, search, grown->first);
+        walk.words = 1;
+        walk.children = top->below;
+        walk.firsts = search->groups + (__u64)grown->first * sizeof *top + __builtin_offsetof(struct espial_group, index);
     }
-    bpf_loop(ESPIAL_WORDS * 65 + 1, tree_step, &search, 0);
-    return search.is_stuck || !search.is_done ? STUCK : search.found;
+    bpf_loop(ESPIAL_WORDS * 65 + 1, tree_step, &walk, 0);
+    return walk.is_done ? search->found : STUCK;
 }
 
 #endif

@@ -18,7 +18,7 @@ struct packet {
     /* High and low half, host order; IPv4 in the low one. */
     __u64 src[2];
     __u64 dst[2];
-    /* What selectors compare (struct packet has none: OPAQUE): ports, or the ICMP or Mobility Header value and 0. */
+    /* What selectors compare, if there is a value (else OPAQUE): ports, or the ICMP or Mobility Header value and 0. */
     __u16 src_value;
     __u16 dst_value;
     __u8 has_value;
@@ -28,7 +28,6 @@ struct packet {
     __u8 protocol;
     /* ESPIAL_FRAGMENT_*. */
     __u8 fragment;
-    __u8 reserved[7];
 };
 
 /* Octets of the packet, wherever they are; 0 if all are there. */

@@ -27,16 +27,19 @@ def frames(path):
 
 
 def ipsec_offset(packet):
-    """Where ESP or AH starts, and which it is."""
+    """Where ESP or AH starts, and which it is; ESP in UDP too."""
     version = packet[0] >> 4
     protocol, at = (packet[9], 4 * (packet[0] & 15)) if version == 4 else (packet[6], 40)
+    if protocol == 17:
+        protocol, at = 50, at + 8
     assert protocol in (50, 51), protocol
     end = struct.unpack_from(">H", packet, 2)[0] if version == 4 else 40 + struct.unpack_from(">H", packet, 4)[0]
     return protocol, at, end
 
 
 def aes(mode, key, iv, octets):
-    command = ["openssl", "enc", "-d", f"-aes-{8 * len(key)}-{mode}", "-nopad", "-K", key.hex(), "-iv", iv.hex()]
+    name = "chacha20" if mode == "chacha20" else f"aes-{8 * len(key)}-{mode}"
+    command = ["openssl", "enc", "-d", f"-{name}", "-nopad", "-K", key.hex(), "-iv", iv.hex()]
     return subprocess.run(command, input=octets, capture_output=True, check=True).stdout
 
 
@@ -47,12 +50,15 @@ def opened(packet, sa):
         return packet[at], packet[at + 4 * (packet[at + 1] + 2):end]
     body, cipher = packet[at + 8:end], sa["encryption"]
     key = bytes.fromhex(sa.get("encryption-key", ""))
+    tag = int(sa.get("integrity", "-128").split("-")[-1]) // 8
     if cipher == "null":
-        body = body[:-16]
+        body = body[:-tag]
+    elif cipher == "chacha20-poly1305":
+        body = aes("chacha20", key[:-4], bytes([1, 0, 0, 0]) + key[-4:] + body[:8], body[8:-16])
     elif cipher == "aes-gcm-16":
         body = aes("ctr", key[:-4], key[-4:] + body[:8] + bytes([0, 0, 0, 2]), body[8:-16])
     elif cipher == "aes-cbc":
-        body = aes("cbc", key, body[:16], body[16:-16])
+        body = aes("cbc", key, body[:16], body[16:-tag])
     else:
         raise SystemExit(f"no {cipher} here")
     return body[-1], body[:-2 - body[-2]]
