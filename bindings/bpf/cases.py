@@ -97,6 +97,7 @@ class Maker:
 
     def tunnel(self, number, mode, size):
         """Two Child SAs that share the selectors, a small one, and one that has no SA."""
+        seen, shared = [], {}
         rows = [f'[[tunnel]]\nname = "t{number}"\nmode = "{mode}"\n']
         parts = [(f"c{n}", count) for n, count in enumerate([max(1, size // 2), max(1, size - size // 2), min(size, 3), min(size, 5)])]
         for name, count in parts:
@@ -105,9 +106,22 @@ class Maker:
                 version = self.pick(4, 4, 6)
                 protocol, values, text = self.traffic()
                 if version not in local:
-                    local[version] = self.addresses(version)
+                    local[version] = self.pick(shared.get(version), None) or self.addresses(version)
                 start, end = self.addresses(version)
+                if seen and self.random.random() < 0.3:
+                    # As another Child SA has it, or wider.
+                    version, start, end, *_ = self.pick(*seen)
+                    start -= self.pick(0, 0, min(start, 256))
+                elif self.random.random() < 0.05:
+                    # To the end of the space, but not for all that there is.
+                    start, end = self.pick(0, start), (1 << (32 if version == 4 else 128)) - 1
+                    while not isinstance(values, tuple):
+                        protocol, values, text = self.traffic()
+                local.setdefault(version, shared.get(version))
                 remote.append((version, start, end, protocol, values, text))
+            seen += remote
+            for version, span in local.items():
+                shared.setdefault(version, span)
             sides = {"local": [f'{{ addr = "{self.span(version, *span)}" }}' for version, span in local.items()],
                      "remote": [f'{{ addr = "{self.span(version, start, end)}"{text} }}' for version, start, end, _, _, text in remote]}
             rows.append(f'[[tunnel.child]]\nname = "{name}"\n')
@@ -152,7 +166,7 @@ class Maker:
         body += bytes(self.random.choice((0, 4, 20)))
         return protocol, body[:self.random.randrange(len(body) + 1)] if self.random.random() < 0.05 else body
 
-    def ipv4(self, src, dst, protocol, body, whole=True):
+    def ipv4(self, src, dst, protocol, body):
         options = bytes(4 * self.pick(0, 0, 0, 0, 1, 10))
         fragment = self.pick(0, 0, 0, 0, 0, 0x4000, 0x2000, 0x0001, 0x2007, 0x1fff)
         head = 20 + len(options)
@@ -160,7 +174,7 @@ class Maker:
         version = 0x40 | head // 4 if self.random.random() < 0.98 else self.random.randrange(256)
         return struct.pack(">BBHHHBBHII", version, 0, length, 0, fragment, 64, protocol, 0, src, dst) + options + body
 
-    def ipv6(self, src, dst, protocol, body, whole=True):
+    def ipv6(self, src, dst, protocol, body):
         for _ in range(self.pick(0, 0, 0, 0, 1, 1, 2, 3, 8, 9)):
             kind = self.pick(0, 43, 44, 44, 60, 60, 60)
             if kind == 44:
@@ -190,11 +204,13 @@ class Maker:
             # About a packet that went the other way; from anywhere, to whom sent it.
             if number in (6, 17, 132) and len(body) >= 4:
                 body = body[2:4] + body[:2] + body[4:]
+            if self.random.random() < 0.05:
+                build = self.ipv6 if version == 4 else lambda src, dst, *rest: self.ipv4(src % (1 << 32), dst % (1 << 32), *rest)
             about = build(dst if self.random.random() < 0.9 else dst ^ 1, src, number, body)
             kind = self.pick(3, 4, 5, 11, 12, 0) if version == 4 else self.pick(1, 2, 3, 4, 0, 100)
             body = bytes([kind, self.random.randrange(4)]) + bytes(6) + about
             number, src = (1, V4 + 0xfffffe) if version == 4 else (58, V6 + (7 << 90))
-        packet = build(src, dst, number, body)
+        packet = (self.ipv4 if version == 4 else self.ipv6)(src, dst, number, body)
         chance = self.random.random()
         if chance < 0.02:
             packet = packet[:self.random.randrange(len(packet) + 1)]

@@ -66,6 +66,7 @@ void check_image(const char *path, const uint8_t *image, size_t octets) {
             const struct espial_grown *tree = &records[nth].trees[family];
             if (tree->groups && tree->levels > (tree->fan == ESPIAL_NO_FAN ? 1u : 0u))
                 fail("%s: tunnel %u has more than 15360 selectors of a family", path, nth);
+            if (tree->groups && tree->delta != ESPIAL_NO_GROUP) fail("%s: tunnel %u has a leaf beside its tree", path, nth);
         }
 }
 
