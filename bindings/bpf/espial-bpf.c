@@ -2,6 +2,7 @@
 
      espial-bpf test OBJECT IMAGE SAS PACKETS      each packet in the kernel and in the library
      espial-bpf damage OBJECT IMAGE SAS PACKETS    damaged images in the map
+     espial-bpf programs OBJECT                    what the verifier says of them
      espial-bpf load OBJECT IMAGE SAS DIR          programs and maps pinned below DIR, to be attached
      espial-bpf swap IMAGE DIR                     another image in the place of the first
      espial-bpf counts DIR                         what the programs counted
@@ -29,6 +30,11 @@ static struct packet *packets;
 static uint32_t packet_count;
 static struct tables tables;
 static int arrive, arrive_xdp, check;
+
+/* As they are counted. */
+static const struct { const char *name; int *fd; } programs[ESPIAL_BPF_STEPS] = {
+    {"arrive_xdp", &arrive_xdp}, {"arrive", &arrive}, {"check", &check},
+};
 
 static uint8_t *unhex(const char *text, uint32_t *octets) {
     uint8_t *all = malloc(strlen(text) / 2 + 1);
@@ -155,10 +161,8 @@ static espial_worker *open_all(char *const *argument, const struct espial_bpf_op
     put_image(tables.images, tables.image, tables.octets);
     void *memory = aligned_alloc(64, (octets + 63) / 64 * 64);
     if (espial_quiet_worker_init(memory, octets, tables.gateway, 0, &worker) != ESPIAL_OK) fail("espial_quiet_worker_init");
-    const char *names[] = {"arrive", "arrive_xdp", "check"};
-    int *fds[] = {&arrive, &arrive_xdp, &check};
-    for (int nth = 0; nth < 3; nth++)
-        *fds[nth] = bpf_program__fd(bpf_object__find_program_by_name(tables.object, names[nth]));
+    for (int nth = 0; nth < ESPIAL_BPF_STEPS; nth++)
+        *programs[nth].fd = bpf_program__fd(bpf_object__find_program_by_name(tables.object, programs[nth].name));
     return worker;
 }
 
@@ -171,6 +175,26 @@ static uint32_t time_of(const struct packet *packet, uint32_t mark) {
     if (packet) run(check, ethertype_of(packet->next_header), packet->opened, packet->opened_octets, &mark, REPEAT, &ns);
     else run(check, ethertype_of(4), nothing, sizeof nothing, &mark, REPEAT, &ns);
     return ns;
+}
+
+/* Another image in the place of this one: the SAs of Child SAs that it changes are dead, and none other. */
+static void test_swap(const struct packet *accepted, uint32_t mark) {
+    const uint32_t sa = mark - 1;
+    uint8_t *other = malloc(tables.octets);
+    if (!other) fail("no memory");
+    memcpy(other, tables.image, tables.octets);
+    const struct espial_block_header *block = (const void *)(other + ESPIAL_IMAGE_BLOCK);
+    struct espial_child_record *child = (void *)(other + ESPIAL_IMAGE_BLOCK + block->children.offset);
+    static const int reasons[] = {0, ESPIAL_DROP_UNKNOWN_SPI, ESPIAL_BPF_DROP_IMAGE, 0};
+    for (uint32_t turn = 0; turn < 4; turn++) {
+        /* As it is, with another Child SA in that place, none at all, as it was. */
+        child[tables.sa[sa].child.index].generation += turn == 1 ? 2 : 0;
+        put_image(tables.images, turn == 1 ? other : tables.image, turn == 2 ? 0 : tables.octets);
+        run(check, ethertype_of(accepted->next_header), accepted->opened, accepted->opened_octets, &mark, 1, NULL);
+        const int verdict = counted(ESPIAL_BPF_CHECK);
+        if (verdict != reasons[turn]) fail("after a swap: %s", name_of(verdict));
+    }
+    free(other);
 }
 
 /* Each packet in the kernel and in the library. */
@@ -195,7 +219,7 @@ static void test(char *const *argument) {
             if (mark != library.mark) fail("packet %u: arrive found SA %u, not %u", nth + 1, mark, library.mark);
         }
         returned = run(arrive_xdp, outer, packet->wire, packet->wire_octets, NULL, 1, NULL);
-        what = counted(ESPIAL_BPF_ARRIVE);
+        what = counted(ESPIAL_BPF_ARRIVE_XDP);
         compare("arrive_xdp", nth, what, library.arrival);
         if (returned != (what > 0 ? 1u : 2u)) fail("packet %u: arrive_xdp returned %u", nth + 1, returned);
         int verdict = library.arrival;
@@ -221,6 +245,7 @@ static void test(char *const *argument) {
     printf("%u packets, %u of them opened and checked, %u with a known verdict: %u differences\n ", packet_count, checked, known, differences);
     for (uint32_t reason = 0; reason < ESPIAL_BPF_REASONS; reason++)
         if (by_verdict[reason]) printf(" %s %u", name_of((int)reason), by_verdict[reason]);
+    if (timed[0]) test_swap(shown[0][0], shown_mark[0][0]);
     printf("\n  ns a run of check, beside the test run's own %u:", time_of(NULL, 0));
     for (int nth = 0; nth < 2; nth++) {
         uint64_t sum = 0;
@@ -240,12 +265,13 @@ static uint64_t next_random(void) {
     return random_state * 0x2545f4914f6cdd1dull;
 }
 
-/* Images that the loader would refuse, put in the map all the same: the programs end, stay in their map and drop. */
+/* Images that the loader would refuse, put in the map all the same: the programs end and stay in their map. They cannot tell
+   what a damaged selector was meant to say, which is why the loader does; noise and nothing at all open nothing. */
 static void damage(char *const *argument) {
     espial_worker *worker = open_all(argument, &test_options);
     uint8_t *bad = malloc(tables.octets);
     const struct espial_block_header *block = (const void *)(tables.image + ESPIAL_IMAGE_BLOCK);
-    uint32_t accepted[3] = {0}, runs[3] = {0}, more = 0, tried = 0, refused = 0;
+    uint32_t accepted[3] = {0}, runs[3] = {0}, tried = 0, refused = 0;
     read_packets(argument[3]);
     if (!bad) fail("no memory");
     for (uint32_t turn = 0; turn < 300; turn++) {
@@ -275,13 +301,24 @@ static void damage(char *const *argument) {
             const int verdict = counted(ESPIAL_BPF_CHECK);
             runs[kind]++;
             accepted[kind] += verdict == 0;
-            more += kind == 1 && verdict == 0 && library.verdict != 0;
         }
     }
     printf("%u damaged images, %u refused by the library; put in the map all the same, accepted:\n"
-           "  some octets %u of %u, no end %u of %u (%u that the whole image drops), noise %u of %u\n",
-           tried, refused, accepted[0], runs[0], accepted[1], runs[1], more, accepted[2], runs[2]);
-    if (refused != tried || more || accepted[2]) fail("a damaged image opened something");
+           "  some octets %u of %u, no end %u of %u, noise %u of %u\n",
+           tried, refused, accepted[0], runs[0], accepted[1], runs[1], accepted[2], runs[2]);
+    if (refused != tried || accepted[2]) fail("a damaged image opened something");
+}
+
+static void tell_programs(char *const *argument) {
+    load_programs(&tables, argument[0], &test_options);
+    for (int nth = 0; nth < ESPIAL_BPF_STEPS; nth++) {
+        struct bpf_prog_info info = {0};
+        uint32_t octets = sizeof info;
+        int fd = bpf_program__fd(bpf_object__find_program_by_name(tables.object, programs[nth].name));
+        if (bpf_obj_get_info_by_fd(fd, &info, &octets)) fail("%s: %s", programs[nth].name, strerror(errno));
+        printf("%s: %u instructions, %u looked at by the verifier, %u octets of machine code\n", programs[nth].name,
+               info.xlated_prog_len / 8, info.verified_insns, info.jited_prog_len);
+    }
 }
 
 static int pinned(const char *directory, const char *name) {
@@ -309,12 +346,11 @@ static void swap(char *const *argument) {
 }
 
 static void tell_counts(char *const *argument) {
-    static const char *steps[] = {"arrive", "check"};
-    int counts = pinned(argument[0], "counts");
+        int counts = pinned(argument[0], "counts");
     for (uint32_t step = 0; step < ESPIAL_BPF_STEPS; step++) {
         struct espial_bpf_counts sum;
         read_counts(counts, step, &sum);
-        printf("%s accepted %llu passed %llu", steps[step], (unsigned long long)sum.accepted, (unsigned long long)sum.passed);
+        printf("%s accepted %llu passed %llu", programs[step].name, (unsigned long long)sum.accepted, (unsigned long long)sum.passed);
         for (uint32_t reason = 0; reason < ESPIAL_BPF_REASONS; reason++)
             if (sum.drops[reason]) printf(" %s %llu", reason_name(reason), (unsigned long long)sum.drops[reason]);
         printf("\n");
@@ -323,13 +359,13 @@ static void tell_counts(char *const *argument) {
 
 int main(int count, char **argument) {
     static const struct { const char *name; int arguments; void (*run)(char *const *); } commands[] = {
-        {"test", 4, test}, {"damage", 4, damage}, {"load", 4, load}, {"swap", 2, swap}, {"counts", 1, tell_counts},
+        {"test", 4, test}, {"damage", 4, damage}, {"programs", 1, tell_programs}, {"load", 4, load}, {"swap", 2, swap}, {"counts", 1, tell_counts},
     };
     for (size_t nth = 0; nth < sizeof commands / sizeof *commands; nth++)
         if (count == commands[nth].arguments + 2 && !strcmp(argument[1], commands[nth].name)) {
             commands[nth].run(argument + 2);
             return 0;
         }
-    fputs("usage: espial-bpf test|damage|load OBJECT IMAGE SAS PACKETS|DIR, swap IMAGE DIR, counts DIR\n", stderr);
+    fputs("usage: espial-bpf test|damage|load OBJECT IMAGE SAS PACKETS|DIR, programs OBJECT, swap IMAGE DIR, counts DIR\n", stderr);
     return 2;
 }

@@ -203,7 +203,7 @@ int arrive_xdp(struct xdp_md *xdp) {
     packet.octets = (__u32)octets - ETH_HLEN;
     int what = read_xdp(xdp, &packet);
     what = arrived(xdp, 1, what, &packet, &mark);
-    count(ESPIAL_BPF_ARRIVE, what);
+    count(ESPIAL_BPF_ARRIVE_XDP, what);
     return what > 0 ? XDP_DROP : XDP_PASS;
 }
 
@@ -211,7 +211,6 @@ SEC("tc")
 int arrive(struct __sk_buff *skb) {
     struct packet packet = {.offset = options.outer_link};
     __u32 mark = 0;
-    skb->mark = 0;
     if (!is_ip(skb->protocol)) return TC_ACT_OK;
     packet.octets = skb->len > packet.offset ? skb->len - packet.offset : 0;
     int what = read_skb(skb, &packet);

@@ -3,6 +3,8 @@
 #ifndef ESPIAL_LAYOUT_H
 #define ESPIAL_LAYOUT_H
 
+#include <linux/types.h>
+
 #define ESPIAL_IMAGE_BLOCK 64u
 #define ESPIAL_BLOCK_MAGIC 1702064194u
 #define ESPIAL_BLOCK_FORMAT 5u

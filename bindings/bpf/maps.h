@@ -52,11 +52,11 @@ struct espial_bpf_sa {
 
 _Static_assert(ESPIAL_BPF_DROP_IMAGE >= ESPIAL_REASONS, "codes are apart");
 
-/* `counts`[ESPIAL_BPF_ARRIVE] and [ESPIAL_BPF_CHECK], each CPU its own. */
-enum { ESPIAL_BPF_ARRIVE, ESPIAL_BPF_CHECK, ESPIAL_BPF_STEPS };
+/* `counts`, by program, each CPU its own. */
+enum { ESPIAL_BPF_ARRIVE_XDP, ESPIAL_BPF_ARRIVE, ESPIAL_BPF_CHECK, ESPIAL_BPF_STEPS };
 
 struct espial_bpf_counts {
-    /* Of ESPIAL_BPF_ARRIVE: on a known SA, to be opened. */
+    /* Before check: on a known SA, to be opened. */
     __u64 accepted;
     __u64 passed;
     __u64 drops[ESPIAL_BPF_REASONS];

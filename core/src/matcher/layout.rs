@@ -46,7 +46,7 @@ fn header() -> String {
     let mut text = String::from(
         "/* Written by core/src/matcher/layout.rs from the types of the library; do not edit. Numbers are in the\n   \
          image's byte order. What the records mean: core/src/image.rs, core/src/matcher/block.rs. */\n\
-         #ifndef ESPIAL_LAYOUT_H\n#define ESPIAL_LAYOUT_H\n\n",
+         #ifndef ESPIAL_LAYOUT_H\n#define ESPIAL_LAYOUT_H\n\n#include <linux/types.h>\n\n",
     );
     let constants: Vec<(&str, u64)> = [
         ("IMAGE_BLOCK", size_of::<image::Header>() as u64),
