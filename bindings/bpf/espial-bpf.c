@@ -197,6 +197,21 @@ static void test_swap(const struct packet *accepted, uint32_t mark) {
     free(other);
 }
 
+/* The programs as `load` loads them: a mark alone opens nothing. */
+static void test_mark_alone(const char *object, const struct packet *accepted, uint32_t mark) {
+    const struct espial_bpf_options options = {.outer_link = LINK, .inner_link = LINK, .wants_xfrm = 1};
+    struct espial_bpf_counts sum;
+    struct tables other = tables;
+    load_programs(&other, object, &options);
+    fill_sas(&other);
+    put_image(other.images, tables.image, tables.octets);
+    int program = bpf_program__fd(bpf_object__find_program_by_name(other.object, "check"));
+    run(program, ethertype_of(accepted->next_header), accepted->opened, accepted->opened_octets, &mark, 1, NULL);
+    read_counts(other.counts, ESPIAL_BPF_CHECK, &sum);
+    if (sum.accepted || sum.drops[ESPIAL_DROP_NOT_OPENED] != 1) fail("a mark was believed");
+    bpf_object__close(other.object);
+}
+
 /* Each packet in the kernel and in the library. */
 static void test(char *const *argument) {
     espial_worker *worker = open_all(argument, &test_options);
@@ -245,7 +260,10 @@ static void test(char *const *argument) {
     printf("%u packets, %u of them opened and checked, %u with a known verdict: %u differences\n ", packet_count, checked, known, differences);
     for (uint32_t reason = 0; reason < ESPIAL_BPF_REASONS; reason++)
         if (by_verdict[reason]) printf(" %s %u", name_of((int)reason), by_verdict[reason]);
-    if (timed[0]) test_swap(shown[0][0], shown_mark[0][0]);
+    if (timed[0]) {
+        test_swap(shown[0][0], shown_mark[0][0]);
+        test_mark_alone(argument[0], shown[0][0], shown_mark[0][0]);
+    }
     printf("\n  ns a run of check, beside the test run's own %u:", time_of(NULL, 0));
     for (int nth = 0; nth < 2; nth++) {
         uint64_t sum = 0;

@@ -65,7 +65,10 @@ static __always_inline void count(__u32 step, int what) {
     if (!cells) return;
     if (what == ACCEPTED) cells->accepted++;
     else if (what == PASSED) cells->passed++;
-    else if (what > 0 && what < (int)ESPIAL_BPF_REASONS) cells->drops[what]++;
+    __u32 reason = (__u32)what;
+    /* The verifier must see a bound, whatever the compiler knows. */
+    asm volatile("" : "+r"(reason));
+    if (what > 0 && reason < ESPIAL_BPF_REASONS) cells->drops[reason]++;
 }
 
 /* Each is verified once. */

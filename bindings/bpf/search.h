@@ -136,8 +136,14 @@ struct walk {
     __u64 rows[ESPIAL_DIMENSIONS];
 };
 
+/* What a step of bpf_loop returns: 1 to end. The verifier knows nothing of what the compiler knows of `so`. */
+static __always_inline long ends(long so) {
+    asm volatile("" : "+r"(so));
+    return so ? 1 : 0;
+}
+
 static long list_step(__u32 index, struct walk *walk) {
-    return take(walk->image, walk->search, index) ? 1 : 0;
+    return ends(take(walk->image, walk->search, index));
 }
 
 /* What a window shows of an address (group::Address::project). */
@@ -173,19 +179,26 @@ static __always_inline const struct espial_group *group_at(const struct espial_b
     return record(image, search->groups + (__u64)index * sizeof(struct espial_group));
 }
 
-/* A bit for each slot of a group that may hold the packet (group::Group::covering). Differences of numbers of 32 bits
-   in 64: the sign of one of them says that it does not; no branch for the verifier to follow twice. */
+/* 1 if one of the differences of numbers of 32 bits that `out` was put together of is below 0. Not a comparison: of that
+   compilers make a branch, and the verifier follows each branch of sixteen slots in a row twice. */
+static __always_inline __u32 sign(__u64 out) {
+    out >>= 63;
+    asm volatile("" : "+r"(out));
+    return (__u32)out;
+}
+
+/* A bit for each slot of a group that may hold the packet (group::Group::covering). */
 __noinline __u32 slots(struct espial_bpf_image *image, struct search *search, __u32 index) {
     if (!image || !search) return 0;
     const struct espial_group *group = group_at(image, search, index);
     __u64 remote, local;
-    __u32 held = 0;
+    __u32 held = (1u << ESPIAL_WIDTH) - 1;
     if (!group) return 0;
     place(search, &group->frame, &remote, &local);
 #pragma unroll
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
         __u64 out = (remote - group->remote_lo[slot]) | (group->remote_hi[slot] - remote);
-        held |= (__u32)(~out >> 63) << slot;
+        held &= ~(sign(out) << slot);
     }
     if (search->ask == ASK_SOURCE || !held) return held;
     __u64 protocol = search->protocol;
@@ -193,7 +206,7 @@ __noinline __u32 slots(struct espial_bpf_image *image, struct search *search, __
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
         __u64 out = (local - group->local_lo[slot]) | (group->local_hi[slot] - local);
         out |= (protocol - group->protocol_lo[slot]) | (group->protocol_hi[slot] - protocol);
-        held &= ~((__u32)(out >> 63) << slot);
+        held &= ~(sign(out) << slot);
     }
     if (search->ask == ASK_PORTLESS || !held) return held;
     if (!search->has_value) return held & group->frame.beside;
@@ -203,7 +216,7 @@ __noinline __u32 slots(struct espial_bpf_image *image, struct search *search, __
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
         __u64 out = (remote - group->remote_port_lo[slot]) | (group->remote_port_hi[slot] - remote);
         out |= (local - group->local_port_lo[slot]) | (group->local_port_hi[slot] - local);
-        held &= ~((__u32)(out >> 63) << slot);
+        held &= ~(sign(out) << slot);
     }
     return held;
 }
@@ -261,7 +274,7 @@ static long tree_step(__u32 step, struct walk *walk) {
         walk->is_done = 1;
         return 1;
     }
-    return leaf(walk->image, walk->search, walk->children + child) ? 1 : 0;
+    return ends(leaf(walk->image, walk->search, walk->children + child));
 }
 
 /* Intervals of the dimensions before (fan::Layout). */
@@ -289,7 +302,7 @@ static long rank_step(__u32 dimension, struct walk *walk) {
             walk->is_stuck = 1;
             return 1;
         }
-        at = 2 * at + (__u32)((*cut - value) >> 63);
+        at = 2 * at + sign(*cut - value);
     }
     const __u32 all = before(4, addresses, ports) + ESPIAL_CUTS;
     walk->rows[dimension] = walk->fan + 8ull * (all / 2 + (start + at - intervals) * walk->words);

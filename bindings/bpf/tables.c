@@ -8,13 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIELDS = 7 };
+enum { FIELDS = 7, LAST = 3000 };
 
 static char said[1 << 16];
 
 _Noreturn void fail(const char *what, ...) {
     va_list arguments;
-    if (*said) fputs(said, stderr);
+    /* The verifier's last words say why. */
+    const size_t length = strlen(said);
+    if (length) fprintf(stderr, "%s\n", said + (length > LAST ? length - LAST : 0));
     fputs("espial-bpf: ", stderr);
     va_start(arguments, what);
     vfprintf(stderr, what, arguments);
