@@ -41,13 +41,15 @@ def row(what, values):
 
 
 row("flash: packet path", [linked[f"linked {board}-packet"] for board in boards])
-row("flash: packet path and configuration", [linked[f"linked {board}-all"] for board in boards])
-row("RAM: static", [linked[f"static {board}-all"] for board in boards])
+row("flash: packet path, image, SAs", [linked[f"linked {board}-image"] for board in boards])
+row("flash: packet path, compiler of selectors, SAs", [linked[f"linked {board}-compiled"] for board in boards])
+row("RAM: static", [linked[f"static {board}-image"] for board in boards])
 row("RAM: a worker without events, with 20", [f"{found[board]['size worker-without-events']}, {found[board]['size worker-with-events']}" for board in boards])
 for size in (name for name in m4 if name.startswith("size ") and "worker" not in name):
-    row("RAM: " + size[5:].replace("-", " "), [found[board][size] for board in boards])
+    compiled = size.replace("size", "compiled")
+    row(f"RAM: {size[5:].replace('-', ' ')}; compiled there", [f"{found[board][size]}; {found[board][compiled]}" for board in boards])
 row("stack: packet path", [found[board]["stack packet"] for board in boards])
-row("stack: configuration of these packets", [found[board]["stack configuration"] for board in boards])
+row("stack: image and SAs of these packets", [found[board]["stack configuration"] for board in boards])
 names = {"find-spi-direct": "SPI lookup, direct slot", "find-spi-hit": "SPI lookup, first bucket", "find-spi-miss": "SPI lookup, miss",
          "lookup-hit": "`espial_worker_lookup`, hit", "lookup-miss": "`espial_worker_lookup`, unknown SPI", "arrive": "`espial_worker_arrive`",
          "quiescent": "`espial_worker_quiescent`"}
@@ -55,6 +57,7 @@ for name, what in names.items():
     row(what, [found[board].get(f"cost {name}") for board in boards])
 for selectors in ("1", "8", "8-ports", "64", "1000"):
     label = selectors.replace("-ports", ", by port")
+    row(f"image, octets, {label}", [found[board].get(f"selectors-{selectors} image") for board in boards])
     for name, what in (("check-headers", "strict check of headers"), ("check", "strict check with the parse"),
                        ("any-selector", "any-selector check of headers"), ("drop", "drop, with its reason")):
         row(f"{what}, {label}", [found[board].get(f"selectors-{selectors} {name}") for board in boards])
