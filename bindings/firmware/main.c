@@ -99,15 +99,34 @@ static uint8_t judge(uint32_t number) {
     return verdict.verdict == ESPIAL_VERDICT_ACCEPT ? 0 : verdict.reason;
 }
 
+/* The same with the fewest calls: what the packet is, its SA by SPI, a check that explains nothing. */
+static uint8_t judge_plain(uint32_t number) {
+    espial_class class;
+    espial_verdict verdict;
+    espial_opened opened = {.payload = fw_packets[number].opened, .len = fw_packets[number].opened_len, .next_header = fw_packets[number].next_header};
+    if (espial_classify(fw_packets[number].wire, fw_packets[number].wire_len, &class)) return 255;
+    if (class.traffic == ESPIAL_TRAFFIC_NONE) return class.reason;
+    if (class.traffic != ESPIAL_TRAFFIC_IPSEC) return 255;
+    if (espial_worker_find_spi(worker, class.outer.ipsec, class.outer.spi, &opened.sa)) return 255;
+    if (espial_worker_check_plain(worker, &opened, &verdict)) return 255;
+    return verdict.verdict == ESPIAL_VERDICT_ACCEPT ? 0 : verdict.reason;
+}
+
 static void judge_all(void) {
-    for (uint32_t i = 0; i < FW_PACKETS; i++) expect(judge(i) == fw_packets[i].strict, "strict-sa", i);
+    for (uint32_t i = 0; i < FW_PACKETS; i++) {
+        expect(judge(i) == fw_packets[i].strict, "strict-sa", i);
+        expect(judge_plain(i) == fw_packets[i].strict, "strict-sa, plain", i);
+    }
     DONE(espial_gateway_swap_image(gateway, any, any_octets));
-    for (uint32_t i = 0; i < FW_PACKETS; i++) expect(judge(i) == fw_packets[i].any, "any-selector", i);
+    for (uint32_t i = 0; i < FW_PACKETS; i++) {
+        expect(judge(i) == fw_packets[i].any, "any-selector", i);
+        expect(judge_plain(i) == fw_packets[i].any, "any-selector, plain", i);
+    }
     DONE(espial_worker_quiescent(worker));
     DONE(espial_gateway_swap_image(gateway, strict, strict_octets));
     static espial_counts counts = {.size = sizeof counts};
     DONE(espial_gateway_counts(gateway, &counts));
-    expect(counts.packets + counts.dropped == 2 * FW_PACKETS, "counts", (uint32_t)counts.packets);
+    expect(counts.packets + counts.dropped == 4 * FW_PACKETS, "counts", (uint32_t)counts.packets);
     out_number("packets-judged", (uint32_t)(counts.packets + counts.dropped));
 }
 
@@ -160,7 +179,22 @@ static void rekey_beside_an_interrupt(void) {
     close();
 }
 
-/* 3. Costs. */
+/* 3. Stack: paints what lies below, calls, and looks how far down it was written. */
+
+static uint32_t probed;
+
+__attribute__((noinline)) static uint32_t stack_of(uint8_t (*call)(uint32_t), uint32_t argument) {
+    volatile uint8_t *here = __builtin_frame_address(0);
+    volatile uint8_t *low = here - PROBE_OCTETS;
+    for (volatile uint8_t *at = low; at < here - 64; at++) *at = 0xa5;
+    probed = call(argument);
+    while (*low == 0xa5) low++;
+    return (uint32_t)(here - low);
+}
+
+__attribute__((noinline)) static uint8_t nothing(uint32_t number) { return (uint8_t)number; }
+
+/* 4. Costs. */
 
 #define TIMES 256
 
@@ -176,6 +210,13 @@ static void rekey_beside_an_interrupt(void) {
 static espial_outer outer_of(uint32_t spi) {
     espial_outer outer = {.family = 4, .ipsec = ESPIAL_IPSEC_ESP, .spi = spi, .offset = 20, .octets = 100};
     return outer;
+}
+
+static const espial_opened *dropped;
+
+__attribute__((noinline)) static uint8_t drop_plain(uint32_t number) {
+    espial_verdict verdict;
+    return (uint8_t)(number | (uint32_t)espial_worker_check_plain(worker, dropped, &verdict) | verdict.verdict);
 }
 
 /* What the packets of one set of sets.py cost. */
@@ -213,14 +254,23 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
     uint32_t headers = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
     uint32_t whole = COST(espial_worker_check(worker, &opened, 0, 0, &verdict));
+    uint32_t plain = COST(espial_worker_check_plain(worker, &opened, &verdict));
+    expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "plain", selectors);
     uint32_t any_selector = COST(espial_worker_check_headers(worker, any_sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "any selector", selectors);
     inner.dst[0] = 11;
     uint32_t drop = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_DROP, "drop", selectors);
+    packet[16] = 11;
+    dropped = &opened;
+    uint32_t stack = stack_of(drop_plain, 0) - stack_of(nothing, 0) - (uint32_t)sizeof(espial_verdict);
+    expect(probed == ESPIAL_VERDICT_DROP, "drop, plain", selectors);
+    packet[16] = 10;
+    out(name); out_number(" stack-plain", stack);
     out(name); out_number(" image", (uint32_t)octets);
     out(name); out_number(" check-headers", headers);
     out(name); out_number(" check", whole);
+    out(name); out_number(" check-plain", plain);
     out(name); out_number(" any-selector", any_selector);
     out(name); out_number(" drop", drop);
     if (selectors == 1) {
@@ -248,20 +298,7 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
     close();
 }
 
-/* 4. Stack: paints what lies below, calls, and looks how far down it was written. */
-
-static uint32_t probed;
-
-__attribute__((noinline)) static uint32_t stack_of(uint8_t (*call)(uint32_t), uint32_t argument) {
-    volatile uint8_t *here = __builtin_frame_address(0);
-    volatile uint8_t *low = here - PROBE_OCTETS;
-    for (volatile uint8_t *at = low; at < here - 64; at++) *at = 0xa5;
-    probed = call(argument);
-    while (*low == 0xa5) low++;
-    return (uint32_t)(here - low);
-}
-
-__attribute__((noinline)) static uint8_t nothing(uint32_t number) { return (uint8_t)number; }
+/* 5. What it takes. */
 
 __attribute__((noinline)) static uint8_t start(uint32_t number) {
     (void)number;
@@ -270,14 +307,16 @@ __attribute__((noinline)) static uint8_t start(uint32_t number) {
 }
 
 static void stack(void) {
-    uint32_t most = 0, own = stack_of(nothing, 0);
+    uint32_t most = 0, most_plain = 0, own = stack_of(nothing, 0);
     out_number("stack configuration", stack_of(start, 0) - own);
     for (uint32_t i = 0; i < FW_PACKETS; i++) {
-        uint32_t octets = stack_of(judge, i) - own;
+        uint32_t octets = stack_of(judge, i) - own, plain = stack_of(judge_plain, i) - own;
         if (octets > most) most = octets;
+        if (plain > most_plain) most_plain = plain;
     }
     /* The caller's own arrival, packet and verdict lie in it. */
     out_number("stack packet", most - (uint32_t)(sizeof(espial_arrival) + sizeof(espial_verdict) + sizeof(espial_opened)));
+    out_number("stack plain", most_plain - (uint32_t)(sizeof(espial_class) + sizeof(espial_verdict) + sizeof(espial_opened)));
     close();
 }
 

@@ -5,7 +5,7 @@
 //! # Bound
 //! Each question visits each of the given boxes at most once.
 
-use super::block::{ADMITS_OPAQUE, Boxed};
+use super::block::{ADMITS_OPAQUE, Boxed, Rest};
 use super::group::Ask;
 use crate::simd::COMPACT;
 use crate::verdict::Field;
@@ -41,51 +41,16 @@ impl<A: Copy + Ord> Boxed<A> {
         (self.local_lo <= key.local) & (key.local <= self.local_hi)
     }
 
-    #[inline]
-    fn protocol_covers(&self, values: &Values) -> bool {
-        let rest = &self.rest;
-        (rest.protocol_lo <= values.protocol) & (values.protocol <= rest.protocol_hi)
-    }
-
-    #[inline]
-    fn remote_port_covers(&self, values: &Values) -> bool {
-        let rest = &self.rest;
-        (rest.remote_port_lo <= values.remote) & (values.remote <= rest.remote_port_hi)
-    }
-
-    #[inline]
-    fn local_port_covers(&self, values: &Values) -> bool {
-        let rest = &self.rest;
-        (rest.local_port_lo <= values.local) & (values.local <= rest.local_port_hi)
-    }
-
-    /// A packet without a value needs ANY or OPAQUE on both sides (RFC 4301 section 7, T20).
-    #[inline]
-    fn values_cover(&self, values: &Values) -> bool {
-        let ports = self.remote_port_covers(values) & self.local_port_covers(values);
-        let opaque = self.rest.flags & ADMITS_OPAQUE != 0;
-        (values.has_value & ports) | (!values.has_value & opaque)
-    }
-
     /// Addresses and protocol cover the packet; ports are not looked at.
     #[inline]
     pub(super) fn covers_portless(&self, key: &Key<A>) -> bool {
-        if COMPACT {
-            // Most boxes fail on an address, and a branch costs little there.
-            return self.remote_covers(key)
-                && self.local_covers(key)
-                && self.protocol_covers(&key.values);
-        }
-        self.remote_covers(key) & self.local_covers(key) & self.protocol_covers(&key.values)
+        self.remote_covers(key) & self.local_covers(key) & self.rest.protocol_covers(&key.values)
     }
 
     /// The box covers the packet.
     #[inline]
     pub(super) fn covers(&self, key: &Key<A>) -> bool {
-        if COMPACT {
-            return self.covers_in_turn(key);
-        }
-        self.covers_portless(key) & self.values_cover(&key.values)
+        self.covers_portless(key) & self.rest.values_cover(&key.values)
     }
 
     /// The box covers the packet, with a branch a field: for boxes that are expected to.
@@ -93,13 +58,16 @@ impl<A: Copy + Ord> Boxed<A> {
     pub(super) fn covers_in_turn(&self, key: &Key<A>) -> bool {
         self.remote_covers(key)
             && self.local_covers(key)
-            && self.protocol_covers(&key.values)
-            && self.values_cover(&key.values)
+            && self.rest.protocol_covers(&key.values)
+            && self.rest.values_cover(&key.values)
     }
 
     /// The box covers the packet in what is asked. Of one place in the program.
     #[inline(never)]
     pub(super) fn covers_in(&self, key: &Key<A>, ask: Ask) -> bool {
+        if COMPACT {
+            return from_first(core::slice::from_ref(self), key, ask).is_some();
+        }
         match ask {
             Ask::All => self.covers(key),
             Ask::Portless => self.covers_portless(key),
@@ -109,28 +77,61 @@ impl<A: Copy + Ord> Boxed<A> {
 
     /// The first field that the box does not cover, in the order of [`Field`].
     pub(super) fn first_mismatch(&self, key: &Key<A>) -> Option<Field> {
-        let values = &key.values;
+        if !self.remote_covers(key) {
+            return Some(Field::Src);
+        }
+        if !self.local_covers(key) {
+            return Some(Field::Dst);
+        }
+        self.rest.first_mismatch(&key.values)
+    }
+}
+
+/// The same for both families.
+impl Rest {
+    #[inline]
+    fn protocol_covers(&self, values: &Values) -> bool {
+        (self.protocol_lo <= values.protocol) & (values.protocol <= self.protocol_hi)
+    }
+
+    #[inline]
+    fn remote_port_covers(&self, values: &Values) -> bool {
+        (self.remote_port_lo <= values.remote) & (values.remote <= self.remote_port_hi)
+    }
+
+    #[inline]
+    fn local_port_covers(&self, values: &Values) -> bool {
+        (self.local_port_lo <= values.local) & (values.local <= self.local_port_hi)
+    }
+
+    /// A packet without a value needs ANY or OPAQUE on both sides (RFC 4301 section 7, T20).
+    #[inline]
+    fn values_cover(&self, values: &Values) -> bool {
+        let ports = self.remote_port_covers(values) & self.local_port_covers(values);
+        let opaque = self.flags & ADMITS_OPAQUE != 0;
+        (values.has_value & ports) | (!values.has_value & opaque)
+    }
+
+    /// The first field that does not cover the packet's, in the order of [`Field`].
+    #[inline(never)]
+    fn first_mismatch(&self, values: &Values) -> Option<Field> {
         // Without a value the port fields fail together; the one to name is the first that
         // a selector restricts.
         let opaque = |lo: u16, hi: u16| (lo, hi) == (0, u16::MAX) || lo > hi;
-        let rest = &self.rest;
         let (remote_port, local_port) = if values.has_value {
             (self.remote_port_covers(values), self.local_port_covers(values))
         } else {
             (
-                opaque(rest.remote_port_lo, rest.remote_port_hi),
-                opaque(rest.local_port_lo, rest.local_port_hi),
+                opaque(self.remote_port_lo, self.remote_port_hi),
+                opaque(self.local_port_lo, self.local_port_hi),
             )
         };
-        [
-            (self.remote_covers(key), Field::Src),
-            (self.local_covers(key), Field::Dst),
-            (self.protocol_covers(values), Field::Protocol),
-            (remote_port, Field::of_value(values.protocol)),
-            (local_port, Field::DestinationPort),
-        ]
-        .into_iter()
-        .find_map(|(covers, field)| (!covers).then_some(field))
+        match (self.protocol_covers(values), remote_port, local_port) {
+            (false, ..) => Some(Field::Protocol),
+            (_, false, _) => Some(Field::of_value(values.protocol)),
+            (.., false) => Some(Field::DestinationPort),
+            _ => None,
+        }
     }
 }
 
@@ -141,6 +142,50 @@ pub(super) fn any<A: Copy + Ord>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
     match boxes {
         [one] => one.covers_in_turn(&key),
         several => any_of_several(several, key),
+    }
+}
+
+/// The boxes from the first one on that covers the packet in what is asked. In the least code: one after the other, with
+/// a branch a field, as most fail on an address.
+#[inline(never)]
+pub(super) fn from_first<'b, A: Copy + Ord>(
+    mut boxes: &'b [Boxed<A>],
+    key: &Key<A>,
+    ask: Ask,
+) -> Option<&'b [Boxed<A>]> {
+    let Key { remote, local, values: Values { remote: from, local: to, protocol, has_value } } =
+        *key;
+    loop {
+        // Most fail here.
+        let at = boxes.iter().position(|one| one.remote_lo <= remote && remote <= one.remote_hi)?;
+        let these = boxes.get(at..)?;
+        let (one, behind) = these.split_first()?;
+        let rest = &one.rest;
+        boxes = behind;
+        if ask == Ask::Source {
+            return Some(these);
+        }
+        if local < one.local_lo || one.local_hi < local {
+            continue;
+        }
+        if protocol < rest.protocol_lo || rest.protocol_hi < protocol {
+            continue;
+        }
+        if ask == Ask::Portless {
+            return Some(these);
+        }
+        if !has_value {
+            if rest.flags & ADMITS_OPAQUE != 0 {
+                return Some(these);
+            }
+            continue;
+        }
+        if from < rest.remote_port_lo || rest.remote_port_hi < from {
+            continue;
+        }
+        if rest.local_port_lo <= to && to <= rest.local_port_hi {
+            return Some(these);
+        }
     }
 }
 
