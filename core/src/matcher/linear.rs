@@ -189,6 +189,37 @@ pub(super) fn from_first<'b, A: Copy + Ord>(
     }
 }
 
+/// [`any`] as [`from_first`] asks, with nothing to look up but the boxes.
+#[inline(never)]
+pub(super) fn any_in_turn<A: Copy + Ord>(boxes: &[Boxed<A>], key: &Key<A>) -> bool {
+    let Key { remote, local, values: Values { remote: from, local: to, protocol, has_value } } =
+        *key;
+    for Boxed { remote_lo, remote_hi, local_lo, local_hi, rest } in boxes {
+        if remote < *remote_lo || *remote_hi < remote {
+            continue;
+        }
+        if local < *local_lo || *local_hi < local {
+            continue;
+        }
+        if protocol < rest.protocol_lo || rest.protocol_hi < protocol {
+            continue;
+        }
+        if !has_value {
+            if rest.flags & ADMITS_OPAQUE != 0 {
+                return true;
+            }
+            continue;
+        }
+        if from < rest.remote_port_lo || rest.remote_port_hi < from {
+            continue;
+        }
+        if rest.local_port_lo <= to && to <= rest.local_port_hi {
+            return true;
+        }
+    }
+    false
+}
+
 /// First whose remote range holds the source, without a branch that cannot be foreseen; usually one or none
 /// is left to be compared.
 #[inline(never)]

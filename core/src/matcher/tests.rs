@@ -229,6 +229,7 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
     let covering = |index: u32| boxes[index as usize].child();
     let mut count = Count::default();
     let from_first = |ask| linear::from_first(boxes, key, ask).map(|rest| boxes.len() - rest.len());
+    assert_eq!(from_first(Ask::All).is_some(), linear::any_in_turn(boxes, key));
     assert_eq!(from_first(Ask::All), boxes.iter().position(|one| one.covers_in_turn(key)));
     assert_eq!(from_first(Ask::Portless), boxes.iter().position(|one| one.covers_portless(key)));
     assert_eq!(from_first(Ask::Source), boxes.iter().position(|one| one.remote_covers(key)));
