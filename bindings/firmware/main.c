@@ -1,12 +1,23 @@
-/* espial in firmware: judges packets of captures, rekeys SAs in the main loop while an interrupt reads, and counts
-   instructions and stack. Says what it found in lines of `name value`; its exit code is 0 if all is as it should be.
+/* espial in firmware: selectors in flash, as images of `espial compile`. Judges packets of captures, rekeys SAs and puts one
+   image in the place of another in the main loop while an interrupt reads, and counts instructions and stack. Says what it
+   found in lines of `name value`; its exit code is 0 if all is as it should be.
 
-   RAM_OCTETS: all RAM; GATEWAY_OCTETS: what of it the tables get. MANY: the most selectors that are measured. */
+   GATEWAY_OCTETS, WORKER_OCTETS: what the tables and the worker get of the RAM. MANY: the most selectors that are measured. */
 #include <espial.h>
 #include "packets.h"
 #include "platform.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* The images, written by run: GATEWAY.toml, the same in any-selector mode with one Child SA more, and those of sets.py. */
+#define IMAGE(name) extern const uint8_t name[]; extern const size_t name##_octets
+IMAGE(strict);
+IMAGE(any);
+IMAGE(set_1);
+IMAGE(set_8);
+IMAGE(set_8_ports);
+IMAGE(set_64);
+IMAGE(set_1000);
 
 static _Alignas(64) uint8_t tables[GATEWAY_OCTETS];
 static _Alignas(64) uint8_t quiet[WORKER_OCTETS];
@@ -36,7 +47,6 @@ static void expect(int so, const char *what, uint32_t number) {
 
 /* 1. Real packets. */
 
-static espial_tunnel tunnels[FW_TUNNELS];
 static espial_child children[FW_CHILDREN];
 
 static espial_sa_params sa_params(uint32_t spi, uint8_t ipsec, uint8_t mode) {
@@ -44,12 +54,12 @@ static espial_sa_params sa_params(uint32_t spi, uint8_t ipsec, uint8_t mode) {
     return params;
 }
 
-static void open_gateway(const espial_capacity *capacity) {
+static void open_gateway(const espial_capacity *capacity, const uint8_t *image, size_t image_octets) {
     size_t octets = 0;
-    DONE(espial_gateway_size(capacity, &octets));
+    DONE(espial_gateway_image_size(capacity, &octets));
     out_number("gateway-octets", (uint32_t)octets);
     /* The seed must be one that peers cannot know: README.md says where from. */
-    DONE(espial_gateway_init(tables, sizeof tables, capacity, 0x5eed, 0x5eed, &gateway));
+    DONE(espial_gateway_init_image(tables, sizeof tables, capacity, 0x5eed, 0x5eed, image, image_octets, &gateway));
 }
 
 static void open_worker(void) {
@@ -62,15 +72,11 @@ static void close(void) {
 }
 
 static void configure(void) {
-    espial_capacity capacity = {.size = sizeof capacity, .tunnels = FW_TUNNELS, .children = FW_CHILDREN + 1,
-                                .selectors = FW_SELECTORS + 1, .sas = FW_SAS + 2, .workers = 1};
+    /* One Child SA more in the other image; one SA more at a time while one is rekeyed. */
+    espial_capacity capacity = {.size = sizeof capacity, .tunnels = FW_TUNNELS, .children = FW_CHILDREN + 1, .sas = FW_SAS + 2, .workers = 1};
     espial_sa sa;
-    open_gateway(&capacity);
-    for (uint32_t i = 0; i < FW_TUNNELS; i++) DONE(espial_tunnel_add(gateway, ESPIAL_MODE_STRICT_SA, 0, &tunnels[i]));
-    for (uint32_t i = 0; i < FW_CHILDREN; i++)
-        DONE(espial_child_add(gateway, tunnels[fw_children[i].tunnel], fw_children[i].local, fw_children[i].local_count,
-                              fw_children[i].remote, fw_children[i].remote_count, &children[i]));
-    DONE(espial_gateway_publish(gateway));
+    open_gateway(&capacity, strict, strict_octets);
+    for (uint32_t i = 0; i < FW_CHILDREN; i++) DONE(espial_gateway_image_child(gateway, i, &children[i]));
     for (uint32_t i = 0; i < FW_SAS; i++) {
         espial_sa_params params = sa_params(fw_sas[i].spi, fw_sas[i].ipsec, fw_sas[i].mode);
         DONE(espial_sa_add(gateway, children[fw_sas[i].child], &params, &sa));
@@ -93,26 +99,48 @@ static uint8_t judge(uint32_t number) {
     return verdict.verdict == ESPIAL_VERDICT_ACCEPT ? 0 : verdict.reason;
 }
 
+/* The same with the fewest calls: what the packet is, its SA by SPI, a check that explains nothing. */
+static uint8_t judge_plain(uint32_t number) {
+    espial_class class;
+    espial_verdict verdict;
+    espial_opened opened = {.payload = fw_packets[number].opened, .len = fw_packets[number].opened_len, .next_header = fw_packets[number].next_header};
+    if (espial_classify(fw_packets[number].wire, fw_packets[number].wire_len, &class)) return 255;
+    if (class.traffic == ESPIAL_TRAFFIC_NONE) return class.reason;
+    if (class.traffic != ESPIAL_TRAFFIC_IPSEC) return 255;
+    if (espial_worker_find_spi(worker, class.outer.ipsec, class.outer.spi, &opened.sa)) return 255;
+    if (espial_worker_check_plain(worker, &opened, &verdict)) return 255;
+    return verdict.verdict == ESPIAL_VERDICT_ACCEPT ? 0 : verdict.reason;
+}
+
 static void judge_all(void) {
-    for (uint32_t i = 0; i < FW_PACKETS; i++) expect(judge(i) == fw_packets[i].strict, "strict-sa", i);
-    for (uint32_t i = 0; i < FW_TUNNELS; i++)
-        DONE(espial_tunnel_set_mode(gateway, tunnels[i], ESPIAL_MODE_ANY_SELECTOR, 0));
-    for (uint32_t i = 0; i < FW_PACKETS; i++) expect(judge(i) == fw_packets[i].any, "any-selector", i);
-    for (uint32_t i = 0; i < FW_TUNNELS; i++) DONE(espial_tunnel_set_mode(gateway, tunnels[i], ESPIAL_MODE_STRICT_SA, 0));
+    for (uint32_t i = 0; i < FW_PACKETS; i++) {
+        expect(judge(i) == fw_packets[i].strict, "strict-sa", i);
+        expect(judge_plain(i) == fw_packets[i].strict, "strict-sa, plain", i);
+    }
+    DONE(espial_gateway_swap_image(gateway, any, any_octets));
+    for (uint32_t i = 0; i < FW_PACKETS; i++) {
+        expect(judge(i) == fw_packets[i].any, "any-selector", i);
+        expect(judge_plain(i) == fw_packets[i].any, "any-selector, plain", i);
+    }
+    DONE(espial_worker_quiescent(worker));
+    DONE(espial_gateway_swap_image(gateway, strict, strict_octets));
     static espial_counts counts = {.size = sizeof counts};
     DONE(espial_gateway_counts(gateway, &counts));
-    expect(counts.packets + counts.dropped == 2 * FW_PACKETS, "counts", (uint32_t)counts.packets);
+    expect(counts.packets + counts.dropped == 4 * FW_PACKETS, "counts", (uint32_t)counts.packets);
     out_number("packets-judged", (uint32_t)(counts.packets + counts.dropped));
 }
 
 /* 2. An interrupt reads while the main loop writes. */
 
-static volatile uint32_t ticks, misjudged, lost, live_spi;
+/* Which image packets are judged by; while one takes the place of the other, by either. */
+enum {BY_STRICT = 1, BY_ANY = 2};
+static volatile uint32_t ticks, misjudged, lost, live_spi, judged_by = BY_STRICT;
 
 void on_tick(void) {
     uint32_t number = ticks % FW_PACKETS;
     espial_sa sa;
-    if (judge(number) != fw_packets[number].strict) misjudged++;
+    uint8_t reason = judge(number);
+    if (!((judged_by & BY_STRICT && reason == fw_packets[number].strict) || (judged_by & BY_ANY && reason == fw_packets[number].any))) misjudged++;
     if (espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, live_spi, &sa) || sa.spi != live_spi) lost++;
     espial_worker_quiescent(worker);
     ticks++;
@@ -124,8 +152,7 @@ void on_tick(void) {
 static void rekey_beside_an_interrupt(void) {
     espial_sa_params params = sa_params(0x10000, ESPIAL_IPSEC_ESP, ESPIAL_SA_TUNNEL);
     espial_sa old, new;
-    espial_child more;
-    uint32_t rounds = 200;
+    uint32_t rounds = 200, swaps = 0;
     DONE(espial_sa_add(gateway, children[0], &params, &old));
     live_spi = 0x10000;
     start_ticks();
@@ -137,21 +164,37 @@ static void rekey_beside_an_interrupt(void) {
         old = new;
         if (i % 8) continue;
         /* The selectors change as well. */
-        SOON(espial_child_add(gateway, tunnels[FW_TUNNELS - 1], fw_children[0].local, 1, fw_children[0].remote, 1, &more));
-        SOON(espial_gateway_publish(gateway));
-        SOON(espial_child_remove(gateway, more));
-        SOON(espial_gateway_publish(gateway));
+        judged_by = BY_STRICT | BY_ANY;
+        if (++swaps % 2) SOON(espial_gateway_swap_image(gateway, any, any_octets));
+        else SOON(espial_gateway_swap_image(gateway, strict, strict_octets));
+        judged_by = swaps % 2 ? BY_ANY : BY_STRICT;
     }
     stop_ticks();
     expect(ticks > rounds / 4, "interrupts", ticks);
     expect(misjudged == 0, "misjudged in the interrupt", misjudged);
     expect(lost == 0, "SA lost while it was rekeyed", lost);
     out_number("rekeyed", rounds);
+    out_number("images-swapped", swaps);
     out_number("interrupts", ticks);
     close();
 }
 
-/* 3. Costs. */
+/* 3. Stack: paints what lies below, calls, and looks how far down it was written. */
+
+static uint32_t probed;
+
+__attribute__((noinline)) static uint32_t stack_of(uint8_t (*call)(uint32_t), uint32_t argument) {
+    volatile uint8_t *here = __builtin_frame_address(0);
+    volatile uint8_t *low = here - PROBE_OCTETS;
+    for (volatile uint8_t *at = low; at < here - 64; at++) *at = 0xa5;
+    probed = call(argument);
+    while (*low == 0xa5) low++;
+    return (uint32_t)(here - low);
+}
+
+__attribute__((noinline)) static uint8_t nothing(uint32_t number) { return (uint8_t)number; }
+
+/* 4. Costs. */
 
 #define TIMES 256
 
@@ -169,57 +212,38 @@ static espial_outer outer_of(uint32_t spi) {
     return outer;
 }
 
-static uint8_t next_remote(uint32_t number, espial_ts *ts, int by_port) {
-    ts->family = 4;
-    ts->addr_lo[0] = ts->addr_hi[0] = 10;
-    ts->addr_lo[3] = 0;
-    ts->addr_hi[3] = 255;
-    if (by_port) {
-        ts->protocol = 17;
-        ts->port_lo = ts->port_hi = (uint16_t)(1000 + 2 * number);
-    } else {
-        ts->port_hi = 65535;
-        ts->addr_lo[1] = ts->addr_hi[1] = (uint8_t)(number >> 8);
-        ts->addr_lo[2] = ts->addr_hi[2] = (uint8_t)number;
-    }
-    return 0;
+static const espial_opened *dropped;
+
+__attribute__((noinline)) static uint8_t drop_plain(uint32_t number) {
+    espial_verdict verdict;
+    return (uint8_t)(number | (uint32_t)espial_worker_check_plain(worker, dropped, &verdict) | verdict.verdict);
 }
 
-static espial_ts remotes[MANY < 250 ? MANY : 250];
-
-static void costs_of(const char *name, uint32_t selectors, int by_port) {
-    espial_capacity capacity = {.size = sizeof capacity, .tunnels = 1, .children = 1, .selectors = selectors, .sas = 2, .workers = 1, .sas_allocated = 4};
-    /* A call takes 255 of each side: four disjoint local ranges, of which the last one is asked for. */
-    espial_ts local[4];
-    uint32_t locals = selectors > 250 ? 4 : 1, count = selectors / locals;
-    espial_tunnel tunnel;
-    espial_child child;
-    espial_sa sa;
+/* What the packets of one set of sets.py cost. */
+static void costs_of(const char *name, const uint8_t *image, size_t octets, uint32_t selectors, int by_port) {
+    espial_capacity capacity = {.size = sizeof capacity, .tunnels = 2, .children = 2, .sas = 2, .workers = 1, .sas_allocated = 4};
+    uint32_t last = selectors / (selectors > 250 ? 4 : 1) - 1;
+    espial_child child, loose;
+    espial_sa sa, any_sa;
     espial_verdict verdict;
     static uint8_t packet[28] = {0x45, [3] = 28, [8] = 64, 17, [16] = 10, 9, 1, 1, [25] = 8};
-    for (uint32_t i = 0; i < locals; i++) {
-        espial_ts one = {.family = 4, .protocol = by_port ? 17 : 0, .port_hi = 65535, .addr_lo = {10, (uint8_t)(9 + locals - 1 - i), 0, 0}};
-        for (int octet = 0; octet < 4; octet++) one.addr_hi[octet] = octet < 2 ? one.addr_lo[octet] : 255;
-        local[i] = one;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        espial_ts fresh = {0};
-        remotes[i] = fresh;
-        next_remote(i, &remotes[i], by_port);
-    }
     out(name);
     out(" ");
-    open_gateway(&capacity);
-    DONE(espial_tunnel_add(gateway, ESPIAL_MODE_STRICT_SA, 0, &tunnel));
-    DONE(espial_child_add(gateway, tunnel, local, locals, remotes, count, &child));
-    DONE(espial_gateway_publish(gateway));
+    open_gateway(&capacity, image, octets);
+    DONE(espial_gateway_image_find(gateway, "strict-sa", 9, "all", 3, &child));
+    DONE(espial_gateway_image_find(gateway, "any-selector", 12, "all", 3, &loose));
     espial_sa_params params = sa_params(0xabcd1234, ESPIAL_IPSEC_ESP, ESPIAL_SA_TUNNEL);
+    espial_sa_params other = sa_params(0xabcd5678, ESPIAL_IPSEC_ESP, ESPIAL_SA_TUNNEL);
     DONE(espial_sa_add(gateway, child, &params, &sa));
+    DONE(espial_sa_add(gateway, loose, &other, &any_sa));
     open_worker();
     espial_outer outer = outer_of(0xabcd1234);
-    const espial_ts *last = &remotes[count - 1];
-    espial_inner inner = {.family = 4, .protocol = 17, .next_layer = ESPIAL_NEXT_LAYER_PORTS, .sport = last->port_lo, .dport = 53,
-                          .src = {10, last->addr_lo[1], last->addr_lo[2], 7}, .dst = {10, 9, 1, 1}};
+    espial_inner inner = {.family = 4, .protocol = 17, .next_layer = ESPIAL_NEXT_LAYER_PORTS, .sport = by_port ? (uint16_t)(1000 + 2 * last) : 0,
+                          .dport = 53, .src = {10, 0, 0, 7}, .dst = {10, 9, 1, 1}};
+    if (!by_port) {
+        inner.src[1] = (uint8_t)(last >> 8);
+        inner.src[2] = (uint8_t)last;
+    }
     for (int i = 0; i < 4; i++) packet[12 + i] = inner.src[i];
     packet[20] = (uint8_t)(inner.sport >> 8);
     packet[21] = (uint8_t)inner.sport;
@@ -230,16 +254,24 @@ static void costs_of(const char *name, uint32_t selectors, int by_port) {
     uint32_t headers = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
     uint32_t whole = COST(espial_worker_check(worker, &opened, 0, 0, &verdict));
-    DONE(espial_tunnel_set_mode(gateway, tunnel, ESPIAL_MODE_ANY_SELECTOR, 0));
-    uint32_t any = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
+    uint32_t plain = COST(espial_worker_check_plain(worker, &opened, &verdict));
+    expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "plain", selectors);
+    uint32_t any_selector = COST(espial_worker_check_headers(worker, any_sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "any selector", selectors);
     inner.dst[0] = 11;
-    DONE(espial_tunnel_set_mode(gateway, tunnel, ESPIAL_MODE_STRICT_SA, 0));
     uint32_t drop = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_DROP, "drop", selectors);
+    packet[16] = 11;
+    dropped = &opened;
+    uint32_t stack = stack_of(drop_plain, 0) - stack_of(nothing, 0) - (uint32_t)sizeof(espial_verdict);
+    expect(probed == ESPIAL_VERDICT_DROP, "drop, plain", selectors);
+    packet[16] = 10;
+    out(name); out_number(" stack-plain", stack);
+    out(name); out_number(" image", (uint32_t)octets);
     out(name); out_number(" check-headers", headers);
     out(name); out_number(" check", whole);
-    out(name); out_number(" any-selector", any);
+    out(name); out_number(" check-plain", plain);
+    out(name); out_number(" any-selector", any_selector);
     out(name); out_number(" drop", drop);
     if (selectors == 1) {
         espial_arrival arrival;
@@ -266,20 +298,7 @@ static void costs_of(const char *name, uint32_t selectors, int by_port) {
     close();
 }
 
-/* 4. Stack: paints what lies below, calls, and looks how far down it was written. */
-
-static uint32_t probed;
-
-__attribute__((noinline)) static uint32_t stack_of(uint8_t (*call)(uint32_t), uint32_t argument) {
-    volatile uint8_t *here = __builtin_frame_address(0);
-    volatile uint8_t *low = here - PROBE_OCTETS;
-    for (volatile uint8_t *at = low; at < here - 64; at++) *at = 0xa5;
-    probed = call(argument);
-    while (*low == 0xa5) low++;
-    return (uint32_t)(here - low);
-}
-
-__attribute__((noinline)) static uint8_t nothing(uint32_t number) { return (uint8_t)number; }
+/* 5. What it takes. */
 
 __attribute__((noinline)) static uint8_t start(uint32_t number) {
     (void)number;
@@ -288,26 +307,32 @@ __attribute__((noinline)) static uint8_t start(uint32_t number) {
 }
 
 static void stack(void) {
-    uint32_t most = 0, own = stack_of(nothing, 0);
+    uint32_t most = 0, most_plain = 0, own = stack_of(nothing, 0);
     out_number("stack configuration", stack_of(start, 0) - own);
     for (uint32_t i = 0; i < FW_PACKETS; i++) {
-        uint32_t octets = stack_of(judge, i) - own;
+        uint32_t octets = stack_of(judge, i) - own, plain = stack_of(judge_plain, i) - own;
         if (octets > most) most = octets;
+        if (plain > most_plain) most_plain = plain;
     }
     /* The caller's own arrival, packet and verdict lie in it. */
     out_number("stack packet", most - (uint32_t)(sizeof(espial_arrival) + sizeof(espial_verdict) + sizeof(espial_opened)));
+    out_number("stack plain", most_plain - (uint32_t)(sizeof(espial_class) + sizeof(espial_verdict) + sizeof(espial_opened)));
     close();
 }
 
 static void three_sizes(void) {
     static const struct { const char *name; espial_capacity capacity; } sizes[] = {
-        {"size 1-tunnel-4-selectors-4-sas", {.size = sizeof(espial_capacity), .tunnels = 1, .children = 2, .selectors = 4, .sas = 4, .workers = 1}},
-        {"size 4-tunnels-64-selectors-32-sas", {.size = sizeof(espial_capacity), .tunnels = 4, .children = 16, .selectors = 64, .sas = 32, .workers = 1}},
-        {"size 16-tunnels-1000-selectors-256-sas", {.size = sizeof(espial_capacity), .tunnels = 16, .children = 128, .selectors = 1000, .sas = 256, .workers = 1}},
+        {"1-tunnel-4-selectors-4-sas", {.size = sizeof(espial_capacity), .tunnels = 1, .children = 2, .selectors = 4, .sas = 4, .workers = 1}},
+        {"4-tunnels-64-selectors-32-sas", {.size = sizeof(espial_capacity), .tunnels = 4, .children = 16, .selectors = 64, .sas = 32, .workers = 1}},
+        {"16-tunnels-1000-selectors-256-sas", {.size = sizeof(espial_capacity), .tunnels = 16, .children = 128, .selectors = 1000, .sas = 256, .workers = 1}},
     };
     for (uint32_t i = 0; i < COUNT(sizes); i++) {
         size_t octets = 0;
+        DONE(espial_gateway_image_size(&sizes[i].capacity, &octets));
+        out("size ");
+        out_number(sizes[i].name, (uint32_t)octets);
         DONE(espial_gateway_size(&sizes[i].capacity, &octets));
+        out("compiled ");
         out_number(sizes[i].name, (uint32_t)octets);
     }
     out_number("size worker-without-events", (uint32_t)espial_quiet_worker_size());
@@ -320,14 +345,14 @@ int main(void) {
     configure();
     judge_all();
     rekey_beside_an_interrupt();
-    costs_of("selectors-1", 1, 0);
-    costs_of("selectors-8", 8, 0);
-    costs_of("selectors-8-ports", 8, 1);
+    costs_of("selectors-1", set_1, set_1_octets, 1, 0);
+    costs_of("selectors-8", set_8, set_8_octets, 8, 0);
+    costs_of("selectors-8-ports", set_8_ports, set_8_ports_octets, 8, 1);
 #if MANY >= 64
-    costs_of("selectors-64", 64, 0);
+    costs_of("selectors-64", set_64, set_64_octets, 64, 0);
 #endif
 #if MANY >= 1000
-    costs_of("selectors-1000", 1000, 0);
+    costs_of("selectors-1000", set_1000, set_1000_octets, 1000, 0);
 #endif
     out(failures ? "RESULT FAIL\n" : "RESULT PASS\n");
     return failures ? 1 : 0;

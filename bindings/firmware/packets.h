@@ -1,59 +1,5 @@
 /* Written by packets.py from bindings/cli/samples; do not edit. */
 
-static const espial_ts local0[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 190, 9, 0}, .addr_hi = {10, 190, 9, 255}}};
-static const espial_ts remote0[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 155, 0, 0}, .addr_hi = {10, 155, 255, 255}}};
-static const espial_ts local1[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 190, 9, 0}, .addr_hi = {10, 190, 9, 255}}};
-static const espial_ts remote1[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 180, 244, 0}, .addr_hi = {10, 180, 244, 255}}};
-static const espial_ts local2[1] = {
-    {.family = 4, .protocol = 1, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 190, 20, 0}, .addr_hi = {10, 190, 20, 255}}};
-static const espial_ts remote2[1] = {
-    {.family = 4, .protocol = 1, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 20, 2, 0}, .addr_hi = {10, 20, 2, 255}}};
-static const espial_ts local3[1] = {
-    {.family = 4, .protocol = 6, .port_lo = 443, .port_hi = 443, .addr_lo = {10, 190, 20, 0}, .addr_hi = {10, 190, 20, 255}}};
-static const espial_ts remote3[1] = {
-    {.family = 4, .protocol = 6, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 20, 1, 0}, .addr_hi = {10, 20, 1, 255}}};
-static const espial_ts local4[1] = {
-    {.family = 4, .protocol = 6, .port_lo = 443, .port_hi = 443, .addr_lo = {10, 101, 3, 0}, .addr_hi = {10, 101, 3, 255}}};
-static const espial_ts remote4[1] = {
-    {.family = 4, .protocol = 6, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 3, 0}, .addr_hi = {10, 100, 3, 255}}};
-static const espial_ts local5[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 101, 7, 0}, .addr_hi = {10, 101, 7, 255}}};
-static const espial_ts remote5[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 7, 0}, .addr_hi = {10, 100, 7, 255}}};
-static const espial_ts local6[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 101, 1, 0}, .addr_hi = {10, 101, 1, 255}}};
-static const espial_ts remote6[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 1, 0}, .addr_hi = {10, 100, 1, 255}}};
-static const espial_ts local7[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 101, 1, 0}, .addr_hi = {10, 101, 1, 255}}};
-static const espial_ts remote7[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 2, 0}, .addr_hi = {10, 100, 2, 255}}};
-static const espial_ts local8[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 101, 10, 0}, .addr_hi = {10, 101, 10, 255}}};
-static const espial_ts remote8[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 10, 0}, .addr_hi = {10, 100, 10, 255}}};
-static const espial_ts local9[1] = {
-    {.family = 6, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {32, 1, 13, 184, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, .addr_hi = {32, 1, 13, 184, 1, 2, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255}}};
-static const espial_ts remote9[1] = {
-    {.family = 6, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {32, 1, 13, 184, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, .addr_hi = {32, 1, 13, 184, 1, 1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255}}};
-static const espial_ts local10[2] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 101, 4, 0}, .addr_hi = {10, 101, 4, 255}},
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 101, 5, 0}, .addr_hi = {10, 101, 5, 255}}};
-static const espial_ts remote10[2] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 4, 0}, .addr_hi = {10, 100, 4, 255}},
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 5, 0}, .addr_hi = {10, 100, 5, 255}}};
-static const espial_ts local11[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 101, 9, 0}, .addr_hi = {10, 101, 9, 255}}};
-static const espial_ts remote11[1] = {
-    {.family = 4, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {10, 100, 9, 0}, .addr_hi = {10, 100, 9, 255}}};
-static const espial_ts local12[1] = {
-    {.family = 6, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {32, 1, 13, 184, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, .addr_hi = {32, 1, 13, 184, 1, 4, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255}}};
-static const espial_ts remote12[1] = {
-    {.family = 6, .protocol = 0, .port_lo = 0, .port_hi = 65535, .addr_lo = {32, 1, 13, 184, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, .addr_hi = {32, 1, 13, 184, 1, 3, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255}}};
 static const uint8_t wire0[156] = {
     69, 0, 0, 156, 0, 0, 64, 0, 63, 50, 212, 221, 203, 0, 113, 10, 198, 51, 100, 20, 203, 62, 213, 193,
     0, 0, 0, 11, 131, 185, 83, 217, 137, 199, 112, 54, 28, 99, 225, 104, 202, 119, 121, 14, 163, 234, 208, 27,
@@ -288,29 +234,15 @@ static const uint8_t wire20[156] = {
     255, 88, 116, 57, 143, 67, 159, 204, 137, 53, 228, 213, 113, 218, 74, 142, 127, 31, 236, 212, 31, 101, 151, 58,
     21, 182, 160, 124, 92, 66, 106, 194, 171, 174, 182, 59};
 
-/* By tunnel: plain4; 203.0.113.10>198.51.100.20 tunnel; 2001:db8:a::10>2001:db8:b::20 tunnel */
 #ifdef FW_FEW /* The first capture only. */
-enum {FW_TUNNELS = 1, FW_CHILDREN = 4, FW_SELECTORS = 4, FW_SAS = 4, FW_PACKETS = 7};
+enum {FW_SAS = 4, FW_PACKETS = 7};
 #else
-enum {FW_TUNNELS = 3, FW_CHILDREN = 13, FW_SELECTORS = 16, FW_SAS = 13, FW_PACKETS = 21};
+enum {FW_SAS = 13, FW_PACKETS = 21};
 #endif
 
-static const struct { uint32_t tunnel, local_count, remote_count; const espial_ts *local, *remote; } fw_children[] = {
-    {0, sizeof local0 / sizeof *local0, sizeof remote0 / sizeof *remote0, local0, remote0},
-    {0, sizeof local1 / sizeof *local1, sizeof remote1 / sizeof *remote1, local1, remote1},
-    {0, sizeof local2 / sizeof *local2, sizeof remote2 / sizeof *remote2, local2, remote2},
-    {0, sizeof local3 / sizeof *local3, sizeof remote3 / sizeof *remote3, local3, remote3},
-    {1, sizeof local4 / sizeof *local4, sizeof remote4 / sizeof *remote4, local4, remote4},
-    {1, sizeof local5 / sizeof *local5, sizeof remote5 / sizeof *remote5, local5, remote5},
-    {1, sizeof local6 / sizeof *local6, sizeof remote6 / sizeof *remote6, local6, remote6},
-    {1, sizeof local7 / sizeof *local7, sizeof remote7 / sizeof *remote7, local7, remote7},
-    {1, sizeof local8 / sizeof *local8, sizeof remote8 / sizeof *remote8, local8, remote8},
-    {1, sizeof local9 / sizeof *local9, sizeof remote9 / sizeof *remote9, local9, remote9},
-    {1, sizeof local10 / sizeof *local10, sizeof remote10 / sizeof *remote10, local10, remote10},
-    {2, sizeof local11 / sizeof *local11, sizeof remote11 / sizeof *remote11, local11, remote11},
-    {2, sizeof local12 / sizeof *local12, sizeof remote12 / sizeof *remote12, local12, remote12},
-};
+enum {FW_TUNNELS = 3, FW_CHILDREN = 13};
 
+/* child: its number in GATEWAY.toml, from 0. */
 static const struct { uint32_t child, spi; uint8_t ipsec, mode; } fw_sas[] = {
     {0, 0xcb3ed5c1, 50, 1},
     {1, 0xc4cf39d9, 50, 1},

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Writes packets.h: packets of the captures in ../cli/samples, opened, with what is known of each, and the
+"""Writes packets.h: packets of the captures in ../cli/samples, opened, with what is known of each; and GATEWAY.toml, the
 part of the receiving gateway's configuration that they need.
 
-    python3 packets.py > packets.h
+    python3 packets.py
 
 AES is left to openssl(1). Integrity is not looked at: the captures' own keys open them, and this is the stand-in
 for a device whose crypto engine has done so.
 """
-import ipaddress, json, pathlib, re, struct, subprocess, tomllib
+import json, pathlib, re, struct, subprocess, tomllib
 
-SAMPLES = pathlib.Path(__file__).parent.parent / "cli" / "samples"
+HERE = pathlib.Path(__file__).parent
+SAMPLES = HERE.parent / "cli" / "samples"
 # Capture, tunnels, numbers of packets.
 CHOSEN = [
     ("kernel-03-wrong-sa-native", [2, 4, 40, 19, 23, 25, 35]),
@@ -66,21 +67,20 @@ def opened(packet, sa):
 
 def selector(one):
     one = {"addr": one} if isinstance(one, str) else one
-    low, high = (ipaddress.ip_address(end) for end in one["addr"].split("-"))
-    ports = [int(port) for port in one.get("ports", "0-65535").split("-")]
-    octets = lambda address: ", ".join(str(octet) for octet in address.packed)
-    return (f"{{.family = {low.version}, .protocol = {one.get('protocol', 0)}, .port_lo = {ports[0]}, "
-            f".port_hi = {ports[1]}, .addr_lo = {{{octets(low)}}}, .addr_hi = {{{octets(high)}}}}}")
+    rest = "".join(f", {key} = {json.dumps(one[key])}" for key in ("protocol", "ports") if key in one)
+    return f'{{ addr = "{one["addr"]}"{rest} }}' if rest else f'"{one["addr"]}"'
 
 
-def octets(name, value):
+def octets(say, name, value):
     rows = [", ".join(str(octet) for octet in value[at:at + 24]) for at in range(0, len(value), 24)]
-    print(f"static const uint8_t {name}[{len(value)}] = {{\n    " + ",\n    ".join(rows) + "};")
+    say(f"static const uint8_t {name}[{len(value)}] = {{\n    " + ",\n    ".join(rows) + "};")
 
 
 def main():
-    print(f"/* Written by packets.py from bindings/cli/samples; do not edit. */\n")
-    children, sas, packets, tunnels, selectors = [], [], [], [], 0
+    header = ["/* Written by packets.py from bindings/cli/samples; do not edit. */\n"]
+    say = header.append
+    # In the order of the file that they are written to, which is that of their numbers.
+    children, sas, packets, tunnels = {}, [], [], []
     few = None
     for capture, numbers in CHOSEN:
         gateway = tomllib.loads((SAMPLES / f"{capture}.gateway.toml").read_text())
@@ -91,18 +91,13 @@ def main():
 
         def place(key):
             """The number of a Child SA, added with its first SA if it is new."""
-            nonlocal selectors
-            if key[0] not in tunnels:
-                tunnels.append(key[0])
             if key not in children:
-                children.append(key)
-                number, child = len(children) - 1, named[key]
-                for side in ("local", "remote"):
-                    rows = ",\n    ".join(selector(one) for one in child[side])
-                    print(f"static const espial_ts {side}{number}[{len(child[side])}] = {{\n    {rows}}};")
-                sas.append((number, child["sa"][0]))
-                selectors += len(child["local"]) * len(child["remote"])
-            return children.index(key)
+                assert key[0] not in tunnels[:-1], "numbers follow tunnels"
+                if key[0] not in tunnels:
+                    tunnels.append(key[0])
+                children[key] = named[key]
+                sas.append((len(children) - 1, named[key]["sa"][0]))
+            return list(children).index(key)
 
         for number in numbers:
             wire, what = every[number - 1], known[number]
@@ -119,35 +114,41 @@ def main():
             else:
                 next_header, payload = 0, b""
             packets.append((capture, number, wire, payload, next_header, what))
-        few = few or (len(tunnels), len(children), selectors, len(sas), len(packets))
+        few = few or (len(sas), len(packets))
 
     for number, (capture, place, wire, payload, _, _) in enumerate(packets):
-        octets(f"wire{number}", wire)
+        octets(say, f"wire{number}", wire)
         if payload:
-            octets(f"opened{number}", payload)
+            octets(say, f"opened{number}", payload)
 
-    print("\n/* By tunnel: " + "; ".join(tunnels) + " */")
-    every = (len(tunnels), len(children), selectors, len(sas), len(packets))
-    print("#ifdef FW_FEW /* The first capture only. */")
+    every = (len(sas), len(packets))
+    say("\n#ifdef FW_FEW /* The first capture only. */")
     for head, counts in (("", few), ("#else\n", every)):
-        print(head + f"enum {{FW_TUNNELS = {counts[0]}, FW_CHILDREN = {counts[1]}, FW_SELECTORS = {counts[2]}, FW_SAS = {counts[3]}, FW_PACKETS = {counts[4]}}};")
-    print("#endif\n")
-    print("static const struct { uint32_t tunnel, local_count, remote_count; const espial_ts *local, *remote; } fw_children[] = {")
-    for number, key in enumerate(children):
-        tunnel, count = tunnels.index(key[0]), [f"sizeof {side}{number} / sizeof *{side}{number}" for side in ("local", "remote")]
-        print(f"    {{{tunnel}, {count[0]}, {count[1]}, local{number}, remote{number}}},")
-    print("};\n\nstatic const struct { uint32_t child, spi; uint8_t ipsec, mode; } fw_sas[] = {")
+        say(head + f"enum {{FW_SAS = {counts[0]}, FW_PACKETS = {counts[1]}}};")
+    say(f"#endif\n\nenum {{FW_TUNNELS = {len(tunnels)}, FW_CHILDREN = {len(children)}}};\n")
+    say("/* child: its number in GATEWAY.toml, from 0. */")
+    say("static const struct { uint32_t child, spi; uint8_t ipsec, mode; } fw_sas[] = {")
     for child, sa in sas:
         protocol, mode = {"esp": 50, "ah": 51}[sa["protocol"]], {"tunnel": 1, "transport": 2}[sa["mode"]]
-        print(f"    {{{child}, {int(sa['spi'], 16):#x}, {protocol}, {mode}}},")
-    print("};\n\n/* strict and any: the drop reason, 0 = accept. */")
-    print("static const struct { const uint8_t *wire, *opened; uint16_t wire_len, opened_len; uint8_t next_header, strict, any; } fw_packets[] = {")
+        say(f"    {{{child}, {int(sa['spi'], 16):#x}, {protocol}, {mode}}},")
+    say("};\n\n/* strict and any: the drop reason, 0 = accept. */")
+    say("static const struct { const uint8_t *wire, *opened; uint16_t wire_len, opened_len; uint8_t next_header, strict, any; } fw_packets[] = {")
     for number, (capture, place, wire, payload, next_header, what) in enumerate(packets):
         reason = f"ESPIAL_DROP_{what['reason'][0].upper()}" if what["strict-sa"] == "drop" else "0"
         loose = "0" if what["any-selector"] == "accept" else reason
         pointer = f"opened{number}" if payload else "0"
-        print(f"    {{wire{number}, {pointer}, {len(wire)}, {len(payload)}, {next_header}, {reason}, {loose}}}, /* {capture} {place} */")
-    print("};")
+        say(f"    {{wire{number}, {pointer}, {len(wire)}, {len(payload)}, {next_header}, {reason}, {loose}}}, /* {capture} {place} */")
+    say("};")
+    (HERE / "packets.h").write_text("\n".join(header) + "\n")
+
+    toml = ["# Written by packets.py from bindings/cli/samples; do not edit. SAs come by key exchange: fw_sas in packets.h."]
+    for tunnel in tunnels:
+        toml += ["", "[[tunnel]]", f"name = {json.dumps(tunnel)}", 'mode = "strict-sa"']
+        for (of, name), child in children.items():
+            if of == tunnel:
+                toml += ["[[tunnel.child]]", f"name = {json.dumps(name)}"]
+                toml += [f"{side} = [{', '.join(selector(one) for one in child[side])}]" for side in ("local", "remote")]
+    (HERE / "GATEWAY.toml").write_text("\n".join(toml) + "\n")
 
 
 if __name__ == "__main__":

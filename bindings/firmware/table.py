@@ -17,18 +17,17 @@ m4 = found["m4"]
 
 # What is asked of Cortex-M4, what is allowed today, and what was measured. Where the second is more than the first
 # the goal is not reached: it must not get worse.
-ALLOWED = {"code": 35840, "stack": 2304, "direct": 84, "bucket": 141, "miss": 124, "check": 945, "worst": 1290}
 budgets = [
-    ("code of the packet path, octets", 12288, ALLOWED["code"], linked["linked m4-packet"]),
-    ("static RAM, octets", 0, 64, linked["static m4-packet"]),
-    ("stack of the packet path, octets", 512, ALLOWED["stack"], m4["stack packet"]),
-    ("SPI lookup, direct slot, instructions", 60, ALLOWED["direct"], m4["cost find-spi-direct"]),
-    ("SPI lookup, first bucket, instructions", 60, ALLOWED["bucket"], m4["cost find-spi-hit"]),
-    ("SPI lookup, miss, instructions", 110, ALLOWED["miss"], m4["cost find-spi-miss"]),
-    ("strict check, 8 selectors, seven fail on an address, instructions", 200, ALLOWED["check"],
-     m4["selectors-8 check-headers"]),
-    ("strict check, 8 selectors, seven fail on a port, instructions", 350, ALLOWED["worst"],
-     m4["selectors-8-ports check-headers"]),
+    ("code of the plain calls, octets", 12288, 12288, linked["linked m4-plain"]),
+    ("code of all calls of the packet path, octets", 12288, 35500, linked["linked m4-packet"]),
+    ("static RAM, octets", 0, 0, linked["static m4-image"] + linked["static m4-packet"]),
+    ("stack of the plain calls, octets", 512, 448, m4["stack plain"]),
+    ("stack of all calls of the packet path, octets", 512, 2176, m4["stack packet"]),
+    ("SPI lookup, direct slot, instructions", 60, 73, m4["cost find-spi-direct"]),
+    ("SPI lookup, first bucket, instructions", 60, 96, m4["cost find-spi-hit"]),
+    ("SPI lookup, miss, instructions", 110, 110, m4["cost find-spi-miss"]),
+    ("strict check, 8 selectors, seven fail on an address, instructions", 200, 384, m4["selectors-8 check-headers"]),
+    ("strict check, 8 selectors, seven fail on a port, instructions", 350, 525, m4["selectors-8-ports check-headers"]),
 ]
 
 lines = ["| Cortex-M4 | goal | allowed | measured |", "|---|---|---|---|"]
@@ -40,14 +39,19 @@ def row(what, values):
     lines.append(f"| {what} | " + " | ".join("" if value is None else str(value) for value in values) + " |")
 
 
-row("flash: packet path", [linked[f"linked {board}-packet"] for board in boards])
-row("flash: packet path and configuration", [linked[f"linked {board}-all"] for board in boards])
-row("RAM: static", [linked[f"static {board}-all"] for board in boards])
+row("flash: plain calls", [linked[f"linked {board}-plain"] for board in boards])
+row("flash: all calls of the packet path", [linked[f"linked {board}-packet"] for board in boards])
+row("flash: plain calls, image, SAs", [linked[f"linked {board}-least"] for board in boards])
+row("flash: packet path, image, SAs", [linked[f"linked {board}-image"] for board in boards])
+row("flash: packet path, compiler of selectors, SAs", [linked[f"linked {board}-compiled"] for board in boards])
+row("RAM: static", [linked[f"static {board}-image"] for board in boards])
 row("RAM: a worker without events, with 20", [f"{found[board]['size worker-without-events']}, {found[board]['size worker-with-events']}" for board in boards])
 for size in (name for name in m4 if name.startswith("size ") and "worker" not in name):
-    row("RAM: " + size[5:].replace("-", " "), [found[board][size] for board in boards])
-row("stack: packet path", [found[board]["stack packet"] for board in boards])
-row("stack: configuration of these packets", [found[board]["stack configuration"] for board in boards])
+    compiled = size.replace("size", "compiled")
+    row(f"RAM: {size[5:].replace('-', ' ')}; compiled there", [f"{found[board][size]}; {found[board][compiled]}" for board in boards])
+row("stack: plain calls", [found[board]["stack plain"] for board in boards])
+row("stack: all calls of the packet path", [found[board]["stack packet"] for board in boards])
+row("stack: image and SAs of these packets", [found[board]["stack configuration"] for board in boards])
 names = {"find-spi-direct": "SPI lookup, direct slot", "find-spi-hit": "SPI lookup, first bucket", "find-spi-miss": "SPI lookup, miss",
          "lookup-hit": "`espial_worker_lookup`, hit", "lookup-miss": "`espial_worker_lookup`, unknown SPI", "arrive": "`espial_worker_arrive`",
          "quiescent": "`espial_worker_quiescent`"}
@@ -55,7 +59,9 @@ for name, what in names.items():
     row(what, [found[board].get(f"cost {name}") for board in boards])
 for selectors in ("1", "8", "8-ports", "64", "1000"):
     label = selectors.replace("-ports", ", by port")
-    for name, what in (("check-headers", "strict check of headers"), ("check", "strict check with the parse"),
+    row(f"stack: plain check, drop, {label}", [found[board].get(f"selectors-{selectors} stack-plain") for board in boards])
+    row(f"image, octets, {label}", [found[board].get(f"selectors-{selectors} image") for board in boards])
+    for name, what in (("check-headers", "strict check of headers"), ("check", "strict check with the parse"), ("check-plain", "plain strict check with the parse"),
                        ("any-selector", "any-selector check of headers"), ("drop", "drop, with its reason")):
         row(f"{what}, {label}", [found[board].get(f"selectors-{selectors} {name}") for board in boards])
 

@@ -76,6 +76,15 @@ pub(crate) struct Accepted {
 #[allow(unsafe_code)]
 unsafe impl Zeroable for Accepted {}
 
+impl Accepted {
+    /// Counts a packet.
+    #[inline(always)]
+    pub(crate) fn add(&self, octets: usize) {
+        self.packets.add_owned(1);
+        self.octets.add_owned(octets as u64);
+    }
+}
+
 /// Drops and shadow results of one SA, of all workers.
 #[repr(C)]
 pub(crate) struct SaCells {

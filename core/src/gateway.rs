@@ -97,8 +97,6 @@ unsafe impl Send for Shown {}
 unsafe impl Sync for Shown {}
 
 impl Shown {
-    const NONE: Self = Self { start: core::ptr::null_mut(), words: 0 };
-
     /// Memory that the writer fills.
     fn own(words: &mut [u64]) -> Self {
         Self { start: words.as_mut_ptr(), words: words.len() }
@@ -151,9 +149,9 @@ impl<'m> Tables<'m> {
         self.epochs.workers() as u32
     }
 
-    /// The SPI table in force.
+    /// The SPI table in force: there is one from the start.
     #[inline(always)]
-    pub(crate) fn sad(&self) -> &'m Sad<'m> {
+    pub(crate) fn sad(&self) -> Option<&'m Sad<'m>> {
         self.newest_sad.get()
     }
 
@@ -207,7 +205,8 @@ pub fn carve<'m>(
     capacity: &Capacity,
     seed: [u64; 2],
 ) -> Result<(Tables<'m>, Control<'m>), SetupError> {
-    assemble(&mut Carver::new(region), capacity, seed, Blocks::Compiled)
+    let whole = assemble(&mut Carver::new(region), capacity, seed, Blocks::Compiled)?;
+    whole.ok_or(SetupError::MemoryTooSmall)
 }
 
 /// [`carve`] of a gateway whose tunnels, Child SAs and selectors are those of an image.
@@ -220,7 +219,8 @@ pub fn carve_over<'m>(
     seed: [u64; 2],
     image: &Image<'m>,
 ) -> Result<(Tables<'m>, Control<'m>), SetupError> {
-    let (tables, mut control) = assemble(&mut Carver::new(region), capacity, seed, Blocks::Images)?;
+    let whole = assemble(&mut Carver::new(region), capacity, seed, Blocks::Images)?;
+    let (tables, mut control) = whole.ok_or(SetupError::MemoryTooSmall)?;
     control.show(image)?;
     Ok((tables, control))
 }
@@ -255,12 +255,13 @@ enum Blocks {
     Images,
 }
 
+/// Nothing when measuring.
 fn assemble<'m>(
     carver: &mut Carver<'m>,
     capacity: &Capacity,
     seed: [u64; 2],
     blocks: Blocks,
-) -> Result<(Tables<'m>, Control<'m>), SetupError> {
+) -> Result<Option<(Tables<'m>, Control<'m>)>, SetupError> {
     let sizes = [
         ("tunnels", capacity.tunnels),
         ("children", capacity.children),
@@ -289,34 +290,41 @@ fn assemble<'m>(
         }
         (staged_tunnels, staged_children, staged_selectors) = (tunnels, children, selectors);
     }
+    let seen = carver.take::<Seen>(workers)?;
+    let (cells, established) = (carver.take(tunnels)?, carver.take(children)?);
+    let counts = carver.take(workers)?;
+    let (staged_tunnels, staged_children) =
+        (carver.take(staged_tunnels)?, carver.take(staged_children)?);
+    let (staged_selectors, totals) = (carver.take(staged_selectors)?, carver.take(tunnels)?);
     let clocks: &'m [Clock<'m>] = clocks;
-    let clock = clocks.first().unwrap_or(&MEASURING);
-    let epochs = Epochs::new(&clock.epoch, carver.take::<Seen>(workers)?);
+    let Some(clock) = clocks.first() else { return Ok(None) };
+    let epochs = Epochs::new(&clock.epoch, seen);
     let [even, odd] = &clock.shown;
     let buffers = Buffers::new(Current::new(&clock.version), [even, odd]);
     let tables = Tables {
         newest_sad: &clock.newest_sad,
-        tunnels: carver.take(tunnels)?,
-        established: carver.take(children)?,
+        tunnels: cells,
+        established,
         buffers,
         epochs,
-        cells: carver.take(workers)?,
+        cells: counts,
     };
     #[allow(unsafe_code)]
-    // SAFETY: carved from the same memory as the tables; or, when measuring, static.
+    // SAFETY: carved from the same memory as the tables.
     unsafe {
         tables.publish_sad(sad.sad());
     }
+    let publisher = Publisher::new(buffers, epochs);
     let control = Control::new(
         tables,
         sad,
-        Publisher::new(buffers, epochs),
-        carver.take(staged_tunnels)?,
-        carver.take(staged_children)?,
-        carver.take(staged_selectors)?,
-        carver.take(tunnels)?,
+        publisher,
+        staged_tunnels,
+        staged_children,
+        staged_selectors,
+        totals,
     );
-    Ok((tables, control))
+    Ok(Some((tables, control)))
 }
 
 /// What all readers load: a cache line of its own.
@@ -330,14 +338,6 @@ struct Clock<'m> {
 }
 
 const _: () = assert!(size_of::<Clock<'_>>() == CACHE_LINE_OCTETS);
-
-/// Stands in while sizes are measured; nothing reads what is measured.
-static MEASURING: Clock<'static> = Clock {
-    version: AtomicU32::new(0),
-    epoch: AtomicU32::new(1),
-    newest_sad: Newest::none(),
-    shown: [const { SharedCell::new(Shown::NONE) }; BUFFERS as usize],
-};
 
 // SAFETY: atomic cells and null pointers; all zero is version 0 in epoch 0 without a table, and no words shown.
 #[allow(unsafe_code)]

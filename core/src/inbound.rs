@@ -24,16 +24,18 @@ mod scene;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
+use crate::control::{ChildId, TunnelId};
 use crate::counters::WorkerCells;
 use crate::event::{Audit, Event, EventBudget, Events};
 use crate::gateway::Tables;
 use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi};
 use crate::matcher::block::Block;
-use crate::sad::{AHEAD, Entry, SaId, Sad};
+use crate::sad::{AHEAD, Entry, SaId, SaMode, Sad};
 use crate::selector::Selector;
 use crate::verdict::{Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
 use judge::{Rest, Shadow};
+use scene::Scene;
 
 /// When and where packets came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,6 +70,57 @@ pub struct Opened<'a> {
     /// Tunnel mode: the inner packet, with TFC padding or without. Transport mode: what follows
     /// ESP or AH.
     pub payload: &'a [u8],
+}
+
+/// On whose account a packet is accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// The tunnel of the SA that it came on.
+    pub tunnel: TunnelId,
+    /// The Child SA of that SA.
+    pub child: ChildId,
+    /// The Child SA whose selectors cover it: another one only in any-selector mode.
+    pub by: ChildId,
+}
+
+/// The selectors of an SA whose packets need nothing else.
+#[derive(Clone, Copy)]
+pub struct OwnSelectors<'w, 'g> {
+    entry: &'g Entry,
+    scene: Scene<'w, 'g>,
+    sad: &'g Sad<'g>,
+    worker: usize,
+    sa: SaId,
+}
+
+impl OwnSelectors<'_, '_> {
+    /// True if one of them covers the packet.
+    ///
+    /// # Bound
+    /// As [`Worker::check`] in strict-sa mode.
+    #[inline(always)]
+    pub fn cover(self, inner: &InnerHeaders) -> bool {
+        self.scene.ask_own(inner)
+    }
+
+    /// True if the SA is a tunnel-mode SA and one of them covers the packet.
+    ///
+    /// # Bound
+    /// As [`Worker::check`] in strict-sa mode.
+    #[inline(always)]
+    pub fn cover_packet(self, next_header: u8, payload: &[u8]) -> bool {
+        self.entry.mode() == SaMode::Tunnel && self.scene.ask_packet(next_header, payload)
+    }
+
+    /// Accepts a packet that they cover, of so many octets: counts it, and says what it came on.
+    #[inline(always)]
+    pub fn accept(self, octets: usize) -> Accepted {
+        if let Some(accepted) = self.sad.segments.accepted(self.worker, self.sa.index()) {
+            accepted.add(octets);
+        }
+        let child = self.entry.child_id();
+        Accepted { tunnel: self.scene.tunnel_id(self.entry), child, by: child }
+    }
 }
 
 /// Packets that a burst call looks at together before it goes on to the next ones.
@@ -143,7 +196,7 @@ impl<'g, Q: Audit + Default> Worker<'g, Q> {
             tables,
             index: index as usize,
             cells,
-            sad: tables.sad(),
+            sad: tables.sad().unwrap_or(Sad::NONE),
             block: Block::default(),
             version: NO_VERSION,
             online: false,
@@ -296,6 +349,40 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         }
     }
 
+    /// The selectors of an SA, where nearly all packets need nothing else: an SA without replay window and limits, judged
+    /// by strict-sa alone. A packet that they cover is accepted ([`OwnSelectors::accept`]); of others, and where this
+    /// is `None`, [`Worker::check`] decides.
+    ///
+    /// For bindings, which put outer headers together only for those.
+    #[inline(always)]
+    pub fn own_selectors(&mut self, sa: SaId) -> Option<OwnSelectors<'_, 'g>> {
+        self.enter();
+        let entry = self.sa(sa).filter(|entry| !entry.has_state())?;
+        self.refresh();
+        let scene = Scene::new(&self.block, self.tables, entry).filter(Scene::is_strict_alone)?;
+        Some(OwnSelectors { entry, scene, sad: self.sad, worker: self.index, sa })
+    }
+
+    /// The check without what explains it, for firmware that has no room for more: of tunnel-mode SAs without replay
+    /// window and limits, in tunnels of strict-sa or any-selector. Shadow modes are not asked, ICMP errors are judged by
+    /// their own headers, a later fragment is [`Reason::NoSelector`], and no event is made. What it accepts,
+    /// [`Worker::check`] accepts; drops are counted alike.
+    ///
+    /// `None`: [`Worker::check`] is needed for this SA, or this mode. Nothing was counted; it is a drop for who
+    /// does not ask it.
+    ///
+    /// # Bound
+    /// As [`Worker::check`], with the selectors of the SA, and those of the tunnel, once each.
+    pub fn check_plain(
+        &mut self,
+        sa: SaId,
+        next_header: u8,
+        payload: &[u8],
+    ) -> Option<Result<Accepted, Reason>> {
+        self.enter();
+        self.judge_plain(sa, next_header, payload)
+    }
+
     /// [`Worker::check`] for up to as many packets as `verdicts` has room for; returns how many.
     #[inline]
     pub fn check_burst(
@@ -440,7 +527,9 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             self.tables.epochs.online(self.index);
             self.online = true;
         }
-        self.sad = self.tables.sad();
+        if let Some(sad) = self.tables.sad() {
+            self.sad = sad;
+        }
     }
 
     /// Sees to it that `block` holds the selectors in force. Called after the SA entry was read, so

@@ -4,7 +4,7 @@
 use espial::error::SaError;
 use espial::event::EventBudget;
 use espial::headers::{Encap, Endpoints, Fragment, Ipsec, OuterHeaders, Spi};
-use espial::inbound::{Arrival, Ingress};
+use espial::inbound::{Accepted, Arrival, Ingress};
 use espial::sad::{SaKey, SaMode};
 use espial::selector::{AddrRange, PortRange, TrafficSelector};
 use espial::verdict::{Decision, Field, Malformed, Mode, Modes, Reason, SpiClass, Verdict};
@@ -84,7 +84,39 @@ impl Scene<'_> {
             panic!("unknown SPI")
         };
         let opened = Opened { sa, outer: &outer, next_header: 4, payload: inner };
-        self.worker.check(&opened, HERE)
+        let own = self.worker.own_selectors(sa).filter(|own| own.cover_packet(4, inner));
+        let at_once = own.map(|own| own.accept(inner.len()));
+        let plain = self.worker.check_plain(sa, 4, inner);
+        let verdict = self.worker.check(&opened, HERE);
+        says_the_same(&verdict, at_once, plain, inner);
+        verdict
+    }
+}
+
+/// The checks that explain nothing beside the one that does.
+fn says_the_same(
+    verdict: &Verdict,
+    at_once: Option<Accepted>,
+    plain: Option<Result<Accepted, Reason>>,
+    inner: &[u8],
+) {
+    if let Some(Accepted { tunnel, child, by }) = at_once {
+        assert_eq!(verdict.decision, Decision::Accept(by));
+        assert_eq!(verdict.arrived, Some((tunnel, child)));
+    }
+    match plain {
+        // Another mode.
+        None => assert_eq!(at_once, None),
+        Some(Ok(accepted)) => {
+            assert_eq!(verdict.decision, Decision::Accept(accepted.by));
+            assert_eq!(verdict.arrived, Some((accepted.tunnel, accepted.child)));
+        }
+        Some(Err(reason)) => match verdict.reason() {
+            // By the packet that an ICMP error is about.
+            None => assert_eq!(inner.get(9), Some(&1)),
+            Some(Reason::FragmentNoPorts) => assert_eq!(reason, Reason::NoSelector),
+            Some(other) => assert_eq!(reason, other),
+        },
     }
 }
 

@@ -4306,6 +4306,21 @@ int32_t espial_worker_check(espial_worker *worker,
                             espial_verdict *verdict);
 
 /**
+ * espial_worker_check() without what explains it, for firmware that links nothing more: for tunnel-mode SAs without replay
+ * window and limits, in tunnels of ESPIAL_MODE_STRICT_SA or ESPIAL_MODE_ANY_SELECTOR. What it accepts espial_worker_check() accepts,
+ * and drops are counted alike; but shadow modes are not asked, ICMP errors are judged by their own headers only, a later fragment
+ * without ports is ESPIAL_DROP_NO_SELECTOR, no event is made, and verdict says no more of a drop than its reason. Of
+ * opened outer is not read and may be NULL.
+ *
+ * Thread: owner only.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE; ESPIAL_EVALUE: this SA or the mode of its tunnel needs
+ * espial_worker_check(), nothing was counted. Treat them as a drop.
+ */
+int32_t espial_worker_check_plain(espial_worker *worker,
+                                  const espial_opened *opened,
+                                  espial_verdict *verdict);
+
+/**
  * espial_worker_check() for count packets, at most ESPIAL_BURST_MAX, into as many verdicts.
  *
  * Thread: owner only.

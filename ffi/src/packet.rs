@@ -7,14 +7,15 @@
     reason = "the contract is ABI.md's; the comments here are C's"
 )]
 
-use espial::event::EventBudget;
+use espial::Worker;
+use espial::event::{Audit, EventBudget};
 use espial::headers::{Encap, Endpoints, Ipsec, OuterHeaders, Spi};
 use espial::inbound::{Arrival, Ingress, Opened};
 use espial::sad::SaId;
 use espial::verdict::{Decision, Modes, Reason, Refusal, Verdict};
 
 use crate::convert;
-use crate::handle::espial_worker;
+use crate::handle::{Out, espial_worker};
 use crate::status::Status;
 use crate::types::*;
 
@@ -277,14 +278,47 @@ pub unsafe extern "C" fn espial_worker_check(
 ) -> i32 {
     call!(|c| {
         let worker = c.worker(worker)?;
-        let opened = c.read(opened)?;
-        let outer = convert::outer(&c.read(opened.outer)?)?;
+        let opened = c.borrow(opened)?;
+        let outer = c.borrow(opened.outer)?;
+        convert::test_outer(outer)?;
         let payload = c.slice(opened.payload, opened.len)?;
         let verdict = c.out(verdict)?;
-        let sa = opened.sa.into();
-        let opened = Opened { sa, outer: &outer, next_header: opened.next_header, payload };
-        let judged = worker.check(&opened, Ingress { now_ms, interface });
-        verdict.set(convert::verdict_codes(&judged));
+        let (sa, next_header) = (opened.sa.into(), opened.next_header);
+        if let Some(own) = worker.own_selectors(sa)
+            && own.cover_packet(next_header, payload)
+        {
+            verdict.set(convert::accepted_codes(&own.accept(payload.len())));
+            return Ok(());
+        }
+        check(worker, outer, (sa, next_header, payload), Ingress { now_ms, interface }, verdict)
+    })
+}
+
+/// espial_worker_check() without what explains it, for firmware that links nothing more: for tunnel-mode SAs without replay
+/// window and limits, in tunnels of ESPIAL_MODE_STRICT_SA or ESPIAL_MODE_ANY_SELECTOR. What it accepts espial_worker_check() accepts,
+/// and drops are counted alike; but shadow modes are not asked, ICMP errors are judged by their own headers only, a later fragment
+/// without ports is ESPIAL_DROP_NO_SELECTOR, no event is made, and verdict says no more of a drop than its reason. Of
+/// opened outer is not read and may be NULL.
+///
+/// Thread: owner only.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE, ESPIAL_ERANGE; ESPIAL_EVALUE: this SA or the mode of its tunnel needs
+/// espial_worker_check(), nothing was counted. Treat them as a drop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_check_plain(
+    worker: *mut espial_worker,
+    opened: *const espial_opened,
+    verdict: *mut espial_verdict,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let opened = c.borrow(opened)?;
+        let payload = c.slice(opened.payload, opened.len)?;
+        let verdict = c.out(verdict)?;
+        let judged = worker.check_plain(opened.sa.into(), opened.next_header, payload);
+        verdict.set(match &judged.ok_or(Status(ESPIAL_EVALUE))? {
+            Ok(accepted) => convert::accepted_codes(accepted),
+            Err(reason) => convert::refused_code(*reason),
+        });
         Ok(())
     })
 }
@@ -353,13 +387,26 @@ pub unsafe extern "C" fn espial_worker_check_headers(
 ) -> i32 {
     call!(|c| {
         let worker = c.worker(worker)?;
-        let outer = convert::outer(&c.read(outer)?)?;
-        let inner = convert::inner(&c.read(inner)?)?;
+        let outer = c.borrow(outer)?;
+        convert::test_outer(outer)?;
+        let inner = c.borrow(inner)?;
+        convert::test_inner(inner)?;
         let verdict = c.out(verdict)?;
+        let sa = sa.into();
+        if let Some(own) = worker.own_selectors(sa) {
+            // Each family by itself: addresses of either would be put together in memory first.
+            let covered = if inner.family == ESPIAL_FAMILY_V4 {
+                own.cover(&convert::inner_v4(inner)?)
+            } else {
+                own.cover(&convert::inner(inner)?)
+            };
+            if covered {
+                verdict.set(convert::accepted_codes(&own.accept(octets)));
+                return Ok(());
+            }
+        }
         let ingress = Ingress { now_ms, interface };
-        let judged = worker.check_headers(sa.into(), &outer, &inner, octets, ingress);
-        verdict.set(convert::verdict_codes(&judged));
-        Ok(())
+        check_headers(worker, outer, (sa, inner, octets), ingress, verdict)
     })
 }
 
@@ -457,6 +504,36 @@ pub unsafe extern "C" fn espial_worker_events(
         count.set(room.saturating_sub(events.left()));
         Ok(())
     })
+}
+
+/// The check of a packet that is not accepted at once. A call of its own, so that the others need no stack for it.
+#[inline(never)]
+fn check(
+    worker: &mut Worker<'_, dyn Audit>,
+    outer: &espial_outer,
+    (sa, next_header, payload): (SaId, u8, &[u8]),
+    ingress: Ingress,
+    verdict: Out<'_, espial_verdict>,
+) -> Result<(), Status> {
+    let outer = convert::outer(outer)?;
+    let judged = worker.check(&Opened { sa, outer: &outer, next_header, payload }, ingress);
+    verdict.set(convert::verdict_codes(&judged));
+    Ok(())
+}
+
+/// [`check`] for headers.
+#[inline(never)]
+fn check_headers(
+    worker: &mut Worker<'_, dyn Audit>,
+    outer: &espial_outer,
+    (sa, inner, octets): (SaId, &espial_inner, usize),
+    ingress: Ingress,
+    verdict: Out<'_, espial_verdict>,
+) -> Result<(), Status> {
+    let (outer, inner) = (convert::outer(outer)?, convert::inner(inner)?);
+    let judged = worker.check_headers(sa, &outer, &inner, octets, ingress);
+    verdict.set(convert::verdict_codes(&judged));
+    Ok(())
 }
 
 fn burst(count: usize) -> Result<usize, Status> {

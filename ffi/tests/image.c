@@ -56,6 +56,9 @@ static espial_verdict judge(int sa, uint8_t net, uint8_t to) {
     opened.next_header = 4;
     opened.payload = inner;
     opened.len = sizeof inner;
+    /* An SA with a replay window is not for the plain check. */
+    GIVES(ESPIAL_EVALUE, espial_worker_check_plain(worker, &opened, &verdict));
+    CLAIM(verdict.verdict == ESPIAL_VERDICT_DROP);
     GIVES(ESPIAL_OK, espial_worker_check(worker, &opened, 0, 0, &verdict));
     return verdict;
 }

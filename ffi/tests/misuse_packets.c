@@ -177,6 +177,9 @@ static void packets(void) {
         GIVES(ESPIAL_OK, espial_worker_check(worker, &opened[0], 0, 0, &verdict));
         CLAIM(verdict.verdict == ESPIAL_VERDICT_DROP && verdict.reason >= ESPIAL_DROP_MALFORMED_IP_VERSION);
     }
+    NULLS(espial_worker_check_plain(NULL, &opened[1], &verdict));
+    NULLS(espial_worker_check_plain(worker, NULL, &verdict));
+    NULLS(espial_worker_check_plain(worker, &opened[1], NULL));
     NULLS(espial_worker_check(NULL, &opened[1], 0, 0, &verdict));
     NULLS(espial_worker_check(worker, NULL, 0, 0, &verdict));
     NULLS(espial_worker_check(worker, &opened[1], 0, 0, NULL));

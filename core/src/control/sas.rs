@@ -139,8 +139,9 @@ impl<'m> Control<'m> {
     /// # Errors
     /// [`SaError::NotFound`].
     pub fn sa_counts(&self, sa: SaId) -> Result<Counts, SaError> {
-        self.live(sa)?;
-        Ok(counters::of_sa(&self.sad.sad().segments, sa.index()))
+        let sad = self.sad.sad();
+        sad.entry(sa).filter(|entry| entry.is(sa)).ok_or(SaError::NotFound)?;
+        Ok(counters::of_sa(&sad.segments, sa.index()))
     }
 
     /// The highest sequence number seen in an authentic packet of a live SA with anti-replay, and the

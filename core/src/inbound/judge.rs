@@ -2,15 +2,14 @@
 //! judge the others.
 
 use super::scene::{Scene, enclosed};
-use super::{Ingress, Opened, Worker};
+use super::{Accepted, Ingress, Opened, Worker};
 use crate::control::{ChildId, TunnelId};
 use crate::counters::SaCells;
 use crate::event::Audit;
-use crate::headers::{InnerHeaders, OuterHeaders, protocol};
+use crate::headers::{InnerHeaders, Ipsec, OuterHeaders, protocol};
 use crate::matcher::Question;
 use crate::sad::{Entry, Outcome, SaId, SaMode};
-use crate::simd::COMPACT;
-use crate::verdict::{Decision, Mode, Modes, Reason, Verdict};
+use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
 use crate::wire;
 
 /// What the first look at an opened packet left to do.
@@ -27,10 +26,7 @@ pub(super) enum Rest<'g> {
 struct Judged<'p> {
     inner: &'p InnerHeaders,
     opened: Option<&'p Opened<'p>>,
-    question: Question,
-    octets: usize,
-    outer: &'p OuterHeaders,
-    ingress: Ingress,
+    question: &'p Question,
 }
 
 /// What the shadow modes said.
@@ -53,8 +49,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         let sa = self.account_for(sa, outer, payload.len(), ingress)?;
         match self.strict_scene(sa) {
             Some(scene)
-                if sa.mode() == SaMode::Tunnel
-                    && wire::with_inner(next_header, payload, scene) == Ok(true) =>
+                if sa.mode() == SaMode::Tunnel && scene.ask_packet(next_header, payload) =>
             {
                 Ok(sa)
             }
@@ -103,13 +98,10 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         }
     }
 
-    /// The selectors to ask, where strict-sa alone judges. Where code is to be small, one place judges all.
+    /// The selectors to ask, where strict-sa alone judges.
     #[inline(always)]
     pub(super) fn strict_scene(&mut self, sa: &Entry) -> Option<Scene<'_, 'g>> {
         self.refresh();
-        if COMPACT {
-            return None;
-        }
         Scene::new(&self.block, self.tables, sa).filter(Scene::is_strict_alone)
     }
 
@@ -145,6 +137,40 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         }
     }
 
+    /// [`Worker::check_plain`].
+    #[inline(always)]
+    pub(super) fn judge_plain(
+        &mut self,
+        id: SaId,
+        next_header: u8,
+        payload: &[u8],
+    ) -> Option<Result<Accepted, Reason>> {
+        let Some(sa) = self.sa(id) else {
+            return Some(Err(self.count_refused(None, Reason::UnknownSpi)));
+        };
+        if sa.has_state() || sa.mode() != SaMode::Tunnel {
+            return None;
+        }
+        self.refresh();
+        let judged = match Scene::new(&self.block, self.tables, sa) {
+            None => Err(Reason::UnknownSpi),
+            Some(_) if next_header == protocol::NO_NEXT_HEADER && id.ipsec() == Ipsec::Esp => {
+                Err(Reason::Dummy)
+            }
+            Some(scene) => match &wire::inner_expecting(next_header, payload) {
+                Ok(inner) => scene.ask_plain(&Question::inbound(inner))?,
+                Err(what) => Err(Reason::Malformed(*what)),
+            },
+        };
+        Some(match judged {
+            Ok(by) => {
+                let (tunnel, child) = self.count_accepted(id, sa, payload.len());
+                Ok(Accepted { tunnel, child, by })
+            }
+            Err(reason) => Err(self.count_refused(Some(id), reason)),
+        })
+    }
+
     /// RFC 4301 section 5.2 step 4 in the tunnel's mode.
     #[allow(clippy::too_many_arguments, reason = "one private place where both entries meet")]
     pub(super) fn judge(
@@ -169,26 +195,32 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         {
             return self.accept(id, sa, by, octets, Shadow::default());
         }
-        let packet = Judged { inner, opened, question, octets, outer, ingress };
-        self.judge_further(id, sa, &packet, accepting, (mode, shadow_modes))
+        // One after the other: each takes much of the stack.
+        let mut shadow = Shadow::default();
+        let packet = Judged { inner, opened, question: &question };
+        let accepting = self.ask_further(sa, &packet, accepting, (mode, shadow_modes), &mut shadow);
+        match accepting {
+            Some(by) => self.accept(id, sa, by, octets, shadow),
+            None => {
+                let refusal = self.explain(sa, mode, &question, inner);
+                self.refuse(id, sa, outer, Some(inner), refusal, shadow, ingress)
+            }
+        }
     }
 
     /// What [`Worker::judge`] leaves: packets that the selectors do not cover, and shadow modes. A call of its
     /// own, so that the others need no stack for it.
     #[inline(never)]
-    fn judge_further(
-        &mut self,
-        id: SaId,
+    fn ask_further(
+        &self,
         sa: &Entry,
         packet: &Judged<'_>,
         accepting: Option<ChildId>,
         (mode, shadow_modes): (Mode, Modes),
-    ) -> Verdict {
-        let Judged { inner, question, outer, ingress, .. } = packet;
-        let Some(scene) = Scene::new(&self.block, self.tables, sa) else {
-            return self.refuse_stale(id, outer, *ingress);
-        };
-        let mut shadow = Shadow::default();
+        shadow: &mut Shadow,
+    ) -> Option<ChildId> {
+        let Judged { inner, question, .. } = packet;
+        let scene = Scene::new(&self.block, self.tables, sa)?;
         // RFC 4301 section 6.2: an ICMP error that the selectors do not cover is judged by the
         // packet that it is about, turned round.
         let enclosed = packet.opened.and_then(|opened| enclosed(sa.mode(), opened, inner));
@@ -200,14 +232,24 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
                 shadow.accepts = shadow.accepts.with(mode);
             }
         }
-        match accepting {
-            Some(by) => self.accept(id, sa, by, packet.octets, shadow),
-            None => {
-                let (refusal, nearest) = scene.explain(mode, question, inner);
-                self.nearest = nearest;
-                self.refuse(id, sa, outer, Some(inner), refusal, shadow, *ingress)
-            }
-        }
+        accepting
+    }
+
+    /// Why a packet is refused; the selector that it came nearest to is kept.
+    #[inline(never)]
+    fn explain(
+        &mut self,
+        sa: &Entry,
+        mode: Mode,
+        question: &Question,
+        inner: &InnerHeaders,
+    ) -> Refusal {
+        let (refusal, nearest) = match Scene::new(&self.block, self.tables, sa) {
+            Some(scene) => scene.explain(mode, question, inner),
+            None => (Refusal::new(Reason::UnknownSpi), None),
+        };
+        self.nearest = nearest;
+        refusal
     }
 
     /// Accepts a packet on account of its own SA.
@@ -218,11 +260,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
 
     #[inline(always)]
     fn accept(&self, id: SaId, sa: &Entry, by: ChildId, octets: usize, shadow: Shadow) -> Verdict {
-        let arrived = self.arrived(sa);
-        if let Some(accepted) = self.sad.segments.accepted(self.index, id.index()) {
-            accepted.packets.add_owned(1);
-            accepted.octets.add_owned(octets as u64);
-        }
+        let arrived = self.count_accepted(id, sa, octets);
         self.count_shadow(id, shadow);
         let decision = Decision::Accept(by);
         Verdict {
@@ -231,6 +269,20 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             shadow_asked: shadow.asked,
             shadow_accepts: shadow.accepts,
         }
+    }
+
+    /// Counts an accepted packet; says what it came on.
+    #[inline(always)]
+    pub(super) fn count_accepted(
+        &self,
+        id: SaId,
+        sa: &Entry,
+        octets: usize,
+    ) -> (TunnelId, ChildId) {
+        if let Some(accepted) = self.sad.segments.accepted(self.index, id.index()) {
+            accepted.add(octets);
+        }
+        self.arrived(sa)
     }
 
     #[inline]

@@ -126,6 +126,19 @@ impl<Q: Audit + ?Sized> Worker<'_, Q> {
         }
     }
 
+    /// Counts a drop of which nothing is told.
+    #[cold]
+    pub(super) fn count_refused(&self, id: Option<SaId>, reason: Reason) -> Reason {
+        match id.filter(|_| reason != Reason::UnknownSpi).and_then(|id| self.sa_cells(id)) {
+            Some(cells) => cells.drop(reason),
+            None => self.count_unread(reason),
+        }
+        if reason != Reason::Dummy {
+            self.cells.events_suppressed.add_owned(1);
+        }
+        reason
+    }
+
     fn count_unread(&self, reason: Reason) {
         if let Some(cell) = self.cells.drops.get(reason.index()) {
             cell.add_owned(1);

@@ -1,13 +1,14 @@
 //! The selectors that a packet on one SA is judged by, and what each mode asks of them.
 
 use super::Opened;
-use crate::control::ChildId;
+use crate::control::{ChildId, TunnelId};
 use crate::gateway::{Tables, policy_of, policy_word};
 use crate::headers::{Fragment, InnerHeaders};
 use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
 use crate::sad::{Entry, SaMode};
 use crate::selector::Selector;
+use crate::simd::COMPACT;
 use crate::verdict::{Mode, Modes, Reason, Refusal};
 use crate::wire;
 
@@ -58,6 +59,12 @@ impl<'b, 'g> Scene<'b, 'g> {
         (child.generation == child_id.generation).then_some(Self { block, tables, child_id, child })
     }
 
+    /// The tunnel that an SA belongs to.
+    #[inline(always)]
+    pub(super) fn tunnel_id(&self, sa: &Entry) -> TunnelId {
+        self.tables.tunnel_id(sa.tunnel())
+    }
+
     /// What applies to the tunnel: that of an image is of the same version as its selectors.
     #[inline(always)]
     fn policy_word(&self) -> u32 {
@@ -86,13 +93,26 @@ impl<'b, 'g> Scene<'b, 'g> {
     /// True if the SA's own selectors cover the packet.
     #[inline(always)]
     pub(super) fn ask_own(self, inner: &InnerHeaders) -> bool {
-        Question::inbound(inner).covered_by(self.own())
+        Question::of(inner).covered_by(self.own())
     }
 
-    /// True if the SA's own selectors cover the packet: once, for who is in no hurry.
-    #[inline(never)]
+    /// True if the SA's own selectors cover a tunnel-mode packet.
+    #[inline(always)]
+    pub(super) fn ask_packet(self, next_header: u8, payload: &[u8]) -> bool {
+        if COMPACT {
+            // Packets are read in one place of the program.
+            return match &wire::inner_expecting(next_header, payload) {
+                Ok(inner) => self.ask_own(inner),
+                Err(_) => false,
+            };
+        }
+        wire::with_inner(next_header, payload, self) == Ok(true)
+    }
+
+    /// True if the SA's own selectors cover the packet: for who is in no hurry.
+    #[inline]
     fn covers(&self, question: &Question) -> bool {
-        question.covered_by(self.own())
+        question.is_covered(self.own())
     }
 
     #[inline]
@@ -131,6 +151,24 @@ impl<'b, 'g> Scene<'b, 'g> {
                 (same && self.covers(question)).then_some(self.child_id)
             }
         }
+    }
+
+    /// The Child SA on whose account a tunnel's mode accepts the packet, or the reason of the drop and nothing more.
+    /// `None`: the mode is none of these two.
+    pub(super) fn ask_plain(&self, question: &Question) -> Option<Result<ChildId, Reason>> {
+        let mode = self.policy().0;
+        if mode == Mode::StrictSa && self.covers(question) {
+            return Some(Ok(self.child_id));
+        }
+        if !matches!(mode, Mode::StrictSa | Mode::AnySelector) {
+            return None;
+        }
+        let other = question.first(self.all(), self.asked(false)).and_then(|by| self.id_of(by));
+        Some(match (other, mode) {
+            (Some(by), Mode::AnySelector) => Ok(by),
+            (Some(_), _) => Err(Reason::WrongSa),
+            (None, _) => Err(Reason::NoSelector),
+        })
     }
 
     /// Why the packet was refused: off the fast path. Inline, so that it is compiled where the questions of

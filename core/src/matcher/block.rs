@@ -26,14 +26,15 @@ use core::mem::{size_of, size_of_val};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::Address;
+use super::group::{Address, Ask};
 use super::linear::{self, Key};
 use super::patch::{Old, are_alike};
 use super::set::Set;
 use super::tree::{Arrays, Grown, LIST, Tree};
+use super::walk;
 use crate::prefetch;
 use crate::selector::{AddrRange, PortRange, Selector};
-use crate::simd::Backend;
+use crate::simd::{Backend, COMPACT};
 
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
@@ -497,12 +498,12 @@ impl<'b> Boxes<'_, 'b> {
         match block.part(&span) {
             list if list.len() <= LIST => linear::any(list, key),
             // One by one: what is handed over whole is put together in memory, for few boxes as well.
-            _ => Self::search(block, span, tunnel, child, key),
+            _ => Self::any_searched(block, span, tunnel, child, key),
         }
     }
 
     #[inline(never)]
-    fn search<A: Address>(
+    fn any_searched<A: Address>(
         block: &Block<'b>,
         span: Span,
         tunnel: u32,
@@ -510,6 +511,63 @@ impl<'b> Boxes<'_, 'b> {
         key: Key<A>,
     ) -> bool {
         Boxes { block, span, tunnel, child }.of().any(&key)
+    }
+
+    /// Those of one family, one after the other.
+    #[inline]
+    pub(super) fn list<A: Address>(&self) -> &'b [Boxed<A>] {
+        self.block.part(&self.span)
+    }
+
+    /// True if one of few boxes covers the packet; `None`: they are more.
+    #[inline(always)]
+    pub(super) fn few_cover<A: Address>(&self, key: &Key<A>) -> Option<bool> {
+        // Not `part`: what is not there is left to who takes longer.
+        let (first, count) = A::part(&self.span);
+        if count as usize > LIST {
+            return None;
+        }
+        let few = A::boxes(self.block).get(first as usize..)?.get(..count as usize)?;
+        // Those of IPv6 take too much code for a second way.
+        let first = || linear::from_first(few, key, Ask::All).is_some();
+        Some(if A::WHOLE { linear::any_in_turn(few, key) } else { first() })
+    }
+
+    /// The Child SA of the first box that covers the packet in what is asked and that `accept` takes; of any
+    /// such box, if any will do. Every question of where code is to be small, compiled once.
+    #[inline(never)]
+    pub(super) fn search<A: Address>(
+        &self,
+        key: &Key<A>,
+        (ask, any): (Ask, bool),
+        accept: &dyn Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let mut own = self.block.part(&self.span);
+        if own.len() > LIST
+            && let Some(found) = self.search_tree(key, (ask, any), accept)
+        {
+            return found;
+        }
+        loop {
+            let (found, behind) = linear::from_first(own, key, ask)?.split_first()?;
+            if accept(found.child()) {
+                return Some(found.child());
+            }
+            own = behind;
+        }
+    }
+
+    /// [`Boxes::search`] in a tree, if there is one. A call of its own, so that lists need no stack for it.
+    #[inline(never)]
+    fn search_tree<A: Address>(
+        &self,
+        key: &Key<A>,
+        wanted: (Ask, bool),
+        accept: &dyn Fn(u32) -> bool,
+    ) -> Option<Option<u32>> {
+        let tree = self.tree()?;
+        let found = walk::find(&tree, key, wanted, self.child, accept, &mut ());
+        Some(found.and_then(|found| tree.boxes.get(found as usize)).map(Boxed::child))
     }
 
     /// Brings a list closer, or the tunnel's record.
@@ -526,14 +584,19 @@ impl<'b> Boxes<'_, 'b> {
         fetch(Address::words(block.part::<Wide>(&self.span)));
     }
 
+    /// The tree of the tunnel.
+    #[inline(always)]
+    fn tree<A: Address>(&self) -> Option<Tree<'b, A>> {
+        let Block { tunnels, arrays, backend, .. } = *self.block;
+        let tunnel = tunnels.get(self.tunnel as usize)?;
+        let (all, grown) = (self.block.part(&tunnel.span), tunnel.trees.get(A::TREE)?);
+        Tree::new(all, arrays, grown, backend)
+    }
+
     /// A set with the tree of its tunnel. Not inlined: the way of small sets is to stay short.
     #[inline(never)]
     fn searched<A: Address>(&self, own: &'b [Boxed<A>]) -> Set<'b, A> {
-        let Block { tunnels, arrays, backend, .. } = *self.block;
-        let tree = tunnels.get(self.tunnel as usize).and_then(|tunnel| {
-            let (all, grown) = (self.block.part(&tunnel.span), tunnel.trees.get(A::TREE)?);
-            Tree::new(all, arrays, grown, backend)
-        });
+        let tree = self.tree();
         match tree {
             // Who has all boxes need not be asked for.
             Some(tree) => {
@@ -552,14 +615,23 @@ fn fetch(boxes: &[u32]) {
 
 #[inline]
 fn slice<T>(all: &[T], first: u32, count: u32) -> &[T] {
+    if COMPACT {
+        // Sums of two such numbers take 64 bits.
+        let rest = all.get(first as usize..).unwrap_or(&[]);
+        return rest.get(..count as usize).unwrap_or(&[]);
+    }
     let end = (first as usize).checked_add(count as usize);
     end.and_then(|end| all.get(first as usize..end)).unwrap_or(&[])
 }
 
 fn section<T: Pod>(octets: &[u8], section: Section) -> Result<&[T], BlockError> {
-    let start = section.offset as usize;
-    let length = (section.count as usize).checked_mul(size_of::<T>());
-    let end = length.and_then(|length| start.checked_add(length)).ok_or(BlockError::Bounds)?;
-    let octets = octets.get(start..end).ok_or(BlockError::Bounds)?;
+    let octets = part_of(octets, section, size_of::<T>()).ok_or(BlockError::Bounds)?;
     bytemuck::try_cast_slice(octets).map_err(|_| BlockError::Bounds)
+}
+
+/// So many values of a size. One body for all kinds of values.
+#[inline(never)]
+fn part_of(octets: &[u8], section: Section, size: usize) -> Option<&[u8]> {
+    let length = (section.count as usize).checked_mul(size)?;
+    octets.get(section.offset as usize..)?.get(..length)
 }

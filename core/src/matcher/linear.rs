@@ -5,7 +5,7 @@
 //! # Bound
 //! Each question visits each of the given boxes at most once.
 
-use super::block::{ADMITS_OPAQUE, Boxed};
+use super::block::{ADMITS_OPAQUE, Boxed, Rest};
 use super::group::{Address, Ask};
 use crate::simd::COMPACT;
 use crate::verdict::Field;
@@ -41,51 +41,16 @@ impl<A: Copy + Ord> Boxed<A> {
         (self.local_lo <= key.local) & (key.local <= self.local_hi)
     }
 
-    #[inline]
-    fn protocol_covers(&self, values: &Values) -> bool {
-        let rest = &self.rest;
-        (rest.protocol_lo <= values.protocol) & (values.protocol <= rest.protocol_hi)
-    }
-
-    #[inline]
-    fn remote_port_covers(&self, values: &Values) -> bool {
-        let rest = &self.rest;
-        (rest.remote_port_lo <= values.remote) & (values.remote <= rest.remote_port_hi)
-    }
-
-    #[inline]
-    fn local_port_covers(&self, values: &Values) -> bool {
-        let rest = &self.rest;
-        (rest.local_port_lo <= values.local) & (values.local <= rest.local_port_hi)
-    }
-
-    /// A packet without a value needs ANY or OPAQUE on both sides (RFC 4301 section 7, T20).
-    #[inline]
-    fn values_cover(&self, values: &Values) -> bool {
-        let ports = self.remote_port_covers(values) & self.local_port_covers(values);
-        let opaque = self.rest.flags & ADMITS_OPAQUE != 0;
-        (values.has_value & ports) | (!values.has_value & opaque)
-    }
-
     /// Addresses and protocol cover the packet; ports are not looked at.
     #[inline]
     pub(super) fn covers_portless(&self, key: &Key<A>) -> bool {
-        if COMPACT {
-            // Most boxes fail on an address, and a branch costs little there.
-            return self.remote_covers(key)
-                && self.local_covers(key)
-                && self.protocol_covers(&key.values);
-        }
-        self.remote_covers(key) & self.local_covers(key) & self.protocol_covers(&key.values)
+        self.remote_covers(key) & self.local_covers(key) & self.rest.protocol_covers(&key.values)
     }
 
     /// The box covers the packet.
     #[inline]
     pub(super) fn covers(&self, key: &Key<A>) -> bool {
-        if COMPACT {
-            return self.covers_in_turn(key);
-        }
-        self.covers_portless(key) & self.values_cover(&key.values)
+        self.covers_portless(key) & self.rest.values_cover(&key.values)
     }
 
     /// The box covers the packet, with a branch a field: for boxes that are expected to.
@@ -93,13 +58,44 @@ impl<A: Copy + Ord> Boxed<A> {
     pub(super) fn covers_in_turn(&self, key: &Key<A>) -> bool {
         self.remote_covers(key)
             && self.local_covers(key)
-            && self.protocol_covers(&key.values)
-            && self.values_cover(&key.values)
+            && self.rest.protocol_covers(&key.values)
+            && self.rest.values_cover(&key.values)
+    }
+
+    /// The box covers the packet in what is asked, with a branch for each end: most fail at the first ones.
+    #[inline(always)]
+    fn holds(&self, key: &Key<A>, ask: Ask) -> bool {
+        let (rest, values) = (&self.rest, &key.values);
+        if key.remote < self.remote_lo || self.remote_hi < key.remote {
+            return false;
+        }
+        if ask == Ask::Source {
+            return true;
+        }
+        if key.local < self.local_lo || self.local_hi < key.local {
+            return false;
+        }
+        if values.protocol < rest.protocol_lo || rest.protocol_hi < values.protocol {
+            return false;
+        }
+        if ask == Ask::Portless {
+            return true;
+        }
+        if !values.has_value {
+            return rest.flags & ADMITS_OPAQUE != 0;
+        }
+        if values.remote < rest.remote_port_lo || rest.remote_port_hi < values.remote {
+            return false;
+        }
+        rest.local_port_lo <= values.local && values.local <= rest.local_port_hi
     }
 
     /// The box covers the packet in what is asked. Of one place in the program.
     #[inline(never)]
     pub(super) fn covers_in(&self, key: &Key<A>, ask: Ask) -> bool {
+        if COMPACT {
+            return from_first(core::slice::from_ref(self), key, ask).is_some();
+        }
         match ask {
             Ask::All => self.covers(key),
             Ask::Portless => self.covers_portless(key),
@@ -109,28 +105,61 @@ impl<A: Copy + Ord> Boxed<A> {
 
     /// The first field that the box does not cover, in the order of [`Field`].
     pub(super) fn first_mismatch(&self, key: &Key<A>) -> Option<Field> {
-        let values = &key.values;
+        if !self.remote_covers(key) {
+            return Some(Field::Src);
+        }
+        if !self.local_covers(key) {
+            return Some(Field::Dst);
+        }
+        self.rest.first_mismatch(&key.values)
+    }
+}
+
+/// The same for both families.
+impl Rest {
+    #[inline]
+    fn protocol_covers(&self, values: &Values) -> bool {
+        (self.protocol_lo <= values.protocol) & (values.protocol <= self.protocol_hi)
+    }
+
+    #[inline]
+    fn remote_port_covers(&self, values: &Values) -> bool {
+        (self.remote_port_lo <= values.remote) & (values.remote <= self.remote_port_hi)
+    }
+
+    #[inline]
+    fn local_port_covers(&self, values: &Values) -> bool {
+        (self.local_port_lo <= values.local) & (values.local <= self.local_port_hi)
+    }
+
+    /// A packet without a value needs ANY or OPAQUE on both sides (RFC 4301 section 7, T20).
+    #[inline]
+    fn values_cover(&self, values: &Values) -> bool {
+        let ports = self.remote_port_covers(values) & self.local_port_covers(values);
+        let opaque = self.flags & ADMITS_OPAQUE != 0;
+        (values.has_value & ports) | (!values.has_value & opaque)
+    }
+
+    /// The first field that does not cover the packet's, in the order of [`Field`].
+    #[inline(never)]
+    fn first_mismatch(&self, values: &Values) -> Option<Field> {
         // Without a value the port fields fail together; the one to name is the first that
         // a selector restricts.
         let opaque = |lo: u16, hi: u16| (lo, hi) == (0, u16::MAX) || lo > hi;
-        let rest = &self.rest;
         let (remote_port, local_port) = if values.has_value {
             (self.remote_port_covers(values), self.local_port_covers(values))
         } else {
             (
-                opaque(rest.remote_port_lo, rest.remote_port_hi),
-                opaque(rest.local_port_lo, rest.local_port_hi),
+                opaque(self.remote_port_lo, self.remote_port_hi),
+                opaque(self.local_port_lo, self.local_port_hi),
             )
         };
-        [
-            (self.remote_covers(key), Field::Src),
-            (self.local_covers(key), Field::Dst),
-            (self.protocol_covers(values), Field::Protocol),
-            (remote_port, Field::of_value(values.protocol)),
-            (local_port, Field::DestinationPort),
-        ]
-        .into_iter()
-        .find_map(|(covers, field)| (!covers).then_some(field))
+        match (self.protocol_covers(values), remote_port, local_port) {
+            (false, ..) => Some(Field::Protocol),
+            (_, false, _) => Some(Field::of_value(values.protocol)),
+            (.., false) => Some(Field::DestinationPort),
+            _ => None,
+        }
     }
 }
 
@@ -142,6 +171,25 @@ pub(super) fn any<A: Address>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
         [one] => one.covers_in_turn(&key),
         several => any_of_several(several, key.remote, key.local, key.values),
     }
+}
+
+/// The boxes from the first one on that covers the packet in what is asked. In the least code: one after the other, with
+/// a branch a field, as most fail on an address.
+#[inline(never)]
+pub(super) fn from_first<'b, A: Copy + Ord>(
+    boxes: &'b [Boxed<A>],
+    key: &Key<A>,
+    ask: Ask,
+) -> Option<&'b [Boxed<A>]> {
+    let key = *key;
+    boxes.get(boxes.iter().position(|one| one.holds(&key, ask))?..)
+}
+
+/// [`any`] as [`from_first`] asks, with nothing to look up but the boxes.
+#[inline(never)]
+pub(super) fn any_in_turn<A: Copy + Ord>(boxes: &[Boxed<A>], key: &Key<A>) -> bool {
+    let key = *key;
+    boxes.iter().any(|one| one.holds(&key, Ask::All))
 }
 
 /// The parts of a key go in registers: one that has just been put together in memory cannot be read at once.

@@ -49,7 +49,7 @@ use crate::selector::Selector;
 use crate::simd::COMPACT;
 use crate::verdict::Field;
 use block::{Boxed, Boxes, Wide};
-use group::Ask;
+use group::{Address, Ask};
 use linear::{Key, Values};
 
 /// A packet, ready to be compared with boxes of its family.
@@ -81,6 +81,12 @@ impl Question {
     /// The question that an inbound packet asks.
     #[inline]
     pub(crate) fn inbound(packet: &InnerHeaders) -> Self {
+        Self::of(packet)
+    }
+
+    /// [`Question::inbound`], to be inlined where the family is known.
+    #[inline(always)]
+    pub(crate) fn of(packet: &InnerHeaders) -> Self {
         let (has_value, remote, local) = match packet.next_layer {
             // Whatever a host says its ports are, a later fragment does not hold them (T20).
             _ if packet.fragment == Fragment::NonInitial => (false, 0, 0),
@@ -101,12 +107,25 @@ impl Question {
     #[inline(always)]
     pub(crate) fn covered_by(self, boxes: Boxes<'_, '_>) -> bool {
         if COMPACT {
-            return self.search(boxes, (Ask::All, true), &|_| true).is_some();
+            let few = match &self {
+                Self::V4(key) => boxes.few_cover(key),
+                Self::V6(key) => boxes.few_cover(key),
+            };
+            return few.unwrap_or_else(|| self.is_covered(boxes));
         }
         match self {
             Self::V4(key) => boxes.any(key),
             Self::V6(key) => boxes.any(key),
         }
+    }
+
+    /// [`Question::covered_by`] of one place in the program, for who is in no hurry.
+    #[inline(never)]
+    pub(crate) fn is_covered(&self, boxes: Boxes<'_, '_>) -> bool {
+        if COMPACT {
+            return self.search(boxes, (Ask::All, true), &|_| true).is_some();
+        }
+        self.covered_by(boxes)
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
@@ -126,7 +145,10 @@ impl Question {
         wanted: (Ask, bool),
         accept: &dyn Fn(u32) -> bool,
     ) -> Option<u32> {
-        by_family!(self, boxes, |key, set| set.search(key, wanted, accept))
+        match self {
+            Self::V4(key) => boxes.search(key, wanted, accept),
+            Self::V6(key) => boxes.search(key, wanted, accept),
+        }
     }
 
     /// What the first box that covers the packet names, if none of them is left out.
@@ -164,20 +186,28 @@ impl Question {
     /// that cover it are left out. Boxes of the other family fail at the source and are asked only
     /// if there are no others.
     pub(crate) fn nearest(&self, boxes: Boxes<'_, '_>) -> Option<Nearest> {
-        let own = by_family!(self, boxes, |key, set| {
-            linear::nearest(set.boxes, key).and_then(|(index, field)| {
-                let selector = set.boxes.get(index)?.selector();
-                Some(Nearest { selector, index: index as u32, field })
-            })
-        });
-        own.or_else(|| {
+        let near = match self {
+            Self::V4(key) => nearest(boxes.list(), key, Boxed::<u32>::selector),
+            Self::V6(key) => nearest(boxes.list(), key, Boxed::<Wide>::selector),
+        };
+        near.or_else(|| {
             let selector = match self {
-                Self::V4(_) => boxes.of().boxes.first().map(Boxed::<Wide>::selector),
-                Self::V6(_) => boxes.of().boxes.first().map(Boxed::<u32>::selector),
+                Self::V4(_) => boxes.list().first().map(Boxed::<Wide>::selector),
+                Self::V6(_) => boxes.list().first().map(Boxed::<u32>::selector),
             };
             selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })
     }
+}
+
+fn nearest<A: Address>(
+    boxes: &[Boxed<A>],
+    key: &Key<A>,
+    selector: fn(&Boxed<A>) -> Selector,
+) -> Option<Nearest> {
+    let (index, field) = linear::nearest(boxes, key)?;
+    let selector = selector(boxes.get(index)?);
+    Some(Nearest { selector, index: index as u32, field })
 }
 
 /// The selector that came nearest to covering a packet.

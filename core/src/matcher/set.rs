@@ -4,7 +4,6 @@ use super::block::Boxed;
 use super::group::{Address, Ask};
 use super::linear::{self, Key};
 use super::tree::{Every, LIST, Left, Tree};
-use super::walk;
 use crate::simd::Backend;
 
 /// Consecutive boxes in configuration order.
@@ -65,28 +64,6 @@ impl<'b, A: Address> Set<'b, A> {
             }
             Some(tree) => tree.find::<true>(key, Ask::All, |_| true).is_some(),
         }
-    }
-
-    /// The Child SA of the first box that covers the packet in what is asked and that `accept` takes; of any
-    /// such box, if any will do. Every question of where code is to be small, compiled once.
-    #[inline(never)]
-    pub(super) fn search(
-        &self,
-        key: &Key<A>,
-        (ask, any): (Ask, bool),
-        accept: &dyn Fn(u32) -> bool,
-    ) -> Option<u32> {
-        let Some(Indexed { tree, child }) = &self.tree else {
-            let mut boxes = self.boxes.iter();
-            return boxes
-                .find(|one| one.covers_in(key, ask) && accept(one.child()))
-                .map(Boxed::child);
-        };
-        let takes = |index: u32| {
-            let found = child_of(tree, index);
-            found.is_some_and(|found| child.is_none_or(|own| own == found) && accept(found))
-        };
-        child_of(tree, walk::find(tree, key, (ask, any), &takes, &mut ())?)
     }
 
     /// The Child SA of the first box that covers the packet and that `accept` takes.

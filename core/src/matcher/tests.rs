@@ -228,6 +228,11 @@ impl<A: Address> Planted<A> {
 fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> Count {
     let covering = |index: u32| boxes[index as usize].child();
     let mut count = Count::default();
+    let from_first = |ask| linear::from_first(boxes, key, ask).map(|rest| boxes.len() - rest.len());
+    assert_eq!(from_first(Ask::All).is_some(), linear::any_in_turn(boxes, key));
+    assert_eq!(from_first(Ask::All), boxes.iter().position(|one| one.covers_in_turn(key)));
+    assert_eq!(from_first(Ask::Portless), boxes.iter().position(|one| one.covers_portless(key)));
+    assert_eq!(from_first(Ask::Source), boxes.iter().position(|one| one.remote_covers(key)));
     for accepted in [0b111_1111, 0b010_0010] {
         let accept = |child: u32| accepted >> child & 1 == 1;
         let by_index = |index: u32| accept(covering(index));
@@ -248,7 +253,7 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
         assert!(named, "{any:?} does not cover the packet");
         let mut plain = Count::default();
         let walked =
-            |ask, any, count: &mut Count| walk::find(tree, key, (ask, any), &by_index, count);
+            |ask, any, count: &mut Count| walk::find(tree, key, (ask, any), None, &accept, count);
         assert_eq!(walked(Ask::All, false, &mut plain), first);
         assert!((plain.nodes, plain.leaves) <= (count.nodes, count.leaves), "visits more");
         assert_eq!(walked(Ask::Source, false, &mut plain), source);

@@ -1,4 +1,5 @@
-//! The tree searched in the least code: one packet, one slot after the other, compiled once a family.
+//! The tree searched in the least code: one packet, one slot after the other, compiled once. What differs by family,
+//! boxes and addresses, is behind [`Asked`].
 //!
 //! ```text
 //! delta, then of the fan's children that may hold the packet, in order:
@@ -9,56 +10,99 @@
 //! flash is scarce ([`COMPACT`](crate::simd::COMPACT)) it is the only search; tests hold one against the
 //! other everywhere.
 
-use super::fan::Open;
+use super::fan::{Fan, Open};
 use super::group::{Address, Ask, DIMENSIONS, Group};
 use super::linear::Key;
-use super::tree::{LEVELS, NONE, Tree, Visits, some};
+use super::tree::{Arrays, LEVELS, NONE, Tree, Visits, some};
 use crate::simd::Base;
 
 /// A box that is asked for: in what, and whether any that covers the packet will do.
 type Wanted = (Ask, bool);
 
-/// [`Tree::find`].
+/// [`Tree::find`] among the boxes of one Child SA, or of those that `accept` takes.
 pub(super) fn find<A: Address>(
     tree: &Tree<'_, A>,
     key: &Key<A>,
     wanted: Wanted,
-    takes: &dyn Fn(u32) -> bool,
+    child: Option<u32>,
+    accept: &dyn Fn(u32) -> bool,
     visits: &mut impl Visits,
 ) -> Option<u32> {
-    let mut walk = Walk { tree, key, wanted, takes, best: NONE };
-    walk.run(visits);
+    let Tree { arrays, fan, root, delta, levels, .. } = *tree;
+    let asked = Packet { tree, key, ask: wanted.0, child, accept };
+    let has_value = key.values.has_value;
+    let mut walk = Walk { arrays, root, levels, asked: &asked, has_value, wanted, best: NONE };
+    walk.run(fan, delta, visits);
     some(walk.best)
 }
 
-struct Walk<'w, 'b, A: Address> {
+/// A packet, asked of one tree.
+trait Asked {
+    /// Its place in a fan.
+    fn point(&self, fan: &Fan) -> [u32; DIMENSIONS];
+    /// The children of a group that hold it.
+    fn children(&self, group: &Group) -> u32;
+    /// The box covers it, and counts.
+    fn covered_by(&self, index: u32) -> bool;
+}
+
+struct Packet<'w, 'b, A: Address> {
     tree: &'w Tree<'b, A>,
     key: &'w Key<A>,
+    ask: Ask,
+    child: Option<u32>,
+    accept: &'w dyn Fn(u32) -> bool,
+}
+
+impl<A: Address> Asked for Packet<'_, '_, A> {
+    fn point(&self, fan: &Fan) -> [u32; DIMENSIONS] {
+        fan.point(self.key)
+    }
+
+    fn children(&self, group: &Group) -> u32 {
+        group.holding(self.key, self.ask)
+    }
+
+    // The boxes themselves are asked: their windows would be more code.
+    fn covered_by(&self, index: u32) -> bool {
+        let Some(one) = self.tree.boxes.get(index as usize) else { return false };
+        let child = one.child();
+        one.covers_in(self.key, self.ask)
+            && self.child.is_none_or(|own| own == child)
+            && (self.accept)(child)
+    }
+}
+
+struct Walk<'w, 'b> {
+    arrays: Arrays<'b>,
+    /// The group at the top, if there is no fan.
+    root: u32,
+    levels: usize,
+    asked: &'w dyn Asked,
+    has_value: bool,
     wanted: Wanted,
-    takes: &'w dyn Fn(u32) -> bool,
     /// The first box so far.
     best: u32,
 }
 
-impl<A: Address> Walk<'_, '_, A> {
-    fn run(&mut self, visits: &mut impl Visits) {
-        let tree = self.tree;
-        if let Some(delta) = tree.delta {
+impl<'b> Walk<'_, 'b> {
+    fn run(&mut self, fan: Option<&Fan>, delta: Option<&Group>, visits: &mut impl Visits) {
+        if let Some(delta) = delta {
             visits.leaf();
             self.leaf(delta);
         }
-        let Some(fan) = tree.fan else {
+        let Some(fan) = fan else {
             // The first box may be in the delta.
             if self.limit() > 0 {
-                self.below(tree.root, visits);
+                self.below(self.root, visits);
             }
             return;
         };
-        let point = fan.point(self.key);
+        let point = self.asked.point(fan);
         // Rows are the same for both families.
-        let Some(fan) = fan.open::<u32>(tree.arrays.rows) else { return };
+        let Some(fan) = fan.open::<u32>(self.arrays.rows) else { return };
         let Some(ranks) = ranks(&fan, &point) else { return };
-        let (ask, has_value) = (self.wanted.0, self.key.values.has_value);
+        let (ask, has_value) = (self.wanted.0, self.has_value);
         for nth in 0..fan.words() {
             let mut left = fan.word(&ranks, ask, has_value, nth);
             while left != 0 {
@@ -80,12 +124,11 @@ impl<A: Address> Walk<'_, '_, A> {
 
     /// Searches a group below the fan and all that is below it.
     fn below(&mut self, mut at: u32, visits: &mut impl Visits) {
-        let tree = self.tree;
         // Of each level, the lowest first: the group above, and its children that are left.
         let mut left = [(0, 0_u32); LEVELS];
-        let mut level = tree.levels;
+        let mut level = self.levels;
         loop {
-            let Some(group) = tree.group(at) else { return };
+            let Some(group) = self.group(at) else { return };
             match level.checked_sub(1) {
                 None => {
                     visits.leaf();
@@ -95,19 +138,19 @@ impl<A: Address> Walk<'_, '_, A> {
                     visits.node();
                     level = below;
                     let Some(slot) = left.get_mut(level) else { return };
-                    *slot = (at, group.holding(self.key, self.wanted.0));
+                    *slot = (at, self.asked.children(group));
                 }
             }
             // Up to the nearest level that has a child left, and down into that.
             at = loop {
-                if level == tree.levels {
+                if level == self.levels {
                     return;
                 }
                 let limit = self.limit();
                 let Some((above, children)) = left.get_mut(level) else { return };
                 let slot = children.trailing_zeros();
                 *children &= children.wrapping_sub(1);
-                if let Some(group) = tree.group(*above)
+                if let Some(group) = self.group(*above)
                     && let Some(first) = group.index.get(slot as usize)
                     && *first < limit
                 {
@@ -118,15 +161,17 @@ impl<A: Address> Walk<'_, '_, A> {
         }
     }
 
-    /// The first box of a leaf that covers the packet, if it is before the best so far. The boxes themselves
-    /// are asked: their windows would be more code.
+    fn group(&self, at: u32) -> Option<&'b Group> {
+        self.arrays.groups.get(at as usize)
+    }
+
+    /// The first box of a leaf that covers the packet, if it is before the best so far.
     fn leaf(&mut self, leaf: &Group) {
-        let (tree, ask) = (self.tree, self.wanted.0);
         for index in leaf.indexes() {
             if index >= self.best {
                 return;
             }
-            if tree.covers(index, self.key, ask) && (self.takes)(index) {
+            if self.asked.covered_by(index) {
                 self.best = index;
                 return;
             }

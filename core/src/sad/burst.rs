@@ -298,9 +298,9 @@ fn find_ahead<G: Simd>(
         let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
         let Some(sa) = sas.get_mut(i) else { break };
         let found = match sad.table.find_first::<G>(*hash, Record::plain(ipsec, spi.0), &mut ()) {
-            First::Sa(sa) => sad.confirmed(sa),
+            First::Sa(sa) if sad.confirmed(sa).is_some() => Some(sa),
             First::Nothing => None,
-            First::Elsewhere => {
+            First::Sa(_) | First::Elsewhere => {
                 elsewhere |= bit(i);
                 sad.table.prefetch_second(*hash);
                 continue;
@@ -316,8 +316,8 @@ fn find_ahead<G: Simd>(
         let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
         let Some(sa) = sas.get_mut(i) else { break };
         let found = sad.find_second(*hash, ipsec, spi.0, &mut ());
-        *sa = found.unwrap_or(SaId::NONE);
-        missing |= if found.is_none() { bit(i) } else { 0 };
+        *sa = found;
+        missing |= if found == SaId::NONE { bit(i) } else { 0 };
     }
     missing
 }

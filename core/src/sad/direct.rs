@@ -97,9 +97,9 @@ impl<'m> Direct<'m> {
         spi: u32,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
-        let word = self.words.get(self.number(spi) as usize)?.load();
+        let word = self.words.get(self.number(spi) as usize)?;
         probe.line();
-        Record(word).plain_sa(Record::plain(ipsec, spi))
+        word.plain_sa(Record::plain(ipsec, spi))
     }
 
     /// [`Direct::find_plain`] without a branch, for SPIs of which some are here and some are not;

@@ -58,11 +58,10 @@ pub(crate) use segment::Segments;
 pub(crate) use writer::SadWriter;
 
 use core::marker::PhantomData;
-use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::headers::{Ipsec, OuterHeaders, Spi};
-use crate::simd::{Backend, Base, Simd};
+use crate::simd::{Backend, Base, COMPACT, Simd};
 use crate::verdict::SpiClass;
 use direct::Direct;
 use key::{Hash, HashKeys, Kind, Parts};
@@ -108,8 +107,8 @@ enum Found {
 }
 
 impl<'m> Sad<'m> {
-    /// Stands in while sizes are measured.
-    const MEASURING: Self = Self {
+    /// Finds nothing: where there is no table, or while sizes are measured.
+    pub(crate) const NONE: &'static Sad<'static> = &Sad {
         direct: Direct::EMPTY,
         table: Table::EMPTY,
         segments: Segments::NONE,
@@ -177,32 +176,37 @@ impl<'m> Sad<'m> {
         }
         let hash = self.keys.root(ipsec, spi);
         match self.table.find_first::<G>(hash, Record::plain(ipsec, spi), probe) {
-            First::Sa(sa) => self.confirmed(sa),
+            First::Sa(sa) if self.confirmed(sa).is_some() => Some(sa),
             First::Nothing => None,
-            First::Elsewhere => {
+            First::Sa(_) | First::Elsewhere => {
                 G::leave();
-                self.find_second(hash, ipsec, spi, probe)
+                Some(self.find_second(hash, ipsec, spi, probe)).filter(|sa| *sa != SaId::NONE)
             }
         }
     }
 
-    /// [`Sad::find_plain`] where the first look at the first bucket did not tell.
+    /// [`Sad::find_plain`] where the first look at the first bucket did not tell; [`SaId::NONE`] if there is
+    /// none, which takes no place in memory.
     #[cold]
     #[inline(never)]
-    fn find_second(
-        &self,
-        hash: Hash,
-        ipsec: Ipsec,
-        spi: u32,
-        probe: &mut impl Probe,
-    ) -> Option<SaId> {
+    fn find_second(&self, hash: Hash, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> SaId {
+        if COMPACT {
+            // One line more; the first one is looked at again.
+            probe.line();
+            return self.find_alone(ipsec, spi).unwrap_or(SaId::NONE);
+        }
         let found = self.table.find_second(hash, Record::plain(ipsec, spi), probe);
-        let found = found.and_then(|sa| self.confirmed(sa));
-        found.or_else(|| {
+        let found = found.and_then(|sa| self.confirmed(sa)).or_else(|| {
             // Words that share the SPI's bits, of the other protocol or of longer keys, hide it.
-            let (_, root) = self.find_root(ipsec, spi, &mut ())?;
-            (root.flags() == Record::HAS_SA).then_some(root.sa(spi))
-        })
+            self.find_alone(ipsec, spi)
+        });
+        found.unwrap_or(SaId::NONE)
+    }
+
+    /// The SA found by an SPI alone that no longer key shares, of all words.
+    fn find_alone(&self, ipsec: Ipsec, spi: u32) -> Option<SaId> {
+        let (_, root) = self.find_root(ipsec, spi, &mut ())?;
+        (root.flags() == Record::HAS_SA).then_some(root.sa(spi))
     }
 
     #[inline(always)]
@@ -386,17 +390,13 @@ pub(crate) struct Newest<'m> {
 unsafe impl bytemuck::Zeroable for Newest<'_> {}
 
 impl<'m> Newest<'m> {
-    pub(crate) const fn none() -> Self {
-        Self { at: AtomicPtr::new(null_mut()), view: PhantomData }
-    }
-
-    /// The view in force. One load (acquire).
+    /// The view in force, once there is one. One load (acquire).
     #[inline(always)]
     #[allow(unsafe_code)]
-    pub(crate) fn get(&self) -> &'m Sad<'m> {
+    pub(crate) fn get(&self) -> Option<&'m Sad<'m>> {
         let at = self.at.load(Ordering::Acquire).cast::<Sad<'m>>();
         // SAFETY: null, or a view that `set` was given: it lives as long as 'm.
-        unsafe { at.as_ref() }.unwrap_or(&MEASURING)
+        unsafe { at.as_ref() }
     }
 
     /// Writer: readers see `view` from now on.
@@ -408,9 +408,6 @@ impl<'m> Newest<'m> {
         self.at.store(core::ptr::from_ref(view).cast_mut().cast(), Ordering::Release);
     }
 }
-
-/// Stands in while sizes are measured; nothing reads what is measured.
-static MEASURING: Sad<'static> = Sad::MEASURING;
 
 /// The longest kind of key that a root speaks of.
 #[inline(always)]

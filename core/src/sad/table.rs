@@ -40,7 +40,7 @@ use super::key::Hash;
 use super::key::HashKeys;
 use super::{SaId, id};
 use crate::headers::Ipsec;
-use crate::simd::{Base, Simd};
+use crate::simd::{Base, COMPACT, Simd};
 
 /// Slots of a bucket.
 pub(crate) const SLOTS: usize = 8;
@@ -70,6 +70,17 @@ impl Word {
     #[inline(always)]
     pub(crate) fn high(&self) -> u32 {
         (self.load() >> 32) as u32
+    }
+
+    #[inline(always)]
+    fn low(&self) -> u32 {
+        self.load() as u32
+    }
+
+    /// The SA of this word, if it is a plain root of the pattern's SPI and protocol.
+    #[inline(always)]
+    pub(super) fn plain_sa(&self, pattern: Record) -> Option<SaId> {
+        Record(self.load()).plain_sa(pattern)
     }
 
     /// `keep`: bits that stay throughout, where the store is not one.
@@ -105,10 +116,25 @@ impl Word {
         u64::from(self.high.load(Ordering::Acquire)) << 32 | u64::from(low)
     }
 
+    #[inline(always)]
+    fn low(&self) -> u32 {
+        self.low.load(Ordering::Acquire)
+    }
+
     /// A hint: whoever finds something by it loads the word again, and has a fence before the next load.
     #[inline]
     pub(crate) fn high(&self) -> u32 {
         self.high.load(Ordering::Relaxed)
+    }
+
+    /// The SA of this word, if it is a plain root of the pattern's SPI and protocol. Whose SPI it has is not asked
+    /// here: `Sad` asks the SA in any case, and looks again where that has another one.
+    #[inline(always)]
+    pub(super) fn plain_sa(&self, pattern: Record) -> Option<SaId> {
+        let low = self.low();
+        let fits = (low ^ pattern.0 as u32) >> 28 == 0;
+        let high = pattern.0 & !u64::from(u32::MAX);
+        fits.then_some(SaId::from_raw(high | u64::from(low) & !Record::FILTER))
     }
 
     pub(crate) fn store(&self, word: u64, keep: u64) {
@@ -293,13 +319,14 @@ pub(super) struct Table<'m> {
     buckets: &'m [Bucket],
 }
 
+/// Spares lookups a test.
 #[cfg(not(loom))]
 static NO_BUCKET: [Bucket; 1] = [Bucket([const { Word::empty() }; SLOTS])];
 
 impl<'m> Table<'m> {
-    /// A table that nothing can be put into.
+    /// A table that nothing can be put into. RAM is scarcer than time where code is to be small.
     #[cfg(not(loom))]
-    pub(super) const EMPTY: Self = Self { buckets: &NO_BUCKET };
+    pub(super) const EMPTY: Self = Self { buckets: if COMPACT { &[] } else { &NO_BUCKET } };
 
     /// A table of buckets; of none: [`Table::EMPTY`].
     #[cfg(not(loom))]
@@ -316,6 +343,9 @@ impl<'m> Table<'m> {
     /// True if nothing can be put into it.
     #[cfg(not(loom))]
     pub(super) fn is_empty(&self) -> bool {
+        if COMPACT {
+            return self.buckets.is_empty();
+        }
         core::ptr::eq(self.buckets, &raw const NO_BUCKET)
     }
 
@@ -374,15 +404,26 @@ impl<'m> Table<'m> {
         pattern: Record,
         probe: &mut impl Probe,
     ) -> First {
-        #[allow(unsafe_code)]
-        // SAFETY: `first` is less than the number of buckets, as a product of less than 2^64 (2^32) and that
-        // number is less than 2^64 (2^32) times it; and there is one at least (`Table::new`). The test would cost
-        // a tenth of the lookup.
-        let bucket = unsafe { self.buckets.get_unchecked(self.first(hash)) };
+        let bucket = if COMPACT {
+            let Some(bucket) = self.buckets.get(self.first(hash)) else { return First::Nothing };
+            bucket
+        } else {
+            #[allow(unsafe_code)]
+            // SAFETY: `first` is less than the number of buckets, as a product of less than 2^64 (2^32) and that
+            // number is less than 2^64 (2^32) times it; and there is one at least (`Table::new`). The test would cost
+            // a tenth of the lookup.
+            unsafe {
+                self.buckets.get_unchecked(self.first(hash))
+            }
+        };
         probe.line();
-        if let Some(slot) = G::first(G::slots(bucket, pattern.high())) {
-            let found = bucket.record(slot).and_then(|record| record.plain_sa(pattern));
-            return found.map_or(First::Elsewhere, First::Sa);
+        let word = if COMPACT {
+            bucket.first_with(pattern.high())
+        } else {
+            G::first(G::slots(bucket, pattern.high())).and_then(|slot| bucket.0.get(slot))
+        };
+        if let Some(word) = word {
+            return word.plain_sa(pattern).map_or(First::Elsewhere, First::Sa);
         }
         if bucket.spilled(hash) { First::Elsewhere } else { First::Nothing }
     }
@@ -483,6 +524,7 @@ impl Bucket {
     }
 
     /// The word that fits a root pattern, or with `LONG` that of longer keys, and that `accept` takes.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn find<const LONG: bool>(
         &self,
         pattern: Record,
@@ -504,7 +546,27 @@ impl Bucket {
     /// bit is set before a word that moves on is overwritten.
     #[inline(always)]
     fn spilled(&self, hash: Hash) -> bool {
-        self.0.get(filter_slot(hash)).is_some_and(|word| word.load() & Record::FILTER != 0)
+        let word = self.0.get(filter_slot(hash));
+        word.is_some_and(|word| u64::from(word.low()) & Record::FILTER != 0)
+    }
+
+    /// The first word with this high half, one after the other: the first ones are filled first.
+    #[inline(always)]
+    fn first_with(&self, high: u32) -> Option<&Word> {
+        // Spelled out: compilers that save space would make a loop of twice the instructions.
+        let [a, b, c, d, e, f, g, h] = &self.0;
+        macro_rules! ask {
+            ($($word:ident)*) => {
+                $(if $word.high() == high {
+                    return Some($word);
+                })*
+            };
+        }
+        ask!(a b c d e f g h);
+        // Before the filter bit is read: halves of words are loaded without one.
+        #[cfg(all(not(target_has_atomic = "64"), not(loom)))]
+        core::sync::atomic::fence(Ordering::Acquire);
+        None
     }
 }
 

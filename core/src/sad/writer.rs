@@ -9,7 +9,7 @@ use super::key::{HashKeys, Kind, Parts, SaKey};
 use super::recent::{Mark, Recent};
 use super::segment::{Extent, Segment, Segments, Shape};
 use super::table::{Place, Record, Spills, Table, TableWriter, Word};
-use super::{MEASURING, SaId, Sad, flag, replay};
+use super::{SaId, Sad, flag, replay};
 use crate::counters;
 use crate::error::{SaError, SetupError};
 use crate::headers::{Ipsec, Spi};
@@ -174,7 +174,7 @@ impl<'m> SadWriter<'m> {
         let sad = Sad::new(direct, carved.table, segments, recent, keys);
         let pool = |ring, count| Pool { fresh: 0, count, graveyard: Graveyard::new(ring) };
         Ok(Self {
-            sad: carver.place(sad)?.unwrap_or(&MEASURING),
+            sad: carver.place(sad)?.unwrap_or(Sad::NONE),
             table: TableWriter::new(carved.table, carved.spills),
             limits: [capacity.sas, capacity.sas_dst, capacity.sas_dst_src],
             counts: [0; 3],

@@ -57,7 +57,6 @@ use crate::sad::table::Bucket;
 
 /// Small code counts more than speed: microcontrollers, whose flash is what there is least of.
 /// `--cfg espial_compact` asks for it elsewhere.
-#[cfg(not(loom))]
 pub(crate) const COMPACT: bool =
     cfg!(any(all(target_os = "none", target_pointer_width = "32"), espial_compact));
 

@@ -376,7 +376,17 @@ fn one_packet(
     match (worker.lookup(&outer, ingress), sas.get(&spi)) {
         (Arrival::Sa(id, _), Some(sa)) => {
             assert_eq!(id, sa.id);
-            let verdict = worker.check_headers(id, &outer, inner, 60, ingress);
+            // As bindings do.
+            let own = worker.own_selectors(id).filter(|own| own.cover(inner));
+            let verdict = match own.map(|own| own.accept(60)) {
+                Some(accepted) => Verdict {
+                    decision: Decision::Accept(accepted.by),
+                    arrived: Some((accepted.tunnel, accepted.child)),
+                    shadow_asked: Modes::NONE,
+                    shadow_accepts: Modes::NONE,
+                },
+                None => worker.check_headers(id, &outer, inner, 60, ingress),
+            };
             expect(&tunnels[sa.tunnel], sas, sa, inner, &verdict);
             let tunnel = sa.tunnel;
             let counts = [&mut tunnels[tunnel].counts, &mut sas.get_mut(&spi).unwrap().counts];

@@ -70,7 +70,13 @@ fn ipsec(code: u8) -> Result<Ipsec, Status> {
 
 /// ESPIAL_IPSEC_* as an argument of a call.
 pub fn protocol(code: u32) -> Result<Ipsec, Status> {
-    ipsec(u8::try_from(code).map_err(|_| VALUE)?)
+    const ESP: u32 = ESPIAL_IPSEC_ESP as u32;
+    const AH: u32 = ESPIAL_IPSEC_AH as u32;
+    match code {
+        ESP => Ok(Ipsec::Esp),
+        AH => Ok(Ipsec::Ah),
+        _ => Err(VALUE),
+    }
 }
 
 fn ipsec_code(ipsec: Ipsec) -> u8 {

@@ -1,14 +1,14 @@
 //! Headers of packets, and what is said of packets.
 
 use espial::event::{Cause, Event};
-use espial::headers::{Fragment, InnerHeaders, NextLayer, Outer, OuterHeaders, Spi};
-use espial::inbound::Arrival;
+use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer, Outer, OuterHeaders, Spi};
+use espial::inbound::{Accepted, Arrival};
 use espial::sad::LimitKind;
 use espial::verdict::{Decision, Field, Reason, SpiClass, Verdict};
 
 use super::gateway::{NO_CHILD, NO_SA, NO_TUNNEL};
 use super::policy::{NO_SELECTOR, selector_codes};
-use super::{VALUE, encap, encap_code, endpoints_codes, endpoints_of, ipsec, ipsec_code};
+use super::{VALUE, encap, encap_code, endpoints_codes, endpoints_of, ipsec, ipsec_code, v4};
 use crate::status::Status;
 use crate::types::*;
 
@@ -83,6 +83,7 @@ pub(super) const NO_OUTER: espial_outer = espial_outer {
 };
 
 /// What an opened packet's next layer holds, and what fragment it is.
+#[inline(always)]
 fn layers(i: &espial_inner) -> Result<(NextLayer, Fragment), Status> {
     let next_layer = match i.next_layer {
         ESPIAL_NEXT_LAYER_OPAQUE => NextLayer::Opaque,
@@ -100,9 +101,18 @@ fn layers(i: &espial_inner) -> Result<(NextLayer, Fragment), Status> {
     Ok((next_layer, fragment))
 }
 
+#[inline]
 pub fn inner(i: &espial_inner) -> Result<InnerHeaders, Status> {
     let (next_layer, fragment) = layers(i)?;
     let endpoints = endpoints_of(i.family, &i.src, &i.dst)?;
+    Ok(InnerHeaders { endpoints, protocol: i.protocol, next_layer, fragment })
+}
+
+/// [`inner`] of IPv4.
+#[inline(always)]
+pub fn inner_v4(i: &espial_inner) -> Result<InnerHeaders, Status> {
+    let (next_layer, fragment) = layers(i)?;
+    let endpoints = Endpoints::V4 { src: v4(&i.src), dst: v4(&i.dst) };
     Ok(InnerHeaders { endpoints, protocol: i.protocol, next_layer, fragment })
 }
 
@@ -184,12 +194,14 @@ pub(super) fn traffic_code(outer: &Outer) -> u8 {
 
 pub fn class_codes(classified: Result<Outer, Reason>) -> espial_class {
     match classified {
-        Ok(found) => espial_class {
-            traffic: traffic_code(&found),
-            reason: ESPIAL_DROP_NONE,
-            reserved: 0,
-            outer: if let Outer::Ipsec(outer) = &found { outer_codes(outer) } else { NO_OUTER },
-        },
+        Ok(found) => {
+            let (traffic, reason) = (traffic_code(&found), ESPIAL_DROP_NONE);
+            let mut class = espial_class { traffic, reason, reserved: 0, outer: NO_OUTER };
+            if let Outer::Ipsec(outer) = &found {
+                class.outer = outer_codes(outer);
+            }
+            class
+        }
         Err(reason) => espial_class {
             traffic: ESPIAL_TRAFFIC_NONE,
             reason: reason.code(),
@@ -215,20 +227,21 @@ pub fn arrival_codes(arrival: &Arrival) -> espial_arrival {
             let (spi_class, deleted_ago_ms) = spi_class_codes(refusal.spi_class);
             espial_arrival { reason: refusal.reason.code(), spi_class, deleted_ago_ms, ..plain }
         }
-        Arrival::Sa(sa, outer) => espial_arrival {
-            verdict: ESPIAL_VERDICT_OPEN,
-            traffic: ESPIAL_TRAFFIC_IPSEC,
-            sa: (*sa).into(),
-            outer: outer_codes(outer),
-            ..plain
-        },
+        Arrival::Sa(sa, outer) => {
+            let (verdict, traffic) = (ESPIAL_VERDICT_OPEN, ESPIAL_TRAFFIC_IPSEC);
+            let mut open = espial_arrival { verdict, traffic, sa: (*sa).into(), ..plain };
+            // By itself: in its place, not beside it first.
+            open.outer = outer_codes(outer);
+            open
+        }
         Arrival::Pass(other) => {
             espial_arrival { verdict: ESPIAL_VERDICT_PASS, traffic: traffic_code(other), ..plain }
         }
     }
 }
 
-#[inline]
+#[cfg_attr(not(target_os = "none"), inline)]
+#[cfg_attr(target_os = "none", inline(never))]
 pub fn verdict_codes(verdict: &Verdict) -> espial_verdict {
     let (tunnel, child) = match verdict.arrived {
         Some((tunnel, child)) => (tunnel.into(), child.into()),
@@ -264,6 +277,42 @@ pub fn verdict_codes(verdict: &Verdict) -> espial_verdict {
                 ..plain
             }
         }
+    }
+}
+
+/// The verdict on a packet that is accepted, and no shadow mode was asked.
+#[inline]
+pub fn accepted_codes(accepted: &Accepted) -> espial_verdict {
+    espial_verdict {
+        verdict: ESPIAL_VERDICT_ACCEPT,
+        tunnel: accepted.tunnel.into(),
+        child: accepted.child.into(),
+        belongs_to: accepted.by.into(),
+        ..refused_verdict(ESPIAL_DROP_NONE)
+    }
+}
+
+/// The verdict on a packet that is dropped, of which no more is known.
+#[inline]
+pub fn refused_code(reason: Reason) -> espial_verdict {
+    refused_verdict(reason.code())
+}
+
+#[inline]
+const fn refused_verdict(reason: u8) -> espial_verdict {
+    espial_verdict {
+        verdict: ESPIAL_VERDICT_DROP,
+        reason,
+        field: ESPIAL_FIELD_NONE,
+        spi_class: ESPIAL_SPI_CLASS_NONE,
+        shadow_asked: 0,
+        shadow_accepts: 0,
+        reserved: 0,
+        deleted_ago_ms: 0,
+        nearest_index: 0,
+        tunnel: NO_TUNNEL,
+        child: NO_CHILD,
+        belongs_to: NO_CHILD,
     }
 }
 

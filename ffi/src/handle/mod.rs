@@ -2,7 +2,7 @@
 //! nowhere else.
 //!
 //! An exported function makes one [`Caller`] with [`call!`] and puts its pointers to that. Single
-//! inputs are copied out, arrays and packet octets are borrowed for the call; outputs are written
+//! inputs are copied out or, as arrays and packet octets, borrowed for the call; outputs are written
 //! through raw pointers, so that what lay there before need not be valid (`values`). Handles are told
 //! from each other here; each kind has a file of its own.
 //!
@@ -188,13 +188,21 @@ impl Caller<'_> {
         Self { call: PhantomData }
     }
 
+    // Two calls that say why: of numbers compilers would make one expression, which every call would pay for.
+    #[inline(always)]
     fn tested<T>(&self, at: *const T) -> Result<NonNull<T>, Status> {
-        let at = NonNull::new(at.cast_mut()).ok_or(Status(ESPIAL_ENULL))?;
-        if at.is_aligned() { Ok(at) } else { Err(Status(ESPIAL_EALIGN)) }
+        let Some(at) = NonNull::new(at.cast_mut()) else { return Err(is_null()) };
+        if at.is_aligned() { Ok(at) } else { Err(is_misaligned()) }
     }
 
     /// What is behind a handle, if that is one of this kind. It is there until its release (H4 to H7).
     fn live<T: Handle>(&self, handle: *const T) -> Result<&'static T, Status> {
+        self.found(handle)
+    }
+
+    /// [`Caller::live`], for calls of the packet path.
+    #[inline(always)]
+    fn found<T: Handle>(&self, handle: *const T) -> Result<&'static T, Status> {
         let handle = self.tested(handle)?;
         if self.magic(handle.cast()) != T::MAGIC {
             return Err(Status(ESPIAL_EHANDLE));
@@ -205,6 +213,7 @@ impl Caller<'_> {
     }
 
     /// The magic number in a handle's memory, whatever kind of handle that is: the first 4 octets.
+    #[inline(always)]
     fn magic(&self, handle: NonNull<AtomicU32>) -> u32 {
         // SAFETY: an integer in an atomic cell, which any octets are; live by the contract of `new`, and
         // aligned better than that.
@@ -253,6 +262,18 @@ impl Caller<'_> {
         unsafe { whole.end() };
         Ok(())
     }
+}
+
+#[cold]
+#[inline(never)]
+fn is_null() -> Status {
+    Status(ESPIAL_ENULL)
+}
+
+#[cold]
+#[inline(never)]
+fn is_misaligned() -> Status {
+    Status(ESPIAL_EALIGN)
 }
 
 /// Memory for a handle, aligned and large enough, and nobody else's.

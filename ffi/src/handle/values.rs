@@ -82,6 +82,14 @@ impl<'c> Caller<'c> {
         Ok(unsafe { at.read() })
     }
 
+    /// An input in the caller's memory.
+    #[inline]
+    pub fn borrow<T: Plain>(&self, at: *const T) -> Result<&'c T, Status> {
+        let at = self.tested(at)?;
+        // SAFETY: not NULL, aligned, and live by the contract of `new`; any octets are a T; H1.
+        Ok(unsafe { at.as_ref() })
+    }
+
     /// A copy of an input that says how long it is; fields that it does not have are zero. It need
     /// only be aligned for its size: an older form may have had no larger field.
     pub fn read_versioned<T: Versioned>(&self, at: *const T) -> Result<T, Status> {

@@ -50,11 +50,12 @@ const fn octets<Q: Audit>() -> usize {
 
 impl<'c> Caller<'c> {
     /// The worker behind a handle.
+    #[inline(always)]
     pub fn worker(
         &self,
         handle: *mut espial_worker,
     ) -> Result<&'c mut Worker<'static, dyn Audit>, Status> {
-        let whole = self.live(handle)?;
+        let whole = self.found(handle)?;
         // SAFETY: the caller is its owner, so nobody else borrows what is in the cell (H3).
         let worker = unsafe { &mut *whole.worker.get() };
         Ok(&mut **worker)

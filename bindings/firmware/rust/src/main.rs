@@ -1,5 +1,5 @@
-//! espial in Rust firmware: the worker belongs to the SysTick handler, the control to the main loop, which rekeys an SA
-//! while the handler judges packets on it.
+//! espial in Rust firmware: the selectors are an image in flash, the worker belongs to the SysTick handler, the control to
+//! the main loop, which rekeys an SA while the handler judges packets on it.
 #![no_std]
 #![no_main]
 
@@ -14,10 +14,17 @@ use cortex_m_semihosting::{debug, hprintln};
 use espial::error::SaError;
 use espial::event::NoEvents;
 use espial::inbound::{Arrival, Ingress, Opened};
-use espial::selector::{AddrRange, PortRange, TrafficSelector};
 use espial::{
-    Capacity, ChildId, Control, Gateway, Ipsec, Mode, Modes, Reason, SaKey, SaParams, Spi, Worker,
+    Capacity, ChildId, Control, Gateway, Image, Ipsec, Reason, SaKey, SaParams, Spi, Worker,
 };
+
+/// Octets at a cache line, as images lie best.
+#[repr(align(64))]
+struct Aligned<T: ?Sized>(T);
+
+/// `../GATEWAY.toml` as `espial compile` wrote it.
+static IMAGE: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("FIRMWARE_IMAGES"), "/strict.img")));
 
 /// An ESP packet from 203.0.113.1 to 198.51.100.1; its SPI is written into octets 20 to 23.
 const ESP: [u8; 40] = {
@@ -32,14 +39,14 @@ const ESP: [u8; 40] = {
     packet
 };
 
-/// What it opens to: UDP from 10.2.0.5 to 10.1.0.5, and from 10.3.0.5, which no selector covers.
+/// What it opens to: UDP from 10.155.0.5 to 10.190.9.5 as of the Child SA net-b, and from 10.3.0.5, which no selector covers.
 const WELCOME: [u8; 28] = [
-    0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 2, 0, 5, 10, 1, 0, 5, 0x13, 0x88, 0, 53, 0, 8, 0,
-    0,
+    0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 155, 0, 5, 10, 190, 9, 5, 0x13, 0x88, 0, 53, 0,
+    8, 0, 0,
 ];
 const STRANGER: [u8; 28] = [
-    0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 3, 0, 5, 10, 1, 0, 5, 0x13, 0x88, 0, 53, 0, 8, 0,
-    0,
+    0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 3, 0, 5, 10, 190, 9, 5, 0x13, 0x88, 0, 53, 0, 8,
+    0, 0,
 ];
 
 const NOW: Ingress = Ingress { now_ms: 0, interface: 0 };
@@ -77,10 +84,6 @@ fn SysTick() {
     JUDGED.store(JUDGED.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-fn range(lo: u32, hi: u32) -> TrafficSelector {
-    TrafficSelector { addrs: AddrRange::V4 { lo, hi }, protocol: 0, ports: PortRange::ANY }
-}
-
 /// Adds an SA; if the room of an old one is not free yet, once the handler was quiescent.
 fn add(control: &mut Control<'_>, child: ChildId, spi: u32) -> Option<espial::SaId> {
     let key = SaKey::new(Ipsec::Esp, Spi(spi), None, None).ok()?;
@@ -96,10 +99,11 @@ fn add(control: &mut Control<'_>, child: ChildId, spi: u32) -> Option<espial::Sa
 fn run() -> Option<u32> {
     static mut REGION: [MaybeUninit<u8>; 12 * 1024] = [MaybeUninit::uninit(); 12 * 1024];
     static mut GATEWAY: MaybeUninit<Gateway<'static>> = MaybeUninit::uninit();
+    let image = Image::of_octets(&IMAGE.0).ok()?;
     let capacity = Capacity {
-        tunnels: 1,
-        children: 1,
-        selectors: 4,
+        tunnels: image.tunnels(),
+        children: image.children(),
+        selectors: 0,
         sas: 4,
         sas_dst: 0,
         sas_dst_src: 0,
@@ -110,12 +114,10 @@ fn run() -> Option<u32> {
     // SAFETY: `run` is called once, so nobody else has the two.
     let (region, place) = unsafe { (&mut *addr_of_mut!(REGION), &mut *addr_of_mut!(GATEWAY)) };
     // The seed must be one that peers cannot know: see README.md.
-    let gateway = place.write(Gateway::new_in(region, &capacity, [0x5eed, 0x5eed]).ok()?);
+    let gateway =
+        place.write(Gateway::over_image_in(region, &capacity, [0x5eed, 0x5eed], &image).ok()?);
     let (control, mut workers) = gateway.split();
-    let tunnel = control.add_tunnel(Mode::StrictSa, Modes::NONE).ok()?;
-    let local = [range(0x0a01_0000, 0x0a01_ffff)];
-    let child = control.add_child(tunnel, &local, &[range(0x0a02_0000, 0x0a02_ffff)]).ok()?;
-    control.publish().ok()?;
+    let child = image.child_named(b"plain4", b"net-b")?;
 
     let mut old = add(control, child, 0x1000)?;
     LIVE_SPI.store(0x1000, Ordering::Relaxed);
