@@ -417,13 +417,15 @@ impl<'m> Table<'m> {
             }
         };
         probe.line();
-        let word = if COMPACT {
-            bucket.first_with(pattern.high())
-        } else {
-            G::first(G::slots(bucket, pattern.high())).and_then(|slot| bucket.0.get(slot))
-        };
-        if let Some(word) = word {
-            return word.plain_sa(pattern).map_or(First::Elsewhere, First::Sa);
+        if COMPACT {
+            if let Some(word) = bucket.first_with(pattern.high()) {
+                return word.plain_sa(pattern).map_or(First::Elsewhere, First::Sa);
+            }
+        } else if let Some(slot) = G::first(G::slots(bucket, pattern.high())) {
+            let word = bucket.0.get(slot);
+            return word
+                .and_then(|word| word.plain_sa(pattern))
+                .map_or(First::Elsewhere, First::Sa);
         }
         if bucket.spilled(hash) { First::Elsewhere } else { First::Nothing }
     }
