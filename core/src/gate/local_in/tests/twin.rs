@@ -8,7 +8,6 @@ use proptest::sample::{Index, select};
 use super::*;
 use crate::analysis::Limits;
 use crate::few::few;
-use crate::matcher::block::BlockError;
 use crate::selector::{PortRange, icmp_value};
 use crate::spd::Count;
 
@@ -260,6 +259,8 @@ proptest! {
 #[cfg(target_endian = "little")]
 #[test]
 fn each_bit_of_the_header_is_tested() {
+    use crate::matcher::block::BlockError;
+
     let mut list = documented(Action::Accept);
     list.add(policy(1, on(WAN1), &["all"], "IKE", None)).unwrap();
     list.add(policy(2, on(WAN2), &["peer"], "IKE", None)).unwrap();
