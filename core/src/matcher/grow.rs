@@ -110,8 +110,7 @@ impl Builder<'_> {
         old: Option<Old<'_, A>>,
         boxes: &[Boxed<A>],
     ) -> Option<Grown> {
-        // A leaf is made faster than compared with an old one.
-        match old.filter(|_| boxes.len() > WIDTH).and_then(|old| old.patch(boxes, self)) {
+        match old.and_then(|old| old.patch(boxes, self)) {
             Some(grown) => Some(grown),
             None => self.build(boxes),
         }
