@@ -218,6 +218,9 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     #[inline]
     pub fn arrive(&mut self, packet: &[u8], ingress: Ingress) -> Arrival {
         self.enter();
+        if let Some(outer) = wire::esp_in_ipv4(packet) {
+            return self.find(outer, ingress);
+        }
         match wire::classify(packet) {
             Ok(Outer::Ipsec(outer)) => self.find(outer, ingress),
             Ok(other) => self.pass(other),
@@ -239,6 +242,10 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             // Only as many as there are packets: what lies behind them is the caller's.
             let arrivals = arrivals.get_mut(..packets.len()).unwrap_or(&mut []);
             for (packet, arrival) in packets.iter().zip(&mut *arrivals) {
+                if let Some(outer) = wire::esp_in_ipv4(packet) {
+                    *arrival = Arrival::Sa(SaId::NONE, outer);
+                    continue;
+                }
                 *arrival = match wire::classify(packet) {
                     Ok(Outer::Ipsec(outer)) => Arrival::Sa(SaId::NONE, outer),
                     Ok(other) => self.pass(other),

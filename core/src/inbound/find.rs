@@ -40,38 +40,55 @@ impl<Q: Audit + ?Sized> Worker<'_, Q> {
             }
         }
         for (i, (arrival, sa)) in arrivals.iter_mut().zip(&sas).enumerate() {
-            let Arrival::Sa(_, outer) = *arrival else { continue };
-            *arrival = if missing & 1 << i == 0 {
-                self.admit(*sa, outer, ingress)
+            // Headers stay where they are.
+            let Arrival::Sa(found, outer) = arrival else { continue };
+            let instead = if missing & 1 << i == 0 {
+                *found = *sa;
+                let Some(reason) = self.objection(*sa, outer, ingress) else { continue };
+                self.refuse_found(*sa, outer, reason, ingress)
             } else if outer.is_esp() {
-                self.find_rest(outer, ingress)
+                self.find_rest(*outer, ingress)
             } else {
-                self.find(outer, ingress)
+                self.find(*outer, ingress)
             };
+            *arrival = instead;
         }
     }
 
-    /// What the SA demands before its packets are opened: encapsulation, lifetime, a fresh sequence
-    /// number.
     #[inline]
     fn admit(&mut self, sa: SaId, mut outer: OuterHeaders, ingress: Ingress) -> Arrival {
-        outer.sequence_high = 0;
-        let Some(entry) = self.sad.entry(sa) else { return Arrival::Sa(sa, outer) };
-        if entry.encap() != outer.encap {
-            return self.refuse_found(sa, &outer, Reason::WrongEncap, ingress);
+        match self.objection(sa, &mut outer, ingress) {
+            None => Arrival::Sa(sa, outer),
+            Some(reason) => self.refuse_found(sa, &outer, reason, ingress),
         }
-        if entry.is_due(ingress.now_ms) && self.is_expired(sa, &outer, ingress) {
-            return self.refuse_found(sa, &outer, Reason::SaExpired, ingress);
+    }
+
+    /// What the SA demands before its packets are opened, and the packet does not meet: encapsulation, lifetime,
+    /// a fresh sequence number. Gives the headers the high half of that.
+    #[inline(always)]
+    fn objection(
+        &mut self,
+        sa: SaId,
+        outer: &mut OuterHeaders,
+        ingress: Ingress,
+    ) -> Option<Reason> {
+        outer.sequence_high = 0;
+        let entry = self.sad.entry(sa)?;
+        if entry.encap() != outer.encap {
+            return Some(Reason::WrongEncap);
+        }
+        if entry.is_due(ingress.now_ms) && self.is_expired(sa, outer, ingress) {
+            return Some(Reason::SaExpired);
         }
         if entry.has_state()
             && let Some(state) = self.sad.segments.sa(sa.index())
         {
             match state.precheck(outer.sequence) {
                 Ok(full) => outer.sequence_high = (full >> 32) as u32,
-                Err(_) => return self.refuse_found(sa, &outer, Reason::Replay, ingress),
+                Err(_) => return Some(Reason::Replay),
             }
         }
-        Arrival::Sa(sa, outer)
+        None
     }
 
     /// A limit in time was reached: which. Tells of a soft one.
