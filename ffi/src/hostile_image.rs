@@ -272,7 +272,7 @@ impl<'m> Over<'m> {
     }
 
     fn rest(&self, choices: &mut Choices<'_>) {
-        let quiescent = choices.octet() % 2 == 0;
+        let quiescent = choices.octet().is_multiple_of(2);
         let status = unsafe {
             match quiescent {
                 true => espial_worker_quiescent(self.worker),
