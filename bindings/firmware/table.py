@@ -19,15 +19,18 @@ m4 = found["m4"]
 # the goal is not reached: it must not get worse.
 budgets = [
     ("code of the plain calls, octets", 12288, 12288, linked["linked m4-plain"]),
-    ("code of all calls of the packet path, octets", 12288, 35500, linked["linked m4-packet"]),
+    ("code of all calls of the packet path, octets", 12288, 35300, linked["linked m4-packet"]),
     ("static RAM, octets", 0, 0, linked["static m4-image"] + linked["static m4-packet"]),
-    ("stack of the plain calls, octets", 512, 448, m4["stack plain"]),
-    ("stack of all calls of the packet path, octets", 512, 2176, m4["stack packet"]),
-    ("SPI lookup, direct slot, instructions", 60, 73, m4["cost find-spi-direct"]),
-    ("SPI lookup, first bucket, instructions", 60, 96, m4["cost find-spi-hit"]),
+    ("stack of the plain calls, octets", 512, 416, m4["stack plain"]),
+    ("stack of a plain drop in a tree of 1000, octets", 512, 704, m4["selectors-1000 stack-plain"]),
+    ("stack of all calls of the packet path, octets", 512, 2144, m4["stack packet"]),
+    ("SPI lookup, direct slot, instructions", 60, 72, m4["cost find-spi-direct"]),
+    ("SPI lookup, first bucket, instructions", 60, 95, m4["cost find-spi-hit"]),
     ("SPI lookup, miss, instructions", 110, 110, m4["cost find-spi-miss"]),
-    ("strict check, 8 selectors, seven fail on an address, instructions", 200, 384, m4["selectors-8 check-headers"]),
-    ("strict check, 8 selectors, seven fail on a port, instructions", 350, 525, m4["selectors-8-ports check-headers"]),
+    ("strict check of headers, 8 selectors, seven fail on an address, instructions", 200, 340, m4["selectors-8 check-headers"]),
+    ("strict check of headers, 8 selectors, seven fail on a port, instructions", 350, 474, m4["selectors-8-ports check-headers"]),
+    ("plain strict check with its parse, 8 selectors, on an address, instructions", 283, 476, m4["selectors-8 check-plain"]),
+    ("plain strict check with its parse, 8 selectors, on a port, instructions", 433, 666, m4["selectors-8-ports check-plain"]),
 ]
 
 lines = ["| Cortex-M4 | goal | allowed | measured |", "|---|---|---|---|"]

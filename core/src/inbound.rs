@@ -29,7 +29,7 @@ use crate::counters::WorkerCells;
 use crate::event::{Audit, Event, EventBudget, Events};
 use crate::gateway::Tables;
 use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi};
-use crate::matcher::block::Block;
+use crate::matcher::block::{Block, ChildRecord};
 use crate::sad::{AHEAD, Entry, SaId, SaMode, Sad};
 use crate::selector::Selector;
 use crate::verdict::{Reason, Refusal, Verdict};
@@ -84,23 +84,27 @@ pub struct Accepted {
 }
 
 /// The selectors of an SA whose packets need nothing else.
-#[derive(Clone, Copy)]
-pub struct OwnSelectors<'w, 'g> {
+// Of the worker only where it is: what is read of it early has to be kept somewhere until the packet was asked.
+pub struct OwnSelectors<'w, 'g, Q: Audit + ?Sized> {
+    worker: &'w Worker<'g, Q>,
     entry: &'g Entry,
-    scene: Scene<'w, 'g>,
-    sad: &'g Sad<'g>,
-    worker: usize,
+    child: &'w ChildRecord,
     sa: SaId,
 }
 
-impl OwnSelectors<'_, '_> {
+impl<Q: Audit + ?Sized> OwnSelectors<'_, '_, Q> {
+    #[inline(always)]
+    fn scene(&self) -> Scene<'_, '_> {
+        Scene::of(&self.worker.block, self.worker.tables, self.entry, self.child)
+    }
+
     /// True if one of them covers the packet.
     ///
     /// # Bound
     /// As [`Worker::check`] in strict-sa mode.
     #[inline(always)]
-    pub fn cover(self, inner: &InnerHeaders) -> bool {
-        self.scene.ask_own(inner)
+    pub fn cover(&self, inner: &InnerHeaders) -> bool {
+        self.scene().ask_own(inner)
     }
 
     /// True if the SA is a tunnel-mode SA and one of them covers the packet.
@@ -108,18 +112,15 @@ impl OwnSelectors<'_, '_> {
     /// # Bound
     /// As [`Worker::check`] in strict-sa mode.
     #[inline(always)]
-    pub fn cover_packet(self, next_header: u8, payload: &[u8]) -> bool {
-        self.entry.mode() == SaMode::Tunnel && self.scene.ask_packet(next_header, payload)
+    pub fn cover_packet(&self, next_header: u8, payload: &[u8]) -> bool {
+        self.entry.mode() == SaMode::Tunnel && self.scene().ask_packet(next_header, payload)
     }
 
     /// Accepts a packet that they cover, of so many octets: counts it, and says what it came on.
     #[inline(always)]
     pub fn accept(self, octets: usize) -> Accepted {
-        if let Some(accepted) = self.sad.segments.accepted(self.worker, self.sa.index()) {
-            accepted.add(octets);
-        }
-        let child = self.entry.child_id();
-        Accepted { tunnel: self.scene.tunnel_id(self.entry), child, by: child }
+        let (tunnel, child) = self.worker.count_accepted(self.sa, self.entry, octets);
+        Accepted { tunnel, child, by: child }
     }
 }
 
@@ -362,12 +363,12 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     ///
     /// For bindings, which put outer headers together only for those.
     #[inline(always)]
-    pub fn own_selectors(&mut self, sa: SaId) -> Option<OwnSelectors<'_, 'g>> {
+    pub fn own_selectors(&mut self, sa: SaId) -> Option<OwnSelectors<'_, 'g, Q>> {
         self.enter();
         let entry = self.sa(sa).filter(|entry| !entry.has_state())?;
         self.refresh();
         let scene = Scene::new(&self.block, self.tables, entry).filter(Scene::is_strict_alone)?;
-        Some(OwnSelectors { entry, scene, sad: self.sad, worker: self.index, sa })
+        Some(OwnSelectors { worker: self, entry, child: scene.child(), sa })
     }
 
     /// The check without what explains it, for firmware that has no room for more: of tunnel-mode SAs without replay

@@ -96,7 +96,7 @@ const ANY: espial_ts = espial_ts {
 };
 
 /// An SA for `spi`, to be spoilt.
-fn plausible_sa(spi: u32) -> espial_sa_params {
+pub(crate) fn plausible_sa(spi: u32) -> espial_sa_params {
     let mut params: espial_sa_params = unsafe { zeroed() };
     params.size = size_of::<espial_sa_params>() as u32;
     params.mode = ESPIAL_SA_TUNNEL;
@@ -117,7 +117,7 @@ fn key_of(gateway: *mut espial_gateway, sa: espial_sa) -> Option<u32> {
 pub(crate) struct Line(pub(crate) [u8; 64]);
 
 /// A selector of few values, so that packets meet it; spoilt.
-fn chosen_selector(choices: &mut Choices<'_>) -> espial_selector {
+pub(crate) fn chosen_selector(choices: &mut Choices<'_>) -> espial_selector {
     let mut selector: espial_selector = unsafe { zeroed() };
     let shape = choices.octet();
     selector.family = if shape & 1 == 0 { ESPIAL_FAMILY_V4 } else { ESPIAL_FAMILY_V6 };

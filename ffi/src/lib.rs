@@ -32,6 +32,8 @@ mod health;
 mod hostile;
 #[cfg(test)]
 mod hostile_gate;
+#[cfg(test)]
+mod hostile_image;
 mod image;
 mod local_in;
 mod matcher;

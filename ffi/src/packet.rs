@@ -394,11 +394,10 @@ pub unsafe extern "C" fn espial_worker_check_headers(
         let verdict = c.out(verdict)?;
         let sa = sa.into();
         if let Some(own) = worker.own_selectors(sa) {
-            // Each family by itself: addresses of either would be put together in memory first.
-            let covered = if inner.family == ESPIAL_FAMILY_V4 {
-                own.cover(&convert::inner_v4(inner)?)
-            } else {
-                own.cover(&convert::inner(inner)?)
+            // By themselves: headers of any kind would be put together in memory first.
+            let covered = match convert::inner_ports_v4(inner) {
+                Some(inner) => own.cover(&inner),
+                None => own.cover(&convert::inner(inner)?),
             };
             if covered {
                 verdict.set(convert::accepted_codes(&own.accept(octets)));

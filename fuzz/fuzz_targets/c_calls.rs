@@ -20,6 +20,8 @@ mod health;
 mod hostile;
 #[path = "../../ffi/src/hostile_gate.rs"]
 mod hostile_gate;
+#[path = "../../ffi/src/hostile_image.rs"]
+mod hostile_image;
 #[path = "../../ffi/src/image.rs"]
 mod image;
 #[path = "../../ffi/src/local_in.rs"]
@@ -54,6 +56,9 @@ libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
         // Most inputs are older than this choice.
         Some((7 | 77 | 177, octets)) => {
             hostile_gate::calls(octets);
+        }
+        Some((8 | 88 | 188, octets)) => {
+            hostile_image::calls(octets);
         }
         _ => hostile::calls(octets),
     }

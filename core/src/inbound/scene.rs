@@ -1,7 +1,7 @@
 //! The selectors that a packet on one SA is judged by, and what each mode asks of them.
 
 use super::Opened;
-use crate::control::{ChildId, TunnelId};
+use crate::control::ChildId;
 use crate::gateway::{Tables, policy_of, policy_word};
 use crate::headers::{Fragment, InnerHeaders};
 use crate::matcher::Question;
@@ -59,10 +59,21 @@ impl<'b, 'g> Scene<'b, 'g> {
         (child.generation == child_id.generation).then_some(Self { block, tables, child_id, child })
     }
 
-    /// The tunnel that an SA belongs to.
+    /// [`Scene::new`] once the record of the SA's Child SA was found.
     #[inline(always)]
-    pub(super) fn tunnel_id(&self, sa: &Entry) -> TunnelId {
-        self.tables.tunnel_id(sa.tunnel())
+    pub(super) fn of(
+        block: &'b Block<'g>,
+        tables: &'b Tables<'g>,
+        sa: &Entry,
+        child: &'b ChildRecord,
+    ) -> Self {
+        Self { block, tables, child_id: sa.child_id(), child }
+    }
+
+    /// The record of the SA's Child SA.
+    #[inline(always)]
+    pub(super) fn child(&self) -> &'b ChildRecord {
+        self.child
     }
 
     /// What applies to the tunnel: that of an image is of the same version as its selectors.

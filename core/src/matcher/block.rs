@@ -519,18 +519,15 @@ impl<'b> Boxes<'_, 'b> {
         self.block.part(&self.span)
     }
 
-    /// True if one of few boxes covers the packet; `None`: they are more.
+    /// The boxes where they are few; `None`: they are more.
     #[inline(always)]
-    pub(super) fn few_cover<A: Address>(&self, key: &Key<A>) -> Option<bool> {
+    pub(super) fn few<A: Address>(&self) -> Option<&'b [Boxed<A>]> {
         // Not `part`: what is not there is left to who takes longer.
         let (first, count) = A::part(&self.span);
         if count as usize > LIST {
             return None;
         }
-        let few = A::boxes(self.block).get(first as usize..)?.get(..count as usize)?;
-        // Those of IPv6 take too much code for a second way.
-        let first = || linear::from_first(few, key, Ask::All).is_some();
-        Some(if A::WHOLE { linear::any_in_turn(few, key) } else { first() })
+        A::boxes(self.block).get(first as usize..)?.get(..count as usize)
     }
 
     /// The Child SA of the first box that covers the packet in what is asked and that `accept` takes; of any

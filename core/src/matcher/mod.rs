@@ -107,11 +107,12 @@ impl Question {
     #[inline(always)]
     pub(crate) fn covered_by(self, boxes: Boxes<'_, '_>) -> bool {
         if COMPACT {
-            let few = match &self {
-                Self::V4(key) => boxes.few_cover(key),
-                Self::V6(key) => boxes.few_cover(key),
-            };
-            return few.unwrap_or_else(|| self.is_covered(boxes));
+            if let Self::V4(key) = &self
+                && let Some(few) = boxes.few()
+            {
+                return linear::any_in_turn(few, key);
+            }
+            return self.is_covered(boxes);
         }
         match self {
             Self::V4(key) => boxes.any(key),
@@ -123,6 +124,12 @@ impl Question {
     #[inline(never)]
     pub(crate) fn is_covered(&self, boxes: Boxes<'_, '_>) -> bool {
         if COMPACT {
+            // Those of IPv6 take too much code for a second way.
+            if let Self::V4(key) = self
+                && let Some(few) = boxes.few()
+            {
+                return linear::from_first(few, key, Ask::All).is_some();
+            }
             return self.search(boxes, (Ask::All, true), &|_| true).is_some();
         }
         self.covered_by(boxes)

@@ -10,7 +10,7 @@
 //! flash is scarce ([`COMPACT`](crate::simd::COMPACT)) it is the only search; tests hold one against the
 //! other everywhere.
 
-use super::fan::{Fan, Open};
+use super::fan::Fan;
 use super::group::{Address, Ask, DIMENSIONS, Group};
 use super::linear::Key;
 use super::tree::{Arrays, LEVELS, NONE, Tree, Visits, some};
@@ -28,11 +28,13 @@ pub(super) fn find<A: Address>(
     accept: &dyn Fn(u32) -> bool,
     visits: &mut impl Visits,
 ) -> Option<u32> {
-    let Tree { arrays, fan, root, delta, levels, .. } = *tree;
     let asked = Packet { tree, key, ask: wanted.0, child, accept };
+    let Tree { arrays, root, levels, .. } = tree;
     let has_value = key.values.has_value;
-    let mut walk = Walk { arrays, root, levels, asked: &asked, has_value, wanted, best: NONE };
-    walk.run(fan, delta, visits);
+    let (root, levels) = (*root, *levels);
+    let mut walk =
+        Walk { arrays, root, levels, asked: &asked, has_value, wanted, best: NONE, limit: NONE };
+    walk.run(tree.fan, tree.delta, visits);
     some(walk.best)
 }
 
@@ -74,7 +76,7 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
 }
 
 struct Walk<'w, 'b> {
-    arrays: Arrays<'b>,
+    arrays: &'w Arrays<'b>,
     /// The group at the top, if there is no fan.
     root: u32,
     levels: usize,
@@ -83,6 +85,8 @@ struct Walk<'w, 'b> {
     wanted: Wanted,
     /// The first box so far.
     best: u32,
+    /// Boxes from here on are of no interest.
+    limit: u32,
 }
 
 impl<'b> Walk<'_, 'b> {
@@ -93,15 +97,14 @@ impl<'b> Walk<'_, 'b> {
         }
         let Some(fan) = fan else {
             // The first box may be in the delta.
-            if self.limit() > 0 {
+            if self.limit > 0 {
                 self.below(self.root, visits);
             }
             return;
         };
-        let point = self.asked.point(fan);
+        let Some(ranks) = self.ranks(fan) else { return };
         // Rows are the same for both families.
         let Some(fan) = fan.open::<u32>(self.arrays.rows) else { return };
-        let Some(ranks) = ranks(&fan, &point) else { return };
         let (ask, has_value) = (self.wanted.0, self.has_value);
         for nth in 0..fan.words() {
             let mut left = fan.word(&ranks, ask, has_value, nth);
@@ -109,7 +112,7 @@ impl<'b> Walk<'_, 'b> {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
                 let first = fan.firsts.get(child as usize).copied().unwrap_or(NONE);
-                if first >= self.limit() {
+                if first >= self.limit {
                     return;
                 }
                 self.below(fan.children.wrapping_add(child), visits);
@@ -117,9 +120,11 @@ impl<'b> Walk<'_, 'b> {
         }
     }
 
-    /// Boxes from here on are of no interest.
-    fn limit(&self) -> u32 {
-        if self.wanted.1 && self.best != NONE { 0 } else { self.best }
+    /// In which intervals of a fan the packet lies. A call of its own: what it needs of the stack is free again when
+    /// groups are searched.
+    #[inline(never)]
+    fn ranks(&self, fan: &Fan) -> Option<[u32; DIMENSIONS]> {
+        fan.open::<u32>(self.arrays.rows)?.ranks::<Base>(&self.asked.point(fan))
     }
 
     /// Searches a group below the fan and all that is below it.
@@ -146,13 +151,12 @@ impl<'b> Walk<'_, 'b> {
                 if level == self.levels {
                     return;
                 }
-                let limit = self.limit();
                 let Some((above, children)) = left.get_mut(level) else { return };
                 let slot = children.trailing_zeros();
                 *children &= children.wrapping_sub(1);
                 if let Some(group) = self.group(*above)
                     && let Some(first) = group.index.get(slot as usize)
-                    && *first < limit
+                    && *first < self.limit
                 {
                     break group.children().wrapping_add(slot);
                 }
@@ -168,19 +172,14 @@ impl<'b> Walk<'_, 'b> {
     /// The first box of a leaf that covers the packet, if it is before the best so far.
     fn leaf(&mut self, leaf: &Group) {
         for index in leaf.indexes() {
-            if index >= self.best {
+            if index >= self.limit {
                 return;
             }
             if self.asked.covered_by(index) {
                 self.best = index;
+                self.limit = if self.wanted.1 { 0 } else { index };
                 return;
             }
         }
     }
-}
-
-/// Of one place in the program.
-#[inline(never)]
-fn ranks(fan: &Open<'_, u32>, point: &[u32; DIMENSIONS]) -> Option<[u32; DIMENSIONS]> {
-    fan.ranks::<Base>(point)
 }

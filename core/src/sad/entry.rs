@@ -124,10 +124,10 @@ impl KeyCells {
 const AH: u32 = 1;
 const TRANSPORT: u32 = 1 << 1;
 const ENCAP_SHIFT: u32 = 2;
+/// The soft limit was told.
+const TOLD: u32 = 1 << 4;
 const ESN: u32 = 1 << 7;
 const LIMITED: u32 = 1 << 8;
-/// The soft limit was told.
-const TOLD: u32 = 1 << 9;
 /// 13 bits: the size of the replay window.
 const WINDOW_SHIFT: u32 = 16;
 
@@ -287,9 +287,8 @@ impl Entry {
     /// True if packets are checked for replays or counted against limits.
     #[inline]
     pub(crate) fn has_state(&self) -> bool {
-        self.flags.load(Ordering::Relaxed)
-            & (ESN | LIMITED | (replay::MAX_WINDOW * 2 - 1) << WINDOW_SHIFT)
-            != 0
+        // Extended sequence numbers, limits and a window are what stands above the rest: one compare.
+        self.flags.load(Ordering::Relaxed) >= ESN
     }
 
     /// The soft limit was told.

@@ -245,9 +245,19 @@ impl<'m> Segments<'m> {
     }
 
     /// A worker's count of what it accepted on an SA.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn accepted(&self, worker: usize, index: u32) -> Option<&'m Accepted> {
-        let (segment, offset) = self.at(index)?;
+        let slots = self.first.entries.len();
+        if (index as usize) < slots {
+            return self.first.accepted.get(worker * slots + index as usize);
+        }
+        self.accepted_behind(worker, index)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn accepted_behind(&self, worker: usize, index: u32) -> Option<&'m Accepted> {
+        let (segment, offset) = self.behind(index)?;
         segment.accepted.get(worker * segment.entries.len() + offset)
     }
 

@@ -108,12 +108,18 @@ pub fn inner(i: &espial_inner) -> Result<InnerHeaders, Status> {
     Ok(InnerHeaders { endpoints, protocol: i.protocol, next_layer, fragment })
 }
 
-/// [`inner`] of IPv4.
+/// [`inner`] of what most packets are: IPv4 with ports. A first fragment is judged as a whole packet is.
 #[inline(always)]
-pub fn inner_v4(i: &espial_inner) -> Result<InnerHeaders, Status> {
-    let (next_layer, fragment) = layers(i)?;
-    let endpoints = Endpoints::V4 { src: v4(&i.src), dst: v4(&i.dst) };
-    Ok(InnerHeaders { endpoints, protocol: i.protocol, next_layer, fragment })
+pub fn inner_ports_v4(i: &espial_inner) -> Option<InnerHeaders> {
+    let is = i.family == ESPIAL_FAMILY_V4
+        && i.next_layer == ESPIAL_NEXT_LAYER_PORTS
+        && i.fragment != ESPIAL_FRAGMENT_NON_INITIAL;
+    is.then(|| InnerHeaders {
+        endpoints: Endpoints::V4 { src: v4(&i.src), dst: v4(&i.dst) },
+        protocol: i.protocol,
+        next_layer: NextLayer::Ports { src: i.sport, dst: i.dport },
+        fragment: Fragment::None,
+    })
 }
 
 /// Whether [`inner`] takes these headers, from their three codes alone: nothing is read of the addresses.
