@@ -209,6 +209,8 @@ static void packets(void) {
         worse = inner;
         worse.fragment = (uint8_t)i;
         GIVES(i <= 2 ? ESPIAL_OK : ESPIAL_EVALUE, espial_worker_check_headers(worker, sa, &outer, &worse, 0, 0, 0, &verdict));
+        worse.next_layer = ESPIAL_NEXT_LAYER_PORTS;
+        GIVES(i <= 2 ? ESPIAL_OK : ESPIAL_EVALUE, espial_worker_check_headers(worker, sa, &outer, &worse, 0, 0, 0, &verdict));
         GIVES((i >= 1 && i <= 12) || (i >= 32 && i <= 46) ? ESPIAL_OK : ESPIAL_EVALUE,
               espial_worker_report(worker, sa, &outer, i, 0, 0, &verdict));
     }

@@ -113,7 +113,7 @@ pub fn inner(i: &espial_inner) -> Result<InnerHeaders, Status> {
 pub fn inner_ports_v4(i: &espial_inner) -> Option<InnerHeaders> {
     let is = i.family == ESPIAL_FAMILY_V4
         && i.next_layer == ESPIAL_NEXT_LAYER_PORTS
-        && i.fragment != ESPIAL_FRAGMENT_NON_INITIAL;
+        && i.fragment <= ESPIAL_FRAGMENT_FIRST;
     is.then(|| InnerHeaders {
         endpoints: Endpoints::V4 { src: v4(&i.src), dst: v4(&i.dst) },
         protocol: i.protocol,
