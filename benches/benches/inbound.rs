@@ -3,6 +3,8 @@
 //! Groups are `inbound/PART/SIZE/CASE`, rows `selN/burstN` and `selN/naive`; the README says how to
 //! read them. Every answer of a configuration is compared before its first row is timed.
 
+mod start;
+
 use std::cell::{LazyCell, RefCell};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use criterion::{BenchmarkGroup, Criterion, Throughput};
 use espial_benches::drive::{self, Answers, Arrived, Bed, Input, TURN};
 use espial_benches::naive::Naive;
 use espial_benches::{Drops, Plan, Shape, Trace};
+use start::start;
 
 const SIZES: [(&str, usize); 2] = [("1k", 1 << 10), ("64k", 1 << 16)];
 const CASES: [(&str, Drops); 2] = [("accept", Drops::NONE), ("mixed", Drops::MIXED)];
@@ -101,15 +104,9 @@ fn check(group: &mut Group<'_>, case: usize, packets: usize, selectors: usize, s
 
 fn main() {
     let seed = espial_benches::seed();
-    let seconds = std::env::var("ESPIAL_BENCH_SECONDS").map_or(1.0, |text| {
-        text.parse().expect("ESPIAL_BENCH_SECONDS is a number of seconds for each row")
-    });
-    let mut criterion = Criterion::default()
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs_f64(seconds))
-        .configure_from_args();
-    for (size, sas) in SIZES {
+    let (criterion, test) = start(1.0);
+    let mut criterion = criterion.sample_size(30).warm_up_time(Duration::from_millis(300));
+    for (size, sas) in SIZES.into_iter().take(if test { 1 } else { SIZES.len() }) {
         let packets = Trace::packets(sas);
         let lazy = |n| -> Lazy { LazyCell::new(Box::new(move || Scene::new(sas, n, seed))) };
         let scenes = SELECTORS.map(|n| (n, lazy(n)));
