@@ -9,7 +9,7 @@ use std::cell::{LazyCell, RefCell};
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput};
+use criterion::{BenchmarkGroup, Throughput};
 use espial_benches::drive::{self, Answers, Arrived, Bed, Input, TURN};
 use espial_benches::naive::Naive;
 use espial_benches::{Drops, Plan, Shape, Trace};
