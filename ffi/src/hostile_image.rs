@@ -313,31 +313,31 @@ pub(crate) fn calls(input: &[u8]) -> bool {
     let mut memory = vec![Line([0; 64]); 1024];
     let mem = memory.as_mut_ptr().cast::<c_void>();
     let mut gateway: *mut espial_gateway = null_mut();
-    let mut init = |capacity: &espial_capacity, len: usize, (image, image_len)| {
-        call(&mut gateway, |out| unsafe {
-            espial_gateway_init_image(mem, len, capacity, 1, 2, image, image_len, out)
-        })
-    };
+    // The gateway is its caller's between two calls.
+    let init =
+        |gateway: &mut *mut espial_gateway, capacity: &espial_capacity, len, (image, image_len)| {
+            call(gateway, |out| unsafe {
+                espial_gateway_init_image(mem, len, capacity, 1, 2, image, image_len, out)
+            })
+        };
     let whole = (first.at(), first.octets);
     if let Some((room, len)) = damage(&mut choices, first) {
-        assert!(!init(&plausible, memory.len() * 64, (room.as_ptr().cast(), len)));
+        assert!(!init(&mut gateway, &plausible, memory.len() * 64, (room.as_ptr().cast(), len)));
     }
     // Room that is said to be too small is too small.
     let capacity = choices.spoil(plausible);
     let mut size = 0;
     let sized = call(&mut size, |out| unsafe { espial_gateway_image_size(&capacity, out) });
     let len = usize::from(choices.octet()) * 64;
-    let made = init(&capacity, len, whole);
+    let made = init(&mut gateway, &capacity, len, whole);
     assert!(!made || (sized && size <= len && capacity.tunnels >= 2));
     if made {
         assert_eq!(unsafe { espial_gateway_release(gateway) }, ESPIAL_OK);
     }
-    let mut init = |capacity: &espial_capacity, len: usize, (image, image_len)| {
-        call(&mut gateway, |out| unsafe {
-            espial_gateway_init_image(mem, len, capacity, 1, 2, image, image_len, out)
-        })
-    };
-    assert!(init(&plausible, memory.len() * 64, whole), "the plausible capacity fits");
+    assert!(
+        init(&mut gateway, &plausible, memory.len() * 64, whole),
+        "the plausible capacity fits"
+    );
 
     let mut worker_memory = [Line([0; 64]); 8];
     let mut worker: *mut espial_worker = null_mut();

@@ -55,6 +55,7 @@ impl<Q: Audit + ?Sized> Worker<'_, Q> {
         }
     }
 
+    /// The SA of a packet that it does not object to.
     #[inline]
     fn admit(&mut self, sa: SaId, mut outer: OuterHeaders, ingress: Ingress) -> Arrival {
         match self.objection(sa, &mut outer, ingress) {

@@ -131,6 +131,10 @@ const LIMITED: u32 = 1 << 8;
 /// 13 bits: the size of the replay window.
 const WINDOW_SHIFT: u32 = 16;
 
+// What makes packets be counted stands above what does not (`has_state`).
+const _: () = assert!(3 << ENCAP_SHIFT < TOLD && TOLD < ESN);
+const _: () = assert!(ESN < LIMITED && LIMITED < 1 << WINDOW_SHIFT);
+
 #[inline]
 fn encap_of(flags: u32) -> Encap {
     match (flags >> ENCAP_SHIFT) & 3 {
