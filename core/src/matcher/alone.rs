@@ -129,34 +129,27 @@ impl<'b> Matcher<'b> {
     /// [`Matcher::first`] for as many packets as `found` has room for; returns how many. Cache lines
     /// are fetched ahead.
     pub fn first_burst(&self, packets: &[InnerHeaders], found: &mut [Option<u32>]) -> usize {
-        self.burst::<false>(packets, |nth, first| {
-            if let Some(slot) = found.get_mut(nth) {
-                *slot = first;
-            }
-        });
+        for (packets, found) in packets.chunks(BURST).zip(found.chunks_mut(BURST)) {
+            self.piece::<false>(packets.iter(), |nth, first| {
+                if let Some(slot) = found.get_mut(nth) {
+                    *slot = first;
+                }
+            });
+        }
         packets.len().min(found.len())
     }
 
     /// [`Matcher::any`] for as many packets as `covered` has room for; returns how many. Cache lines
     /// are fetched ahead.
     pub fn any_burst(&self, packets: &[InnerHeaders], covered: &mut [bool]) -> usize {
-        self.burst::<true>(packets, |nth, found| {
-            if let Some(slot) = covered.get_mut(nth) {
-                *slot = found.is_some();
-            }
-        });
-        packets.len().min(covered.len())
-    }
-
-    #[inline(always)]
-    fn burst<const ANY: bool>(
-        &self,
-        packets: &[InnerHeaders],
-        mut tell: impl FnMut(usize, Option<u32>),
-    ) {
-        for (piece, packets) in packets.chunks(BURST).enumerate() {
-            self.piece::<ANY>(packets.iter(), |nth, found| tell(piece * BURST + nth, found));
+        for (packets, covered) in packets.chunks(BURST).zip(covered.chunks_mut(BURST)) {
+            self.piece::<true>(packets.iter(), |nth, found| {
+                if let Some(slot) = covered.get_mut(nth) {
+                    *slot = found.is_some();
+                }
+            });
         }
+        packets.len().min(covered.len())
     }
 
     /// [`Matcher::first`] for each of up to 32 packets; further ones are left out.

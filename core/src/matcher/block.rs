@@ -39,7 +39,7 @@ use crate::simd::{Backend, COMPACT};
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
 /// Format of the block. A reader refuses any other.
-pub const FORMAT: u32 = 5;
+pub const FORMAT: u32 = 6;
 
 /// An array in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

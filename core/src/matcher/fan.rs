@@ -12,7 +12,7 @@
 //! as the children need, 1 to 16 words; a search in five sorted lists takes six to ten steps each, without
 //! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 350 KB.
 
-use core::hint::black_box;
+use core::hint::{black_box, select_unpredictable};
 use core::mem::size_of;
 use core::ops::Range;
 
@@ -57,30 +57,35 @@ pub(super) const BURST: usize = 2 * LANES;
 /// Words of the children of a burst.
 pub(super) const ROOM: usize = BURST * WORDS;
 
+/// Masks of children, those of one packet after those of the other. A variable of its own: as part of a
+/// struct it would be cleared.
+pub(super) type Room<const ROOM: usize> = heapless::Vec<u64, ROOM>;
+
 /// Which children of a fan each of `N` packets may lie in; `ROOM` is [`WORDS`] for each of them.
-pub(super) struct Children<const N: usize, const ROOM: usize> {
-    /// Those of one packet after those of the other. What is not written is not cleared either.
-    masks: heapless::Vec<u64, ROOM>,
-    /// Words of a packet.
-    words: usize,
+pub(super) struct Children<'m, const N: usize, const ROOM: usize> {
+    masks: &'m mut Room<ROOM>,
+    /// A packet has two to the power of this words.
+    shift: u32,
     /// A bit for each word in which there are children left.
     some: [u32; N],
 }
 
-impl<const N: usize, const ROOM: usize> Children<N, ROOM> {
+impl<'m, const N: usize, const ROOM: usize> Children<'m, N, ROOM> {
+    /// None, for as many packets as follow.
     #[inline(always)]
-    pub(super) fn none() -> Self {
-        Self { masks: heapless::Vec::new(), words: 1, some: [0; N] }
+    pub(super) fn new(masks: &'m mut Room<ROOM>) -> Self {
+        Self { masks, shift: 0, some: [0; N] }
     }
 
-    /// The first one only, for so many packets.
+    /// Adds those of one packet more, and takes the first.
     #[inline(always)]
-    pub(super) fn one(&mut self, packets: usize) {
-        for some in self.some.iter_mut().take(packets) {
-            *some = 1;
-            // There is room for all packets.
-            let _ = self.masks.push(1);
+    fn push<const W: usize>(&mut self, nth: usize, masks: &[u64; W], some: u32) -> (u32, bool) {
+        // There is room for the children of all packets.
+        let _ = self.masks.extend_from_slice(masks);
+        if let Some(slot) = self.some.get_mut(nth) {
+            *slot = some;
         }
+        self.take(nth)
     }
 
     /// Takes the next child of a packet; if there is one. Without a branch: which are left cannot be
@@ -89,13 +94,14 @@ impl<const N: usize, const ROOM: usize> Children<N, ROOM> {
     pub(super) fn take(&mut self, nth: usize) -> (u32, bool) {
         let Some(some) = self.some.get_mut(nth) else { return (0, false) };
         let word = some.trailing_zeros() % WORDS as u32;
-        let Some(mask) = self.masks.get_mut(nth * self.words + word as usize) else {
+        let Some(mask) = self.masks.get_mut((nth << self.shift) + word as usize) else {
             return (0, false);
         };
         let is_one = *some != 0;
         let child = word * WORD as u32 + mask.trailing_zeros();
         *mask &= mask.wrapping_sub(1);
-        *some &= !(u32::from(*mask == 0) << word);
+        let behind = *some & some.wrapping_sub(1);
+        *some = select_unpredictable(*mask == 0, behind, *some);
         (child, is_one)
     }
 }
@@ -334,58 +340,88 @@ impl<A: Address> Open<'_, A> {
         common
     }
 
-    /// The children whose bounds hold the packet in what is asked.
+    /// Finds the children whose bounds hold the packet in what is asked; returns the first.
     #[inline(always)]
-    pub(super) fn matches<S: Simd>(&self, key: &Key<A>, ask: Ask, found: &mut Children<1, WORDS>) {
+    pub(super) fn matches<S: Simd>(
+        &self,
+        key: &Key<A>,
+        ask: Ask,
+        found: &mut Children<'_, 1, WORDS>,
+    ) -> Option<u32> {
         let values = point(A::project(&self.window, key.remote, key.local), key);
-        let Some(ranks) = self.ranks::<S>(&values) else { return };
-        let Children { masks: common, words, some: [some] } = found;
-        *words = self.layout.words;
-        by_words!(self, |masks| *some =
-            masks.meet::<S, _>(ranks, ask, key.values.has_value, common));
+        let ranks = self.ranks::<S>(&values)?;
+        found.shift = self.layout.words.trailing_zeros();
+        let mut first = None;
+        by_words!(self, |masks| {
+            let (common, some) = masks.meet::<S>(ranks, ask, key.values.has_value);
+            let (child, is_one) = found.push(0, &common, some);
+            first = is_one.then_some(child);
+        });
+        first
     }
 
-    /// [`Open::matches`] for up to 32 packets, all that covers them asked.
+    /// [`Open::matches`] for up to 32 packets, all that covers them asked: the number of the group of each
+    /// packet's first child goes into `next`. Returns a bit for each packet that has one.
     #[inline(always)]
     pub(super) fn matches_burst<S: Simd>(
         &self,
         keys: &[Key<A>],
-        found: &mut Children<BURST, ROOM>,
-    ) {
-        // One array for each dimension.
-        let mut lanes = [[0; BURST]; DIMENSIONS];
-        let [remote, local, remote_port, local_port, protocol] = &mut lanes;
-        for (nth, key) in keys.iter().enumerate().take(BURST) {
-            let view = A::project(&self.window, key.remote, key.local);
-            [remote[nth], local[nth], remote_port[nth], local_port[nth], protocol[nth]] =
-                point(view, key);
-        }
-        let mut ranks = [[0; BURST]; DIMENSIONS];
-        for (dimension, (lanes, ranks)) in lanes.iter().zip(&mut ranks).enumerate() {
-            let cuts = self.cuts_of(dimension);
-            let Some(near) = cuts.first_chunk() else { return };
-            let (lanes, _) = lanes.as_chunks::<LANES>();
-            let (ranks, _) = ranks.as_chunks_mut::<LANES>();
-            for (lanes, ranks) in lanes.iter().zip(ranks).take(keys.len().div_ceil(LANES)) {
-                S::ranks(near, lanes, ranks);
-                let mut step = CUTS;
-                while let Some(row) = cuts.get(step..2 * step) {
-                    S::deepen(row, lanes, ranks);
-                    step *= 2;
+        found: &mut Children<'_, BURST, ROOM>,
+        next: &mut [u32; BURST],
+    ) -> u32 {
+        let near = |dimension: usize| self.cuts_of(dimension).first_chunk();
+        let (Some(t0), Some(t1), Some(t2), Some(t3), Some(t4)) =
+            (near(0), near(1), near(2), near(3), near(4))
+        else {
+            return 0;
+        };
+        let mut ranks = [[[0; LANES]; DIMENSIONS]; BURST / LANES];
+        for (keys, ranks) in keys.chunks(LANES).zip(&mut ranks) {
+            let values = self.columns::<S>(keys);
+            S::ranks([t0, t1, t2, t3, t4], &values, ranks);
+            let mut step = CUTS;
+            while step < self.layout.addresses {
+                for (dimension, (values, ranks)) in values.iter().zip(&mut *ranks).enumerate() {
+                    if let Some(row) = self.cuts_of(dimension).get(step..2 * step) {
+                        S::deepen(row, values, ranks);
+                    }
                 }
+                step *= 2;
             }
         }
+        found.shift = self.layout.words.trailing_zeros();
+        let mut active = 0;
         by_words!(self, |masks| {
-            let [r0, r1, r2, r3, r4] = &ranks;
-            let Children { masks: common, words, some } = found;
-            *words = self.layout.words;
-            for (nth, (key, some)) in keys.iter().zip(some).enumerate() {
-                let ranks = [r0[nth], r1[nth], r2[nth], r3[nth], r4[nth]];
+            for (nth, (key, next)) in keys.iter().zip(next).enumerate() {
+                let [r0, r1, r2, r3, r4] = &ranks[nth / LANES];
+                let lane = nth % LANES;
+                let ranks = [r0[lane], r1[lane], r2[lane], r3[lane], r4[lane]];
+                let (common, some) = masks.meet::<S>(ranks, Ask::All, key.values.has_value);
+                let (child, is_one) = found.push(nth, &common, some);
                 // A compiler that sees the loop makes gathers of its lookups, which are slower.
-                *some =
-                    black_box(masks.meet::<S, _>(ranks, Ask::All, key.values.has_value, common));
+                *next = black_box(self.children.wrapping_add(child));
+                active |= u32::from(is_one) << nth;
             }
         });
+        active
+    }
+
+    /// What the fan's window shows of up to sixteen packets, one array for each dimension.
+    #[inline(always)]
+    fn columns<S: Simd>(&self, keys: &[Key<A>]) -> [[u32; LANES]; DIMENSIONS] {
+        let mut rows = [[0; 4]; LANES];
+        for (row, key) in rows.iter_mut().zip(keys) {
+            let view = A::project(&self.window, key.remote, key.local);
+            let values = &key.values;
+            let ports = u32::from(values.remote) | u32::from(values.local) << 16;
+            *row = [view.remote, view.local, ports, values.protocol.into()];
+        }
+        let mut columns = [[0; LANES]; 4];
+        S::turn(&rows, &mut columns);
+        let [remote, local, ports, protocol] = columns;
+        let (remote_port, local_port) =
+            (ports.map(|ports| ports & 0xffff), ports.map(|ports| ports >> 16));
+        [remote, local, remote_port, local_port, protocol]
     }
 
     /// The cuts of a dimension: from 64 on those of one step more, from 128 on of the next.
@@ -417,37 +453,34 @@ struct Masks<'b, const W: usize> {
 }
 
 impl<const W: usize> Masks<'_, W> {
-    /// Adds the children that are in the masks of all intervals that a packet lies in; returns a bit for
-    /// each word in which there are some.
+    /// The children that are in the masks of all intervals that a packet lies in, and a bit for each word in
+    /// which there are some.
     #[inline(always)]
-    fn meet<S: Simd, const ROOM: usize>(
+    fn meet<S: Simd>(
         &self,
         ranks: [u32; DIMENSIONS],
         ask: Ask,
         has_value: bool,
-        found: &mut heapless::Vec<u64, ROOM>,
-    ) -> u32 {
+    ) -> ([u64; W], u32) {
         let ([m0, m1, m2, m3, m4], [r0, r1, r2, r3, r4]) = (self.by, ranks);
         let mut common = [0; W];
-        let mut some = 0;
-        if let (Some(remote), Some(local), Some(remote_port), Some(local_port), Some(protocol)) = (
+        let (Some(remote), Some(local), Some(remote_port), Some(local_port), Some(protocol)) = (
             m0.get(r0 as usize),
             m1.get(r1 as usize),
             m2.get(r2 as usize),
             m3.get(r3 as usize),
             m4.get(r4 as usize),
-        ) {
-            let rows = match ask {
-                Ask::Source => [remote; DIMENSIONS],
-                Ask::Portless => [remote, local, protocol, protocol, protocol],
-                Ask::All if has_value => [remote, local, protocol, remote_port, local_port],
-                Ask::All => [remote, local, protocol, self.opaque, self.opaque],
-            };
-            some = S::meet(rows, &mut common);
-        }
-        // There is room for the children of all packets.
-        let _ = found.extend_from_slice(&common);
-        some
+        ) else {
+            return (common, 0);
+        };
+        let rows = match ask {
+            Ask::Source => [remote; DIMENSIONS],
+            Ask::Portless => [remote, local, protocol, protocol, protocol],
+            Ask::All if has_value => [remote, local, protocol, remote_port, local_port],
+            Ask::All => [remote, local, protocol, self.opaque, self.opaque],
+        };
+        let some = S::meet(rows, &mut common);
+        (common, some)
     }
 }
 
@@ -460,7 +493,7 @@ fn point<A>(view: View, key: &Key<A>) -> [u32; DIMENSIONS] {
 }
 
 /// What fans are built in.
-pub(super) struct Room<'b> {
+pub(super) struct Desk<'b> {
     /// Two numbers for each child.
     pub(super) ends: &'b mut [u32],
     /// Those of the fan.
@@ -475,7 +508,7 @@ impl Fan {
         (rows, children): (u32, u32),
         (layout, count): (Layout, usize),
         bounds: impl Fn(usize) -> Bounds,
-        room: Room<'_>,
+        room: Desk<'_>,
     ) -> Option<Self> {
         let words = layout.words;
         room.rows.fill(0);

@@ -8,8 +8,10 @@ use bytemuck::{Pod, Zeroable};
 use super::block::{ADMITS_OPAQUE, Block, Boxed, Span, Wide};
 use super::linear::{Key, Values};
 use crate::prefetch;
-use crate::simd::{Base, LANES, Simd};
+use crate::simd::{Base, Ends, LANES, Simd};
 
+/// No box.
+pub(super) const NONE: u32 = u32::MAX;
 /// Boxes of a group.
 pub(super) const WIDTH: usize = LANES;
 /// Remote and local address, remote and local port, protocol.
@@ -249,17 +251,16 @@ pub struct Group {
     pub(super) remote_hi: [u32; WIDTH],
     pub(super) local_lo: [u32; WIDTH],
     pub(super) local_hi: [u32; WIDTH],
-    pub(super) remote_port_lo: [u16; WIDTH],
-    pub(super) remote_port_hi: [u16; WIDTH],
-    pub(super) local_port_lo: [u16; WIDTH],
-    pub(super) local_port_hi: [u16; WIDTH],
+    /// Remote and local.
+    pub(super) ports_lo: [[u16; 2]; WIDTH],
+    pub(super) ports_hi: [[u16; 2]; WIDTH],
     pub(super) protocol_lo: [u8; WIDTH],
     pub(super) protocol_hi: [u8; WIDTH],
     /// Of a leaf: positions among the boxes of the set; above: the first box below each child. Ascending.
-    pub(super) index: [u32; WIDTH],
-    /// Above leaves: the first of the children, which are neighbours. Of a leaf: a bit for each box that
-    /// the window shows exactly.
-    pub(super) below: u32,
+    ///
+    /// Behind them, above leaves: the first of the children, which are neighbours. Of a leaf of IPv4: what a
+    /// search finds that no box holds, [`NONE`]; of IPv6: a bit for each box that the window shows exactly.
+    pub(super) index: [u32; WIDTH + 1],
     /// Beside it a bit for each box that admits packets without a value.
     pub(super) frame: Frame,
 }
@@ -357,20 +358,17 @@ pub(super) fn window_of<A: Address>(boxes: &[Boxed<A>], set: &[u32]) -> A::Windo
 impl Group {
     /// A group without boxes that sees through a window.
     pub(super) fn new<A: Address>(window: &A::Window) -> Self {
-        let (none, no_ports) = ([u32::MAX; WIDTH], [u16::MAX; WIDTH]);
+        let none = [u32::MAX; WIDTH];
         Self {
             remote_lo: none,
             remote_hi: [0; WIDTH],
             local_lo: none,
             local_hi: [0; WIDTH],
-            remote_port_lo: no_ports,
-            remote_port_hi: [0; WIDTH],
-            local_port_lo: no_ports,
-            local_port_hi: [0; WIDTH],
+            ports_lo: [[u16::MAX; 2]; WIDTH],
+            ports_hi: [[0; 2]; WIDTH],
             protocol_lo: [u8::MAX; WIDTH],
             protocol_hi: [0; WIDTH],
-            index: none,
-            below: 0,
+            index: [NONE; WIDTH + 1],
             frame: A::frame(window),
         }
     }
@@ -380,17 +378,19 @@ impl Group {
         let window = window_of(boxes, set);
         let mut leaf = Self::new::<A>(&window);
         leaf.frame.shifts[0] |= LEAF;
+        let mut exact = 0;
         for (slot, index) in set.iter().enumerate() {
             let one = boxes.get(*index as usize)?;
             leaf.set(slot, &Bounds::of(&window, *index, one));
-            leaf.below |= u32::from(A::is_exact(&window, one)) << slot;
+            exact |= u32::from(A::is_exact(&window, one)) << slot;
         }
+        leaf.index[WIDTH] = if A::WHOLE { NONE } else { exact };
         Some(leaf)
     }
 
     /// Puts a box, or bounds of several, into a slot.
     pub(super) fn set(&mut self, slot: usize, bounds: &Bounds) {
-        fn put<T>(array: &mut [T; WIDTH], slot: usize, value: T) {
+        fn put<T>(array: &mut [T], slot: usize, value: T) {
             if let Some(cell) = array.get_mut(slot) {
                 *cell = value;
             }
@@ -400,10 +400,8 @@ impl Group {
         put(&mut self.remote_hi, slot, hi[0]);
         put(&mut self.local_lo, slot, lo[1]);
         put(&mut self.local_hi, slot, hi[1]);
-        put(&mut self.remote_port_lo, slot, lo[2] as u16);
-        put(&mut self.remote_port_hi, slot, hi[2] as u16);
-        put(&mut self.local_port_lo, slot, lo[3] as u16);
-        put(&mut self.local_port_hi, slot, hi[3] as u16);
+        put(&mut self.ports_lo, slot, [lo[2] as u16, lo[3] as u16]);
+        put(&mut self.ports_hi, slot, [hi[2] as u16, hi[3] as u16]);
         put(&mut self.protocol_lo, slot, lo[4] as u8);
         put(&mut self.protocol_hi, slot, hi[4] as u8);
         put(&mut self.index, slot, bounds.first);
@@ -418,12 +416,12 @@ impl Group {
     /// Above leaves: the first of the children.
     #[inline(always)]
     pub(super) fn children(&self) -> u32 {
-        self.below
+        self.index[WIDTH]
     }
 
     /// Says where the children are.
     pub(super) fn set_children(&mut self, first: u32) {
-        self.below = first;
+        self.index[WIDTH] = first;
     }
 
     /// A bit for each box that covers the packet in what is asked, as far as the window shows; and, in a
@@ -433,7 +431,7 @@ impl Group {
         let view = A::project(&A::framed(&self.frame), key.remote, key.local);
         let exact = match A::WHOLE {
             true => u32::MAX,
-            false => self.below & 0_u32.wrapping_sub(view.is_exact.into()),
+            false => self.index[WIDTH] & 0_u32.wrapping_sub(view.is_exact.into()),
         };
         (self.covering::<S>(view, &key.values, ask), exact)
     }
@@ -441,6 +439,16 @@ impl Group {
     #[inline(always)]
     fn covering<S: Simd>(&self, view: View, values: &Values, ask: Ask) -> u32 {
         let Values { protocol, has_value, remote, local } = *values;
+        let (addresses, ports) = ([view.remote, view.local], [remote, local]);
+        if !S::ONE_BY_ONE && ask == Ask::All && has_value {
+            let ends = Ends {
+                remote: [&self.remote_lo, &self.remote_hi],
+                local: [&self.local_lo, &self.local_hi],
+                ports: [&self.ports_lo, &self.ports_hi],
+            };
+            return S::hold_u8(&self.protocol_lo, &self.protocol_hi, protocol)
+                & S::hold_all(ends, addresses, ports);
+        }
         let source = S::hold_u32(&self.remote_lo, &self.remote_hi, view.remote);
         if ask == Ask::Source || S::ONE_BY_ONE && source == 0 {
             return source;
@@ -451,10 +459,11 @@ impl Group {
         if ask == Ask::Portless || S::ONE_BY_ONE && portless == 0 {
             return portless;
         }
-        let ports = S::hold_u16(&self.remote_port_lo, &self.remote_port_hi, remote)
-            & S::hold_u16(&self.local_port_lo, &self.local_port_hi, local);
-        let with_value = 0_u32.wrapping_sub(has_value.into());
-        portless & (ports & with_value | u32::from(self.frame.beside) & !with_value)
+        portless
+            & match has_value {
+                true => S::hold_pairs(&self.ports_lo, &self.ports_hi, ports),
+                false => self.frame.beside.into(),
+            }
     }
 
     /// The plain twin of [`Group::matches`] of a group above leaves: a bit for each child.
@@ -479,8 +488,13 @@ impl Group {
         };
         let ports = || match values.has_value {
             true => {
-                holds(&self.remote_port_lo, &self.remote_port_hi, slot, values.remote)
-                    && holds(&self.local_port_lo, &self.local_port_hi, slot, values.local)
+                let range = self.ports_lo.get(slot).zip(self.ports_hi.get(slot));
+                range.is_some_and(|([remote_lo, local_lo], [remote_hi, local_hi])| {
+                    *remote_lo <= values.remote
+                        && values.remote <= *remote_hi
+                        && *local_lo <= values.local
+                        && values.local <= *local_hi
+                })
             }
             false => self.frame.beside >> slot & 1 == 1,
         };
@@ -494,7 +508,7 @@ impl Group {
         let addresses = [&self.remote_lo, &self.remote_hi, &self.local_lo, &self.local_hi];
         addresses.into_iter().for_each(prefetch::read);
         // One of these in each cache line of the rest.
-        [&self.remote_port_lo, &self.local_port_lo].into_iter().for_each(prefetch::read);
+        [&self.ports_lo, &self.ports_hi].into_iter().for_each(prefetch::read);
         prefetch::read(&self.protocol_lo);
         prefetch::read(&self.frame);
     }
@@ -517,12 +531,17 @@ impl Group {
 
     /// Gives boxes other numbers, in the same order.
     pub(super) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
-        let used = self.index.iter_mut().filter(|index| **index != u32::MAX);
+        let used = self.index.iter_mut().take(WIDTH).filter(|index| **index != NONE);
         used.for_each(|index| *index = number(*index));
+    }
+
+    /// Positions of boxes, or the first one below each child.
+    pub(super) fn firsts(&self) -> &[u32] {
+        self.index.get(..WIDTH).unwrap_or(&[])
     }
 
     /// Boxes or children: those behind the last one name none.
     pub(super) fn count(&self) -> usize {
-        self.index.iter().rposition(|index| *index != u32::MAX).map_or(0, |last| last + 1)
+        self.firsts().iter().rposition(|index| *index != NONE).map_or(0, |last| last + 1)
     }
 }

@@ -13,7 +13,7 @@ use core::mem::size_of;
 use bytemuck::{Pod, Zeroable};
 
 use super::block::Boxed;
-use super::fan::{Fan, Room};
+use super::fan::{Desk, Fan};
 use super::group::{Address, Bounds, DIMENSIONS, Group, WIDTH, window_of};
 use super::order;
 use super::patch::Old;
@@ -147,7 +147,7 @@ impl Builder<'_> {
             places,
             (shape.layout, parts.len()),
             bounds,
-            Room { ends, rows },
+            Desk { ends, rows },
         )?;
         *self.fans.get_mut(self.fans_end)? = fan;
         self.fans_end += 1;

@@ -120,13 +120,11 @@ fn header() -> String {
             remote_hi: [u32; WIDTH] = "__u32 remote_hi[ESPIAL_WIDTH]",
             local_lo: [u32; WIDTH] = "__u32 local_lo[ESPIAL_WIDTH]",
             local_hi: [u32; WIDTH] = "__u32 local_hi[ESPIAL_WIDTH]",
-            remote_port_lo: [u16; WIDTH] = "__u16 remote_port_lo[ESPIAL_WIDTH]",
-            remote_port_hi: [u16; WIDTH] = "__u16 remote_port_hi[ESPIAL_WIDTH]",
-            local_port_lo: [u16; WIDTH] = "__u16 local_port_lo[ESPIAL_WIDTH]",
-            local_port_hi: [u16; WIDTH] = "__u16 local_port_hi[ESPIAL_WIDTH]",
+            ports_lo: [[u16; 2]; WIDTH] = "__u16 ports_lo[ESPIAL_WIDTH][2]",
+            ports_hi: [[u16; 2]; WIDTH] = "__u16 ports_hi[ESPIAL_WIDTH][2]",
             protocol_lo: [u8; WIDTH] = "__u8 protocol_lo[ESPIAL_WIDTH]",
             protocol_hi: [u8; WIDTH] = "__u8 protocol_hi[ESPIAL_WIDTH]",
-            index: [u32; WIDTH] = "__u32 index[ESPIAL_WIDTH]", below: u32 = "__u32 below",
+            index: [u32; WIDTH + 1] = "__u32 index[ESPIAL_WIDTH + 1]",
             frame: Frame = "struct espial_frame frame",
         }
         "fan" = Fan {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
 use super::fan::{BURST, Fan};
-use super::group::{Address, Ask, Group};
+use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
@@ -472,7 +472,7 @@ fn trees_too_large_for_their_boxes_are_refused() {
     few.iter_mut()
         .filter(|group| group.is_leaf())
         .for_each(|leaf| leaf.renumber(|index| index % 5));
-    few.iter_mut().for_each(|group| group.index.sort_unstable());
+    few.iter_mut().for_each(|group| group.index[..WIDTH].sort_unstable());
     let arrays = Arrays { groups: &few, ..grown.arrays() };
     let tree = Tree { boxes: &boxes[..5], arrays, ..grown.tree() };
     let left = || Left { groups: few.len(), rows: 0 };

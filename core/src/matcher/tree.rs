@@ -27,8 +27,8 @@
 use core::mem::size_of_val;
 
 use super::block::Boxed;
-use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open, ROOM};
-use super::group::{Address, Ask, Group, WIDTH};
+use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open, ROOM, Room};
+use super::group::{Address, Ask, Group, NONE, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
 use crate::simd::{Backend, COMPACT, Job, Simd, WORDS};
@@ -190,9 +190,6 @@ impl<'b, A: Address> Tree<'b, A> {
     }
 }
 
-/// No box.
-pub(super) const NONE: u32 = u32::MAX;
-
 impl<'b, A: Address> Tree<'b, A> {
     /// The first box that covers the packet in what is asked, and that `filter` takes; any such box if
     /// `ANY`.
@@ -249,9 +246,9 @@ impl<'b, A: Address> Tree<'b, A> {
     ) -> u32 {
         let (mut matches, exact) = leaf.matches::<S, A>(key, ask);
         if A::WHOLE && F::NONE {
-            let first = leaf.index.get(matches.trailing_zeros() as usize % WIDTH);
-            // No branch: which packets a leaf holds cannot be foreseen.
-            return first.copied().unwrap_or(NONE) | ones(matches == 0);
+            // No branch: which packets a leaf holds cannot be foreseen. Behind the last position is `NONE`.
+            let first = leaf.index.get((matches | 1 << WIDTH).trailing_zeros() as usize);
+            return first.copied().unwrap_or(NONE);
         }
         while matches != 0 {
             let slot = matches.trailing_zeros();
@@ -303,6 +300,10 @@ impl Iterator for Each {
 /// The first child of what is at the top, and the first box below each child.
 type Top<'b> = (u32, &'b [u32]);
 
+/// Of each level of groups, the lowest first, and each packet: the group above, and its children that are
+/// left.
+type Levels<const N: usize> = heapless::Vec<[(u32, u32); N], LEVELS>;
+
 /// The search for up to `N` packets: one step of all of them, then the next, so that what a step reads is
 /// on its way while the other packets take theirs.
 struct Search<'t, 'b, A: Address, const N: usize, const ROOM: usize> {
@@ -310,11 +311,10 @@ struct Search<'t, 'b, A: Address, const N: usize, const ROOM: usize> {
     /// The first box of each packet so far, or [`NONE`].
     best: [u32; N],
     /// Children of the top that are left.
-    top: Children<N, ROOM>,
+    top: Children<'t, N, ROOM>,
     /// The group that is compared next.
     next: [u32; N],
-    /// Of each level of groups, the lowest first: the group above, and its children that are left.
-    left: heapless::Vec<[(u32, u32); N], LEVELS>,
+    left: &'t mut Levels<N>,
     /// Groups are far away.
     prefetches: bool,
 }
@@ -369,7 +369,7 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
-        matches: impl Fn(&Open<'_, A>, &mut Children<N, ROOM>),
+        matches: impl Fn(&Open<'_, A>, &mut Self) -> Bits,
     ) {
         let tree = self.tree;
         for _ in 0..tree.levels {
@@ -382,34 +382,35 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
                 *best = tree.first_in_leaf::<S, F>(delta, key, ask, filter, NONE);
             }
         }
+        let all = if keys.len() < N { (1 << keys.len()) - 1 } else { Bits::MAX >> (32 - N) };
         let Some(fan) = tree.fan else {
-            self.top.one(keys.len());
-            return self.run_below::<S, F, ANY>((tree.root, &[0]), keys, (ask, filter), visits);
+            self.next = [tree.root; N];
+            return self.run_below::<S, F, ANY>((0, &[]), all, keys, (ask, filter), visits);
         };
         let Some(fan) = fan.open(tree.arrays.rows) else { return };
-        matches(&fan, &mut self.top);
-        self.run_below::<S, F, ANY>((fan.children, fan.firsts), keys, (ask, filter), visits);
+        let active = matches(&fan, self);
+        if self.prefetches {
+            Each(active).filter_map(|nth| self.next.get(nth)).for_each(|next| tree.prefetch(*next));
+        }
+        let top = (fan.children, fan.firsts);
+        self.run_below::<S, F, ANY>(top, active, keys, (ask, filter), visits);
     }
 
+    /// Searches what each packet came to at the top, and then what is left there.
     #[inline(always)]
     fn run_below<S: Simd, F: Filter, const ANY: bool>(
         &mut self,
         top: Top<'_>,
+        mut active: Bits,
         keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
     ) {
         let tree = self.tree;
-        let all = if keys.len() < N { (1 << keys.len()) - 1 } else { Bits::MAX >> (32 - N) };
         // Of each level: the packets that may have children left there.
-        let mut packets = [all; LEVELS + 1];
+        let mut packets = [active; LEVELS + 1];
         let mut level = tree.levels;
         loop {
-            let Some(row) = packets.get_mut(level) else { return };
-            let mut active = 0;
-            for nth in Each(*row) {
-                active |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
-            }
             while level == 0 && active != 0 {
                 // The child after a leaf is chosen with it: no packet is gone to twice in a round.
                 let mut more = 0;
@@ -422,36 +423,42 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
                     let Some(leaf) = tree.group(*next) else { continue };
                     visits.leaf();
                     let first = tree.first_in_leaf::<S, F>(leaf, key, ask, filter, *best);
-                    *best = first.min(*best);
+                    *best = S::lesser(first, *best);
                     more |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
                 }
                 active = more;
             }
+            let Some(row) = packets.get_mut(level) else { return };
             *row = active;
             if active == 0 {
                 if level == tree.levels {
                     return;
                 }
                 level += 1;
-                continue;
-            }
-            level -= 1;
-            let (Some(row), Some(below)) = (self.left.get_mut(level), packets.get_mut(level))
-            else {
-                return;
-            };
-            *below = active;
-            for nth in Each(active) {
-                let (Some(key), Some(next), Some(left)) =
-                    (keys.get(nth), self.next.get(nth), row.get_mut(nth))
+            } else {
+                level -= 1;
+                let (Some(row), Some(below)) = (self.left.get_mut(level), packets.get_mut(level))
                 else {
-                    break;
+                    return;
                 };
-                visits.node();
-                *left = match tree.group(*next) {
-                    Some(group) => (*next, group.matches::<S, A>(key, ask).0),
-                    None => (*next, 0),
-                };
+                *below = active;
+                for nth in Each(active) {
+                    let (Some(key), Some(next), Some(left)) =
+                        (keys.get(nth), self.next.get(nth), row.get_mut(nth))
+                    else {
+                        break;
+                    };
+                    visits.node();
+                    *left = match tree.group(*next) {
+                        Some(group) => (*next, group.matches::<S, A>(key, ask).0),
+                        None => (*next, 0),
+                    };
+                }
+            }
+            let Some(row) = packets.get(level) else { return };
+            active = 0;
+            for nth in Each(*row) {
+                active |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
             }
         }
     }
@@ -459,10 +466,10 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
 
 impl<'t, 'b, A: Address, const N: usize, const ROOM: usize> Search<'t, 'b, A, N, ROOM> {
     #[inline(always)]
-    fn new(tree: &'t Tree<'b, A>) -> Self {
+    fn new(tree: &'t Tree<'b, A>, masks: &'t mut Room<ROOM>, left: &'t mut Levels<N>) -> Self {
         let prefetches = N > 1 && size_of_val(tree.arrays.groups) > LARGE_OCTETS;
-        let (best, next, left) = ([NONE; N], [0; N], heapless::Vec::new());
-        Self { tree, best, top: Children::none(), next, left, prefetches }
+        let top = Children::new(masks);
+        Self { tree, best: [NONE; N], top, next: [0; N], left, prefetches }
     }
 }
 
@@ -487,10 +494,13 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
     #[inline(always)]
     fn run<S: Simd>(self) -> Option<u32> {
         let Self { tree, key, ask, filter, visits } = self;
-        let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree);
+        let (mut masks, mut left) = (Room::new(), Levels::new());
+        let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree, &mut masks, &mut left);
         let keys = core::slice::from_ref(key);
-        search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, top| {
-            fan.matches::<S>(key, ask, top);
+        search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, search| {
+            let child = fan.matches::<S>(key, ask, &mut search.top);
+            search.next = [fan.children.wrapping_add(child.unwrap_or(0))];
+            child.is_some().into()
         });
         some(search.best[0])
     }
@@ -510,9 +520,11 @@ impl<A: Address, T: FnMut(usize, Option<u32>), const ANY: bool> Job for Many<'_,
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { tree, keys, mut tell } = self;
-        let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree);
-        search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, top| {
-            fan.matches_burst::<S>(keys, top);
+        let (mut masks, mut left) = (Room::new(), Levels::new());
+        let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree, &mut masks, &mut left);
+        search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, search| {
+            let Search { top, next, .. } = search;
+            fan.matches_burst::<S>(keys, top, next)
         });
         for (nth, best) in search.best.iter().enumerate().take(keys.len()) {
             tell(nth, some(*best));
@@ -575,9 +587,10 @@ impl<A: Address> Tree<'_, A> {
     /// Calls itself as often as there are levels, at most [`LEVELS`].
     fn is_group_valid(&self, at: u32, level: usize, left: &mut Left) -> bool {
         let Some(group) = self.group(at) else { return false };
-        let used = group.index.get(..group.count()).unwrap_or(&[]);
+        let used = group.firsts().get(..group.count()).unwrap_or(&[]);
         left.take_group()
-            && group.index.is_sorted()
+            && group.firsts().is_sorted()
+            && (level > 0 || !A::WHOLE || group.index.last() == Some(&NONE))
             && match level.checked_sub(1) {
                 None => used.iter().all(|index| (*index as usize) < self.boxes.len()),
                 Some(below) => (0..used.len() as u32).all(|child| {

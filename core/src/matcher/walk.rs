@@ -11,9 +11,9 @@
 //! other everywhere.
 
 use super::fan::Fan;
-use super::group::{Address, Ask, DIMENSIONS, Group};
+use super::group::{Address, Ask, DIMENSIONS, Group, NONE};
 use super::linear::Key;
-use super::tree::{Arrays, LEVELS, NONE, Tree, Visits, some};
+use super::tree::{Arrays, LEVELS, Tree, Visits, some};
 use crate::simd::Base;
 
 /// A box that is asked for: in what, and whether any that covers the packet will do.

@@ -1,10 +1,10 @@
 //! NEON, which is part of every AArch64 that has vectors at all.
 
 use core::arch::aarch64::{
-    uint8x16_t, uint16x8_t, uint32x4_t, vaddv_u8, vaddvq_u32, vandq_u8, vandq_u16, vandq_u32,
+    uint8x16_t, uint32x4_t, vaddv_u8, vaddvq_u32, vandq_u8, vandq_u16, vandq_u32, vceqq_u32,
     vcgeq_u8, vcgeq_u16, vcgeq_u32, vcleq_u8, vcleq_u16, vcleq_u32, vcltq_u32, vcombine_u8,
-    vcombine_u16, vdupq_n_u8, vdupq_n_u16, vdupq_n_u32, vget_high_u8, vget_low_u8, vld1q_u8,
-    vld1q_u16, vld1q_u32, vmovn_u16, vmovn_u32, vsubq_u32,
+    vcombine_u16, vdupq_n_u8, vdupq_n_u32, vget_high_u8, vget_low_u8, vld1q_u8, vld1q_u16,
+    vld1q_u32, vmovn_u16, vmovn_u32, vreinterpretq_u16_u32, vreinterpretq_u32_u16, vsubq_u32,
 };
 
 use super::{CUTS, LANES, Simd, scalar};
@@ -31,9 +31,9 @@ impl Simd for Base {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
+    fn hold_pairs(lo: &[[u16; 2]; LANES], hi: &[[u16; 2]; LANES], values: [u16; 2]) -> u32 {
         // SAFETY: as above.
-        unsafe { hold_u16(lo, hi, value) }
+        unsafe { hold_pairs(lo, hi, values) }
     }
 
     #[inline(always)]
@@ -80,14 +80,19 @@ fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
 #[target_feature(enable = "neon")]
 #[inline]
 #[allow(unsafe_code)]
-fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
-    let value = vdupq_n_u16(value);
-    let eight = |nth: usize| -> uint16x8_t {
-        // SAFETY: half an array of 32 octets; any alignment will do.
-        let load = |from: &[u16; LANES]| unsafe { vld1q_u16(from.as_ptr().wrapping_add(8 * nth)) };
-        vandq_u16(vcleq_u16(load(lo), value), vcgeq_u16(load(hi), value))
+fn hold_pairs(lo: &[[u16; 2]; LANES], hi: &[[u16; 2]; LANES], values: [u16; 2]) -> u32 {
+    let values = vreinterpretq_u16_u32(vdupq_n_u32(bytemuck::cast(values)));
+    let four = |nth: usize| -> uint32x4_t {
+        let load = |from: &[[u16; 2]; LANES]| {
+            // SAFETY: a quarter of an array of 64 octets; any alignment will do.
+            unsafe { vld1q_u16(from.as_ptr().cast::<u16>().wrapping_add(8 * nth)) }
+        };
+        let inside = vandq_u16(vcleq_u16(load(lo), values), vcgeq_u16(load(hi), values));
+        // Both of a pair.
+        vceqq_u32(vreinterpretq_u32_u16(inside), vdupq_n_u32(u32::MAX))
     };
-    bits(vcombine_u8(vmovn_u16(eight(0)), vmovn_u16(eight(1))))
+    let eight = |nth: usize| vcombine_u16(vmovn_u32(four(nth)), vmovn_u32(four(nth + 1)));
+    bits(vcombine_u8(vmovn_u16(eight(0)), vmovn_u16(eight(2))))
 }
 
 #[target_feature(enable = "neon")]

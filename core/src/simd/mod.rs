@@ -64,6 +64,15 @@ pub(crate) const COMPACT: bool =
 #[cfg(not(loom))]
 pub(crate) const LANES: usize = 16;
 
+/// Sixteen ranges of remote and local addresses and ports: the lower ends of each, and the upper ones.
+#[cfg(not(loom))]
+#[derive(Clone, Copy)]
+pub(crate) struct Ends<'g> {
+    pub(crate) remote: [&'g [u32; LANES]; 2],
+    pub(crate) local: [&'g [u32; LANES]; 2],
+    pub(crate) ports: [&'g [[u16; 2]; LANES]; 2],
+}
+
 /// A way to compare.
 pub(crate) trait Simd: Copy {
     /// Sixteen boxes take long: to look whether any is left pays.
@@ -85,11 +94,21 @@ pub(crate) trait Simd: Copy {
         hold(lo, hi, value)
     }
 
-    /// As [`Simd::hold_u32`].
+    /// One bit for each pair of ranges that hold a value each.
     #[cfg(not(loom))]
     #[inline(always)]
-    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
-        hold(lo, hi, value)
+    fn hold_pairs(lo: &[[u16; 2]; LANES], hi: &[[u16; 2]; LANES], values: [u16; 2]) -> u32 {
+        hold_pairs(lo, hi, values)
+    }
+
+    /// One bit for each place where all four ranges hold their values.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+        let Ends { remote, local, ports: [lo, hi] } = ends;
+        Self::hold_u32(remote[0], remote[1], addresses[0])
+            & Self::hold_u32(local[0], local[1], addresses[1])
+            & Self::hold_pairs(lo, hi, ports)
     }
 
     /// As [`Simd::hold_u32`].
@@ -114,11 +133,17 @@ pub(crate) trait Simd: Copy {
         rank(cuts, value)
     }
 
-    /// [`Simd::rank`] of sixteen values.
+    /// [`Simd::rank`] of sixteen values in each of some trees.
     #[cfg(not(loom))]
     #[inline(always)]
-    fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
-        ranks.iter_mut().zip(values).for_each(|(slot, value)| *slot = rank(cuts, *value));
+    fn ranks<const N: usize>(
+        trees: [&[u32; CUTS]; N],
+        values: &[[u32; LANES]; N],
+        ranks: &mut [[u32; LANES]; N],
+    ) {
+        for ((cuts, values), ranks) in trees.iter().zip(values).zip(ranks) {
+            ranks.iter_mut().zip(values).for_each(|(slot, value)| *slot = rank(cuts, *value));
+        }
     }
 
     /// One step more: `row` has a number for each rank, and twice as many ranks follow from it.
@@ -126,6 +151,20 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
         deepen(row, values, ranks);
+    }
+
+    /// The lesser one, without a branch.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn lesser(one: u32, other: u32) -> u32 {
+        one.min(other)
+    }
+
+    /// Sixteen times four numbers as four times sixteen: the first of each, the second of each, ...
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
+        turn(rows, columns);
     }
 
     /// What five masks have in common, and a bit for each word of that which is not 0.
@@ -179,6 +218,17 @@ fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
 fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
     for (rank, value) in ranks.iter_mut().zip(values) {
         *rank = 2 * *rank + u32::from(row.get(*rank as usize).is_some_and(|cut| cut < value));
+    }
+}
+
+/// The twin: one number after the other.
+#[cfg(not(loom))]
+#[inline(always)]
+fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
+    for (place, column) in columns.iter_mut().enumerate() {
+        for (slot, row) in column.iter_mut().zip(rows) {
+            *slot = row.get(place).copied().unwrap_or(0);
+        }
     }
 }
 
@@ -240,6 +290,17 @@ fn hold<T: Copy + Ord>(lo: &[T; LANES], hi: &[T; LANES], value: T) -> u32 {
     pairs.fold(0, |mask, (i, (lo, hi))| mask | u32::from((*lo <= value) & (value <= *hi)) << i)
 }
 
+/// The twin: one pair after the other, on every target.
+#[cfg(not(loom))]
+#[inline(always)]
+fn hold_pairs(lo: &[[u16; 2]; LANES], hi: &[[u16; 2]; LANES], values: [u16; 2]) -> u32 {
+    let holds = |([a, b], [c, d]): (&[u16; 2], &[u16; 2])| {
+        (*a <= values[0]) & (values[0] <= *c) & (*b <= values[1]) & (values[1] <= *d)
+    };
+    let pairs = lo.iter().zip(hi).map(holds).enumerate();
+    pairs.fold(0, |mask, (nth, holds)| mask | u32::from(holds) << nth)
+}
+
 /// The twin: one end after the other, on every target.
 #[cfg(not(loom))]
 #[inline(always)]
@@ -277,7 +338,9 @@ fn scalar(bucket: &Bucket, high: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backend, Base, CUTS, Job, LANES, Simd, WORDS, hold, meet, outside, scalar};
+    use super::{
+        Backend, Base, CUTS, Ends, Job, LANES, Simd, WORDS, hold, hold_pairs, meet, outside, scalar,
+    };
     use crate::sad::table::{Bucket, SLOTS};
     use proptest::prelude::*;
 
@@ -307,30 +370,72 @@ mod tests {
         #[inline(always)]
         fn run<S: Simd>(self) -> [[u32; LANES]; 2] {
             let mut ranks = [0; LANES];
-            S::ranks(self.0, &self.1, &mut ranks);
+            S::ranks([self.0], &[self.1], core::array::from_mut(&mut ranks));
             [ranks, self.1.map(|value| S::rank(self.0, value))]
         }
     }
 
-    /// Three kinds of ranges against three values.
+    /// Ranges of all kinds against values.
     #[derive(Clone, Copy)]
     struct Ranges<'a> {
         ranges: &'a [(u32, u32); LANES],
         value: u32,
+        /// A bit for each kind that is to hold everything where all are asked together.
+        wide: u8,
+    }
+
+    fn pair(number: u32) -> [u16; 2] {
+        [(number >> 16) as u16, number as u16]
+    }
+
+    fn octet(number: u32) -> u8 {
+        (number >> 24) as u8
+    }
+
+    impl Ranges<'_> {
+        fn ends(&self, kind: u8) -> [[u32; LANES]; 2] {
+            match self.wide >> kind & 1 {
+                0 => [self.ranges.map(|range| range.0), self.ranges.map(|range| range.1)],
+                _ => [[0; LANES], [u32::MAX; LANES]],
+            }
+        }
     }
 
     impl Job for Ranges<'_> {
-        type Answer = [u32; 3];
+        type Answer = [u32; 4];
+        const SIXTEEN: bool = true;
 
         #[inline(always)]
-        fn run<S: Simd>(self) -> [u32; 3] {
-            let (lo, hi) = (self.ranges.map(|range| range.0), self.ranges.map(|range| range.1));
-            let (narrow, octet) = (|n: u32| (n >> 16) as u16, |n: u32| (n >> 24) as u8);
+        fn run<S: Simd>(self) -> [u32; 4] {
+            let [lo, hi] = Self { wide: 0, ..self }.ends(0);
+            let (remote, local) = (self.ends(0), self.ends(1));
+            let ports = self.ends(2).map(|ends| ends.map(pair));
+            let ends = Ends {
+                remote: remote.each_ref(),
+                local: local.each_ref(),
+                ports: ports.each_ref(),
+            };
             [
                 S::hold_u32(&lo, &hi, self.value),
-                S::hold_u16(&lo.map(narrow), &hi.map(narrow), narrow(self.value)),
+                S::hold_pairs(&lo.map(pair), &hi.map(pair), pair(self.value)),
                 S::hold_u8(&lo.map(octet), &hi.map(octet), octet(self.value)),
+                S::hold_all(ends, [self.value, self.value.rotate_left(1)], pair(self.value)),
             ]
+        }
+    }
+
+    /// Rows of four numbers, turned.
+    struct Turn<'a>(&'a [[u32; 4]; LANES]);
+
+    impl Job for Turn<'_> {
+        type Answer = [[u32; LANES]; 4];
+        const SIXTEEN: bool = true;
+
+        #[inline(always)]
+        fn run<S: Simd>(self) -> [[u32; LANES]; 4] {
+            let mut columns = [[0; LANES]; 4];
+            S::turn(self.0, &mut columns);
+            columns
         }
     }
 
@@ -386,10 +491,11 @@ mod tests {
         #[test]
         fn backends_agree_on_ranges(
             ranges in any::<[(u32, u32); LANES]>(), at in 0..LANES, which in 0_usize..4, off in -1i32..2,
+            wide in 0_u8..8,
         ) {
             let near = ranges[at];
             let value: u32 = [near.0, near.1, near.0 / 2 + near.1 / 2, at as u32 ^ near.0][which];
-            let job = Ranges { ranges: &ranges, value: value.wrapping_add_signed(off) };
+            let job = Ranges { ranges: &ranges, value: value.wrapping_add_signed(off), wide };
             let twin = ranges.iter().enumerate().fold(0, |mask, (i, (lo, hi))| {
                 mask | u32::from((*lo..=*hi).contains(&job.value)) << i
             });
@@ -397,10 +503,14 @@ mod tests {
             prop_assert_eq!(base[0], twin);
             let (lo, hi) = (ranges.map(|range| range.0), ranges.map(|range| range.1));
             prop_assert_eq!(base[0], hold(&lo, &hi, job.value));
-            let narrow = |n: u32| (n >> 16) as u16;
-            prop_assert_eq!(base[1], hold(&lo.map(narrow), &hi.map(narrow), narrow(job.value)));
-            let octet = |n: u32| (n >> 24) as u8;
+            prop_assert_eq!(base[1], hold_pairs(&lo.map(pair), &hi.map(pair), pair(job.value)));
             prop_assert_eq!(base[2], hold(&lo.map(octet), &hi.map(octet), octet(job.value)));
+            let [remote, local] = [(0, job.value), (1, job.value.rotate_left(1))].map(|(kind, value)| {
+                let [lo, hi] = job.ends(kind);
+                hold(&lo, &hi, value)
+            });
+            let ports = if wide & 4 == 0 { base[1] } else { 0xffff };
+            prop_assert_eq!(base[3], remote & local & ports);
             for backend in Backend::all() {
                 prop_assert_eq!(backend.run(job), base);
             }
@@ -419,6 +529,15 @@ mod tests {
             let values = [one, one, other, other];
             prop_assert_eq!(Base::outside(ends, values) == 0, twin);
             prop_assert_eq!(outside(ends, values) == 0, twin);
+        }
+
+        #[test]
+        fn backends_agree_on_columns(rows in any::<[[u32; 4]; LANES]>()) {
+            let twin: [[u32; LANES]; 4] =
+                core::array::from_fn(|place| core::array::from_fn(|nth| rows[nth][place]));
+            for backend in Backend::all() {
+                prop_assert_eq!(backend.run(Turn(&rows)), twin);
+            }
         }
 
         #[test]

@@ -12,7 +12,7 @@ use core::arch::x86_64::{
 };
 use core::hint::assert_unchecked;
 
-use super::{CUTS, Job, LANES, Simd};
+use super::{CUTS, Ends, Job, LANES, Simd};
 use crate::sad::table::{Bucket, SLOTS};
 
 cpufeatures::new!(has_avx2, "avx2", "bmi1", "bmi2", "popcnt");
@@ -129,9 +129,9 @@ impl Simd for Base {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
+    fn hold_pairs(lo: &[[u16; 2]; LANES], hi: &[[u16; 2]; LANES], values: [u16; 2]) -> u32 {
         // SAFETY: every x86-64 has SSE2.
-        unsafe { sse2::hold_u16(lo, hi, value) }
+        unsafe { sse2::hold_pairs(lo, hi, values) }
     }
 
     #[inline(always)]
@@ -147,15 +147,32 @@ impl Simd for Base {
         // SAFETY: every x86-64 has SSE2.
         unsafe { sse2::outside_any(ends, values) }
     }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn lesser(one: u32, mut other: u32) -> u32 {
+        // SAFETY: two registers are read and one of them written. The compiler would take a branch where `one`
+        // comes late.
+        unsafe {
+            asm!(
+                "cmp {one:e}, {other:e}",
+                "cmovb {other:e}, {one:e}",
+                one = in(reg) one,
+                other = inout(reg) other,
+                options(pure, nomem, nostack),
+            );
+        }
+        other
+    }
 }
 
 /// Ranges in vectors of 16 octets.
 mod sse2 {
     use core::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi16, _mm_cmpgt_epi32,
+        __m128i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi32, _mm_cmpgt_epi32,
         _mm_loadu_si128, _mm_max_epu8, _mm_min_epu8, _mm_movemask_epi8, _mm_movemask_ps,
         _mm_or_si128, _mm_packs_epi16, _mm_packs_epi32, _mm_set_epi32, _mm_set1_epi8,
-        _mm_set1_epi16, _mm_set1_epi32, _mm_setzero_si128, _mm_subs_epu16, _mm_xor_si128,
+        _mm_set1_epi32, _mm_setzero_si128, _mm_subs_epu16, _mm_xor_si128,
     };
 
     /// The nth 16 octets of an array.
@@ -190,15 +207,21 @@ mod sse2 {
 
     #[target_feature(enable = "sse2")]
     #[inline]
-    pub(super) fn hold_u16(lo: &[u16; 16], hi: &[u16; 16], value: u16) -> u32 {
-        let value = _mm_set1_epi16(value as i16);
+    pub(super) fn hold_pairs(lo: &[[u16; 2]; 16], hi: &[[u16; 2]; 16], values: [u16; 2]) -> u32 {
+        let values = _mm_set1_epi32(bytemuck::cast(values));
         // By how much the lower end lies above the value, and the value above the upper end: nothing.
         let inside = |lo, hi| {
-            let off = _mm_or_si128(_mm_subs_epu16(lo, value), _mm_subs_epu16(value, hi));
-            _mm_cmpeq_epi16(off, _mm_setzero_si128())
+            let off = _mm_or_si128(_mm_subs_epu16(lo, values), _mm_subs_epu16(values, hi));
+            _mm_cmpeq_epi32(off, _mm_setzero_si128())
         };
-        let low = inside(load::<_, 0>(lo), load::<_, 0>(hi));
-        let high = inside(load::<_, 1>(lo), load::<_, 1>(hi));
+        let low = _mm_packs_epi32(
+            inside(load::<_, 0>(lo), load::<_, 0>(hi)),
+            inside(load::<_, 1>(lo), load::<_, 1>(hi)),
+        );
+        let high = _mm_packs_epi32(
+            inside(load::<_, 2>(lo), load::<_, 2>(hi)),
+            inside(load::<_, 3>(lo), load::<_, 3>(hi)),
+        );
         _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32
     }
 
@@ -266,6 +289,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn lesser(one: u32, other: u32) -> u32 {
+        Base::lesser(one, other)
+    }
+
+    #[inline(always)]
     #[allow(unsafe_code)]
     fn first(slots: u32) -> Option<usize> {
         if slots == 0 {
@@ -285,8 +313,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
-        Base::hold_u16(lo, hi, value)
+    fn hold_pairs(lo: &[[u16; 2]; LANES], hi: &[[u16; 2]; LANES], values: [u16; 2]) -> u32 {
+        Base::hold_pairs(lo, hi, values)
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+        // SAFETY: the processor has AVX2 wherever this type is used.
+        unsafe { hold_all_wide(ends, addresses, ports) }
     }
 
     #[inline(always)]
@@ -303,9 +338,15 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
-        // SAFETY: the processor has AVX2 wherever this type is used.
-        unsafe { ranks_wide(cuts, values, ranks) }
+    fn ranks<const N: usize>(
+        trees: [&[u32; CUTS]; N],
+        values: &[[u32; LANES]; N],
+        ranks: &mut [[u32; LANES]; N],
+    ) {
+        for ((cuts, values), ranks) in trees.iter().zip(values).zip(ranks) {
+            // SAFETY: the processor has AVX2 wherever this type is used.
+            unsafe { ranks_wide(cuts, values, ranks) };
+        }
     }
 
     #[inline(always)]
@@ -331,22 +372,53 @@ impl Simd for Avx2 {
 #[inline]
 fn hold_u32_wide(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
     use core::arch::x86_64::{
-        __m256i, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256,
-        _mm256_max_epu32, _mm256_min_epu32, _mm256_movemask_ps, _mm256_set1_epi32,
+        _mm256_cmpeq_epi32, _mm256_max_epu32, _mm256_min_epu32, _mm256_movemask_ps,
     };
     let value = _mm256_set1_epi32(value as i32);
-    #[allow(unsafe_code)]
     let eight = |nth: usize| {
-        // SAFETY: half an array of 64 octets.
-        let load = |from: &[u32; LANES]| unsafe {
-            _mm256_loadu_si256(from.as_ptr().cast::<__m256i>().wrapping_add(nth))
-        };
-        let (lo, hi) = (load(lo), load(hi));
+        let (lo, hi) = (half(lo, nth), half(hi, nth));
         let from = _mm256_cmpeq_epi32(_mm256_max_epu32(lo, value), value);
         let to = _mm256_cmpeq_epi32(_mm256_min_epu32(hi, value), value);
         _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(from, to))) as u32
     };
     eight(0) | eight(1) << 8
+}
+
+/// What is outside anywhere differs from nothing in one of its lanes, which is looked for once, in eight boxes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn hold_all_wide(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+    use core::arch::x86_64::{
+        _mm256_cmpeq_epi32, _mm256_max_epu32, _mm256_min_epu32, _mm256_movemask_ps,
+        _mm256_or_si256, _mm256_setzero_si256, _mm256_subs_epu16,
+    };
+    let [remote, local] = addresses.map(|addr| _mm256_set1_epi32(addr as i32));
+    let ports = _mm256_set1_epi32(bytemuck::cast(ports));
+    let eight = |nth: usize| {
+        // The value itself from both if the range holds it; one of the ends from one if not.
+        let beyond = |[lo, hi]: [&[u32; LANES]; 2], value| {
+            let (lo, hi) = (half(lo, nth), half(hi, nth));
+            _mm256_xor_si256(_mm256_max_epu32(lo, value), _mm256_min_epu32(hi, value))
+        };
+        let [lo, hi] = ends.ports;
+        let below = _mm256_subs_epu16(half(lo, nth), ports);
+        let above = _mm256_subs_epu16(ports, half(hi, nth));
+        let addresses = _mm256_or_si256(beyond(ends.remote, remote), beyond(ends.local, local));
+        let outside = _mm256_or_si256(addresses, _mm256_or_si256(below, above));
+        let inside = _mm256_cmpeq_epi32(outside, _mm256_setzero_si256());
+        _mm256_movemask_ps(_mm256_castsi256_ps(inside)) as u32
+    };
+    eight(0) | eight(1) << 8
+}
+
+/// Half of an array of 64 octets.
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(unsafe_code)]
+fn half<T>(from: &[T; LANES], nth: usize) -> __m256i {
+    const { assert!(size_of::<[T; LANES]>() == 64) };
+    // SAFETY: 32 octets of the array, the first or the last; any alignment will do.
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast::<__m256i>().wrapping_add(nth & 1)) }
 }
 
 /// Eight numbers of 32 bits, the sign changed: these compares are signed.
@@ -438,6 +510,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn lesser(one: u32, other: u32) -> u32 {
+        Base::lesser(one, other)
+    }
+
+    #[inline(always)]
     fn first(slots: u32) -> Option<usize> {
         Avx2::first(slots)
     }
@@ -449,9 +526,14 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
+    fn hold_pairs(lo: &[[u16; 2]; LANES], hi: &[[u16; 2]; LANES], values: [u16; 2]) -> u32 {
+        Base::hold_pairs(lo, hi, values)
+    }
+
+    #[inline(always)]
+    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
         // SAFETY: as above.
-        unsafe { avx512::hold_u16(lo, hi, value) }
+        unsafe { avx512::hold_all(ends, addresses, ports) }
     }
 
     #[inline(always)]
@@ -467,15 +549,25 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
+    fn ranks<const N: usize>(
+        trees: [&[u32; CUTS]; N],
+        values: &[[u32; LANES]; N],
+        ranks: &mut [[u32; LANES]; N],
+    ) {
         // SAFETY: as above.
-        unsafe { avx512::ranks(cuts, values, ranks) }
+        unsafe { avx512::ranks(trees, values, ranks) }
     }
 
     #[inline(always)]
     fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
         // SAFETY: as above.
         unsafe { avx512::deepen(row, values, ranks) }
+    }
+
+    #[inline(always)]
+    fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
+        // SAFETY: as above.
+        unsafe { avx512::turn(rows, columns) }
     }
 
     #[inline(always)]

@@ -1,22 +1,25 @@
 //! AVX-512 with BW and VL: sixteen numbers of any size in one register, answers in masks.
 
+use core::arch::asm;
 use core::arch::x86_64::{
-    __m128i, __m256i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
-    _mm_set1_epi8, _mm256_cmple_epu16_mask, _mm256_loadu_si256, _mm256_mask_cmpge_epu16_mask,
-    _mm256_set1_epi16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask,
+    __m128i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
+    _mm_set1_epi8, _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask,
     _mm512_cmplt_epu32_mask, _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32,
-    _mm512_mask_blend_epi32, _mm512_mask_cmpge_epu32_mask, _mm512_permutex2var_epi32,
-    _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_storeu_si512, _mm512_ternarylogic_epi64,
-    _mm512_test_epi32_mask, _mm512_test_epi64_mask,
+    _mm512_mask_blend_epi32, _mm512_mask_cmpge_epu32_mask, _mm512_max_epu32, _mm512_min_epu32,
+    _mm512_permutex2var_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_setr_epi32,
+    _mm512_shuffle_i64x2, _mm512_storeu_si512, _mm512_subs_epu16, _mm512_ternarylogic_epi32,
+    _mm512_ternarylogic_epi64, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
+    _mm512_testn_epi32_mask, _mm512_xor_si512,
 };
 
-use super::super::{CUTS, LANES};
+use super::super::{CUTS, Ends, LANES};
 
-/// Sixteen numbers of 32 bits.
+/// Sixteen numbers of 32 bits, or pairs of 16.
 #[target_feature(enable = "avx512f")]
 #[inline]
 #[allow(unsafe_code)]
-fn load(from: &[u32; LANES]) -> __m512i {
+fn load<T>(from: &[T; LANES]) -> __m512i {
+    const { assert!(size_of::<[T; LANES]>() == 64) };
     // SAFETY: 64 octets of an array; any alignment will do.
     unsafe { _mm512_loadu_si512(from.as_ptr().cast::<__m512i>()) }
 }
@@ -29,15 +32,25 @@ pub(super) fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 
     _mm512_mask_cmpge_epu32_mask(from, load(hi), value).into()
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+/// What is outside anywhere differs from nothing in one of its lanes, which is looked for once: compares that
+/// answer in masks take longer.
+#[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-#[allow(unsafe_code)]
-pub(super) fn hold_u16(lo: &[u16; LANES], hi: &[u16; LANES], value: u16) -> u32 {
-    // SAFETY: 32 octets of an array; any alignment will do.
-    let load = |from: &[u16; LANES]| unsafe { _mm256_loadu_si256(from.as_ptr().cast::<__m256i>()) };
-    let value = _mm256_set1_epi16(value as i16);
-    let from = _mm256_cmple_epu16_mask(load(lo), value);
-    _mm256_mask_cmpge_epu16_mask(from, load(hi), value).into()
+pub(super) fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+    let [remote, local] = addresses.map(|addr| _mm512_set1_epi32(addr as i32));
+    let ports = _mm512_set1_epi32(bytemuck::cast(ports));
+    // The value itself twice if the range holds it; one of its ends if not.
+    let nearest = |[lo, hi]: [&[u32; LANES]; 2], value| {
+        (_mm512_max_epu32(load(lo), value), _mm512_min_epu32(load(hi), value))
+    };
+    let ((a, b), (c, d)) = (nearest(ends.remote, remote), nearest(ends.local, local));
+    let [lo, hi] = ends.ports;
+    let (below, above) = (_mm512_subs_epu16(load(lo), ports), _mm512_subs_epu16(ports, load(hi)));
+    let outside = _mm512_xor_si512(a, b);
+    // Or where the other two differ; or either of the next.
+    let outside = _mm512_ternarylogic_epi32::<0b1111_0110>(outside, c, d);
+    let outside = _mm512_ternarylogic_epi32::<0b1111_1110>(outside, below, above);
+    _mm512_testn_epi32_mask(outside, outside).into()
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -75,27 +88,55 @@ pub(super) fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
     (less[0] | less[1] << 16 | less[2] << 32 | less[3] << 48).count_ones()
 }
 
-/// Sixteen searches of six steps, the tree in registers.
+/// 1 in each lane, which the compiler does not know: it would make three instructions of an addition under
+/// a mask.
 #[target_feature(enable = "avx512f")]
 #[inline]
 #[allow(unsafe_code)]
-pub(super) fn ranks(cuts: &[u32; CUTS], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
-    let [near, far, low, high] = tables(cuts);
-    let (values, one) = (load(values), _mm512_set1_epi32(1));
-    let step = |at: __m512i, cut: __m512i| {
-        let less = _mm512_cmplt_epu32_mask(cut, values);
-        let twice = _mm512_add_epi32(at, at);
-        _mm512_mask_add_epi32(twice, less, twice, one)
-    };
-    let mut at = one;
-    for _ in 0..4 {
-        at = step(at, _mm512_permutexvar_epi32(at, near));
+fn one() -> __m512i {
+    let mut one = _mm512_set1_epi32(1);
+    // SAFETY: nothing is done.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) one, options(nomem, nostack, preserves_flags)) };
+    one
+}
+
+/// Where a search goes on that compared its value with a cut: to the right of it if that is less.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn step(at: __m512i, cut: __m512i, value: __m512i, one: __m512i) -> __m512i {
+    let less = _mm512_cmplt_epu32_mask(cut, value);
+    let twice = _mm512_add_epi32(at, at);
+    _mm512_mask_add_epi32(twice, less, twice, one)
+}
+
+/// Sixteen searches of six steps in each tree, all trees' first steps before the second ones: no step waits
+/// for the one before it.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn ranks<const N: usize>(
+    trees: [&[u32; CUTS]; N],
+    values: &[[u32; LANES]; N],
+    ranks: &mut [[u32; LANES]; N],
+) {
+    let one = one();
+    let mut places = [_mm512_set1_epi32(1); N];
+    for nth in 0..6 {
+        for ((at, tree), values) in places.iter_mut().zip(trees).zip(values) {
+            let [near, far, low, high] = tables(tree);
+            let cut = match nth {
+                0..4 => _mm512_permutexvar_epi32(*at, near),
+                4 => _mm512_permutexvar_epi32(*at, far),
+                _ => _mm512_permutex2var_epi32(low, *at, high),
+            };
+            *at = step(*at, cut, load(values), one);
+        }
     }
-    at = step(at, _mm512_permutexvar_epi32(at, far));
-    at = step(at, _mm512_permutex2var_epi32(low, at, high));
-    at = _mm512_and_si512(at, _mm512_set1_epi32(CUTS as i32 - 1));
-    // SAFETY: 64 octets of an array; any alignment will do.
-    unsafe { _mm512_storeu_si512(ranks.as_mut_ptr().cast::<__m512i>(), at) };
+    for (ranks, at) in ranks.iter_mut().zip(places) {
+        let at = _mm512_and_si512(at, _mm512_set1_epi32(CUTS as i32 - 1));
+        // SAFETY: 64 octets of an array; any alignment will do.
+        unsafe { _mm512_storeu_si512(ranks.as_mut_ptr().cast::<__m512i>(), at) };
+    }
 }
 
 /// Sixteen numbers of a row, whose length is a power of two; places behind its end count from its start.
@@ -137,11 +178,35 @@ pub(super) fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES
         }
         _ => gather(row, at),
     };
-    let less = _mm512_cmplt_epu32_mask(cut, load(values));
-    let twice = _mm512_add_epi32(at, at);
-    let deeper = _mm512_mask_add_epi32(twice, less, twice, _mm512_set1_epi32(1));
+    let deeper = step(at, cut, load(values), one());
     // SAFETY: 64 octets of an array; any alignment will do.
     unsafe { _mm512_storeu_si512(ranks.as_mut_ptr().cast::<__m512i>(), deeper) };
+}
+
+/// Four rows in each register: pairs of registers give half a column each, pairs of halves a column.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
+    let (fours, _) = rows.as_flattened().as_chunks::<LANES>();
+    let &[ref a, ref b, ref c, ref d] = fours else { return };
+    let (a, b, c, d) = (load(a), load(b), load(c), load(d));
+    // The first two columns of eight rows, and the last two.
+    let first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+    let last = _mm512_add_epi32(first, _mm512_set1_epi32(2));
+    let halves =
+        |which| (_mm512_permutex2var_epi32(a, which, b), _mm512_permutex2var_epi32(c, which, d));
+    let [one, two, three, four] = columns;
+    for ((low, high), (even, odd)) in [(halves(first), (one, two)), (halves(last), (three, four))] {
+        let columns = [
+            (even, _mm512_shuffle_i64x2::<0b01_00_01_00>(low, high)),
+            (odd, _mm512_shuffle_i64x2::<0b11_10_11_10>(low, high)),
+        ];
+        for (slot, column) in columns {
+            // SAFETY: 64 octets of an array; any alignment will do.
+            unsafe { _mm512_storeu_si512(slot.as_mut_ptr().cast::<__m512i>(), column) };
+        }
+    }
 }
 
 /// Eight words of each mask.
