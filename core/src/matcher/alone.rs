@@ -7,7 +7,9 @@ use super::block::{Block, BlockError, Boxes, ChildRecord, Wide};
 use super::compile::{self, Source, Staged};
 use super::fan::BURST;
 use super::group::Ask;
+use super::group::NONE;
 use super::set::Set;
+use super::tree::some;
 use crate::error::SetupError;
 use crate::headers::InnerHeaders;
 use crate::selector::Selector;
@@ -130,11 +132,8 @@ impl<'b> Matcher<'b> {
     /// are fetched ahead.
     pub fn first_burst(&self, packets: &[InnerHeaders], found: &mut [Option<u32>]) -> usize {
         for (packets, found) in packets.chunks(BURST).zip(found.chunks_mut(BURST)) {
-            self.piece::<false>(packets.iter(), |nth, first| {
-                if let Some(slot) = found.get_mut(nth) {
-                    *slot = first;
-                }
-            });
+            let first = self.find_burst::<false>(packets.iter());
+            found.iter_mut().zip(first).for_each(|(slot, first)| *slot = some(first));
         }
         packets.len().min(found.len())
     }
@@ -143,53 +142,59 @@ impl<'b> Matcher<'b> {
     /// are fetched ahead.
     pub fn any_burst(&self, packets: &[InnerHeaders], covered: &mut [bool]) -> usize {
         for (packets, covered) in packets.chunks(BURST).zip(covered.chunks_mut(BURST)) {
-            self.piece::<true>(packets.iter(), |nth, found| {
-                if let Some(slot) = covered.get_mut(nth) {
-                    *slot = found.is_some();
-                }
-            });
+            let found = self.find_burst::<true>(packets.iter());
+            covered.iter_mut().zip(found).for_each(|(slot, found)| *slot = found != NONE);
         }
         packets.len().min(covered.len())
     }
 
-    /// [`Matcher::first`] for each of up to 32 packets; further ones are left out.
+    /// [`Matcher::first`] for each of up to 32 packets, `u32::MAX` for none; further packets are left out.
     #[inline(always)]
     pub(crate) fn first_of_each<'p>(
         &self,
         packets: impl Iterator<Item = &'p InnerHeaders>,
-        tell: impl FnMut(usize, Option<u32>),
-    ) {
-        self.piece::<false>(packets.take(BURST), tell);
+    ) -> [u32; BURST] {
+        self.find_burst::<false>(packets.take(BURST))
     }
 
-    /// Up to 32 packets.
+    /// For each of up to 32 packets the first selector that covers it, or [`NONE`]; if `ANY`, some number for
+    /// those that are covered.
     #[inline(always)]
-    fn piece<'p, const ANY: bool>(
+    fn find_burst<'p, const ANY: bool>(
         &self,
         packets: impl Iterator<Item = &'p InnerHeaders>,
-        mut tell: impl FnMut(usize, Option<u32>),
-    ) {
+    ) -> [u32; BURST] {
+        let mut found = [NONE; BURST];
         if self.v4.is_list() && self.v6.is_list() {
-            for (nth, packet) in packets.enumerate() {
-                let found = if ANY { self.any(packet).then_some(0) } else { self.first(packet) };
-                tell(nth, found);
+            for (slot, packet) in found.iter_mut().zip(packets) {
+                let first = if ANY { self.any(packet).then_some(0) } else { self.first(packet) };
+                *slot = first.unwrap_or(NONE);
             }
-            return;
+            return found;
         }
-        // Four variables: a struct of two empty ones would be zeros, written whole.
-        let (mut keys4, mut places4) = (OfBurst::new(), OfBurst::<u8>::new());
-        let (mut keys6, mut places6) = (OfBurst::new(), OfBurst::<u8>::new());
+        let (mut keys4, mut keys6) = (OfBurst::new(), OfBurst::new());
+        // A bit for each packet of IPv6.
+        let mut sixes = 0_u32;
         for (nth, packet) in packets.enumerate() {
             // There is room for a whole burst.
-            let place = nth as u8;
             let _ = match Question::inbound(packet) {
-                Question::V4(key) => keys4.push(key).is_ok() && places4.push(place).is_ok(),
-                Question::V6(key) => keys6.push(key).is_ok() && places6.push(place).is_ok(),
+                Question::V4(key) => keys4.push(key).is_ok(),
+                Question::V6(key) => {
+                    sixes |= 1 << (nth % BURST);
+                    keys6.push(key).is_ok()
+                }
             };
         }
-        let place = |places: &[u8], nth: usize| places.get(nth).copied().map_or(0, usize::from);
-        self.v4.find_burst::<ANY>(&keys4, |nth, found| tell(place(&places4, nth), found));
-        self.v6.find_burst::<ANY>(&keys6, |nth, found| tell(place(&places6, nth), found));
+        if sixes == 0 {
+            return self.v4.find_burst::<ANY>(&keys4);
+        }
+        let (four, six) = (self.v4.find_burst::<ANY>(&keys4), self.v6.find_burst::<ANY>(&keys6));
+        let (mut four, mut six) = (four.iter(), six.iter());
+        for (nth, slot) in found.iter_mut().enumerate() {
+            let next = if sixes >> nth & 1 == 0 { four.next() } else { six.next() };
+            *slot = next.copied().unwrap_or(NONE);
+        }
+        found
     }
 }
 

@@ -392,15 +392,18 @@ impl<A: Address> Open<'_, A> {
         found.shift = self.layout.words.trailing_zeros();
         let mut active = 0;
         by_words!(self, |masks| {
-            for (nth, (key, next)) in keys.iter().zip(next).enumerate() {
-                let [r0, r1, r2, r3, r4] = &ranks[nth / LANES];
-                let lane = nth % LANES;
-                let ranks = [r0[lane], r1[lane], r2[lane], r3[lane], r4[lane]];
-                let (common, some) = masks.meet::<S>(ranks, Ask::All, key.values.has_value);
-                let (child, is_one) = found.push(nth, &common, some);
-                // A compiler that sees the loop makes gathers of its lookups, which are slower.
-                *next = black_box(self.children.wrapping_add(child));
-                active |= u32::from(is_one) << nth;
+            let (nexts, _) = next.as_chunks_mut::<LANES>();
+            let halves = keys.chunks(LANES).zip(&ranks).zip(nexts).enumerate();
+            for (half, ((keys, [r0, r1, r2, r3, r4]), nexts)) in halves {
+                for (lane, (key, next)) in keys.iter().zip(nexts).enumerate() {
+                    let nth = half * LANES + lane;
+                    let ranks = [r0[lane], r1[lane], r2[lane], r3[lane], r4[lane]];
+                    let (common, some) = masks.meet::<S>(ranks, Ask::All, key.values.has_value);
+                    let (child, is_one) = found.push(nth, &common, some);
+                    // A compiler that sees the loop makes gathers of its lookups, which are slower.
+                    *next = black_box(self.children.wrapping_add(child));
+                    active |= u32::from(is_one) << nth;
+                }
             }
         });
         active

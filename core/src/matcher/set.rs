@@ -1,7 +1,8 @@
 //! A set of boxes of one family: a list, and a tree where that is long.
 
 use super::block::Boxed;
-use super::group::{Address, Ask};
+use super::fan::BURST;
+use super::group::{Address, Ask, NONE};
 use super::linear::{self, Key};
 use super::tree::{Every, LIST, Left, Tree};
 use crate::simd::Backend;
@@ -132,28 +133,33 @@ impl<A: Address> Set<'_, A> {
     }
 
     /// [`Set::find`] for each of up to 32 packets, all that covers them asked; if `ANY`, some number for
-    /// those that a box covers.
+    /// those that a box covers. [`NONE`] for the others.
     #[inline(always)]
-    pub(super) fn find_burst<const ANY: bool>(
-        &self,
-        keys: &[Key<A>],
-        mut tell: impl FnMut(usize, Option<u32>),
-    ) {
+    pub(super) fn find_burst<const ANY: bool>(&self, keys: &[Key<A>]) -> [u32; BURST] {
+        let mut found = [NONE; BURST];
+        if keys.is_empty() {
+            return found;
+        }
         match &self.tree {
-            None => keys.iter().enumerate().for_each(|(nth, key)| {
-                tell(
-                    nth,
-                    match ANY {
+            None => {
+                for (found, key) in found.iter_mut().zip(keys) {
+                    let first = match ANY {
                         true => self.any(key).then_some(0),
                         false => self.first(key, |_| true),
-                    },
-                );
-            }),
-            Some(Indexed { tree, .. }) if ANY => tree.find_burst::<ANY>(keys, tell),
+                    };
+                    *found = first.unwrap_or(NONE);
+                }
+            }
             Some(Indexed { tree, .. }) => {
-                tree.find_burst::<ANY>(keys, |nth, index| tell(nth, self.named(tree, index)));
+                found = tree.find_burst::<ANY>(keys);
+                if !ANY && !self.names_places {
+                    for found in &mut found {
+                        *found = child_of(tree, *found).unwrap_or(NONE);
+                    }
+                }
             }
         }
+        found
     }
 }
 

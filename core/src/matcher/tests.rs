@@ -8,7 +8,7 @@ use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::tree::{Arrays, Every, Grown, LIST, Left, NO_FAN, Shape, Tree, Visits};
+use super::tree::{Arrays, Every, Grown, LIST, Left, NO_FAN, Shape, Tree, Visits, some};
 use super::walk;
 use crate::few::few;
 use crate::simd::Backend;
@@ -274,17 +274,16 @@ fn bursts_agree<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, keys: &[Key<
         let tree = Tree { backend, ..*tree };
         for twin in twin.chunks(length) {
             let keys: Vec<Key<A>> = twin.iter().map(|(key, _)| *key).collect();
-            let mut told = 0;
-            tree.find_burst::<false>(&keys, |nth, found| {
-                assert_eq!(found, twin[nth].1, "{} of {length}", backend.name());
-                told += 1;
-            });
-            tree.find_burst::<true>(&keys, |nth, found| {
-                assert_eq!(found.is_some(), twin[nth].1.is_some());
-                assert!(found.is_none_or(|index| boxes[index as usize].covers(&keys[nth])));
-                told += 1;
-            });
-            assert_eq!(told, 2 * keys.len());
+            for ((key, first), found) in twin.iter().zip(tree.find_burst::<false>(&keys)) {
+                assert_eq!(some(found), *first, "{} of {length}", backend.name());
+                let found = some(tree.find_burst::<true>(&[*key])[0]);
+                assert_eq!(found.is_some(), first.is_some());
+                assert!(found.is_none_or(|index| boxes[index as usize].covers(key)));
+            }
+            for ((key, first), found) in twin.iter().zip(tree.find_burst::<true>(&keys)) {
+                assert_eq!(some(found).is_some(), first.is_some());
+                assert!(some(found).is_none_or(|index| boxes[index as usize].covers(key)));
+            }
             for (key, first) in twin {
                 assert_eq!(tree.find::<false>(key, Ask::All, Every, &mut ()), *first);
             }
@@ -455,7 +454,7 @@ fn hostile_trees_end_the_search() {
         let found = tree.find::<false>(&key, Ask::All, Every, &mut count);
         assert!(found.is_none_or(|index| (index as usize) < boxes.len()));
         assert!(count.nodes + count.leaves <= bound);
-        tree.find_burst::<false>(&[key; BURST], |_, _| ());
+        let _ = tree.find_burst::<false>(&[key; BURST]);
     }
     assert!(searched > 100);
 }

@@ -204,14 +204,10 @@ impl<'b, A: Address> Tree<'b, A> {
         self.backend.run(One::<'_, '_, A, _, _, ANY> { tree: self, key, ask, filter, visits })
     }
 
-    /// [`Tree::find`] for up to 32 packets, all that covers them asked.
+    /// [`Tree::find`] for up to 32 packets, all that covers them asked; [`NONE`] for those that no box covers.
     #[inline]
-    pub(super) fn find_burst<const ANY: bool>(
-        &self,
-        keys: &[Key<A>],
-        tell: impl FnMut(usize, Option<u32>),
-    ) {
-        self.backend.run(Many::<'_, '_, A, _, ANY> { tree: self, keys, tell });
+    pub(super) fn find_burst<const ANY: bool>(&self, keys: &[Key<A>]) -> [u32; BURST] {
+        self.backend.run(Many::<'_, '_, A, ANY> { tree: self, keys })
     }
 
     #[inline(always)]
@@ -507,28 +503,25 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
 }
 
 /// [`Tree::find_burst`], to be done in the way that suits the processor.
-struct Many<'t, 'b, A: Address, T, const ANY: bool> {
+struct Many<'t, 'b, A: Address, const ANY: bool> {
     tree: &'t Tree<'b, A>,
     keys: &'t [Key<A>],
-    tell: T,
 }
 
-impl<A: Address, T: FnMut(usize, Option<u32>), const ANY: bool> Job for Many<'_, '_, A, T, ANY> {
-    type Answer = ();
+impl<A: Address, const ANY: bool> Job for Many<'_, '_, A, ANY> {
+    type Answer = [u32; BURST];
     const SIXTEEN: bool = true;
 
     #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Self { tree, keys, mut tell } = self;
+    fn run<S: Simd>(self) -> [u32; BURST] {
+        let Self { tree, keys } = self;
         let (mut masks, mut left) = (Room::new(), Levels::new());
         let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree, &mut masks, &mut left);
         search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, search| {
             let Search { top, next, .. } = search;
             fan.matches_burst::<S>(keys, top, next)
         });
-        for (nth, best) in search.best.iter().enumerate().take(keys.len()) {
-            tell(nth, some(*best));
-        }
+        search.best
     }
 }
 

@@ -573,6 +573,27 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; W]) -> u32 {
         let [a, b, c, d, e] = masks;
+        match W {
+            2 => {
+                let twos = masks.map(|mask| mask.first_chunk());
+                if let ([Some(a), Some(b), Some(c), Some(d), Some(e)], Some(common)) =
+                    (twos, common.first_chunk_mut())
+                {
+                    // SAFETY: as above.
+                    return unsafe { avx512::meet_two([a, b, c, d, e], common) };
+                }
+            }
+            4 => {
+                let fours = masks.map(|mask| mask.first_chunk());
+                if let ([Some(a), Some(b), Some(c), Some(d), Some(e)], Some(common)) =
+                    (fours, common.first_chunk_mut())
+                {
+                    // SAFETY: as above.
+                    return unsafe { avx512::meet_four([a, b, c, d, e], common) };
+                }
+            }
+            _ => {}
+        }
         let eights =
             [a.as_chunks().0, b.as_chunks().0, c.as_chunks().0, d.as_chunks().0, e.as_chunks().0];
         let (halves, _) = common.as_chunks_mut();

@@ -384,11 +384,8 @@ impl<'w> LocalIn<'w> {
         let mut places = [NONE; TOGETHER];
         let mut search = |list| {
             let matcher = Matcher::of_boxes(self.block.tunnel_boxes(list));
-            matcher.first_of_each(packets.iter().map(LocalPacket::headers), |nth, found| {
-                if let (Some(place), Some(found)) = (places.get_mut(nth), found) {
-                    *place = found.min(*place);
-                }
-            });
+            let found = matcher.first_of_each(packets.iter().map(LocalPacket::headers));
+            places.iter_mut().zip(found).for_each(|(place, found)| *place = found.min(*place));
         };
         search(asked.list);
         if asked.any_too {

@@ -2,14 +2,15 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{
-    __m128i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
-    _mm_set1_epi8, _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask,
-    _mm512_cmplt_epu32_mask, _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32,
-    _mm512_mask_blend_epi32, _mm512_mask_cmpge_epu32_mask, _mm512_max_epu32, _mm512_min_epu32,
-    _mm512_permutex2var_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_setr_epi32,
-    _mm512_shuffle_i64x2, _mm512_storeu_si512, _mm512_subs_epu16, _mm512_ternarylogic_epi32,
-    _mm512_ternarylogic_epi64, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
-    _mm512_testn_epi32_mask, _mm512_xor_si512,
+    __m128i, __m256i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
+    _mm_set1_epi8, _mm_storeu_si128, _mm_ternarylogic_epi64, _mm_test_epi64_mask,
+    _mm256_loadu_si256, _mm256_storeu_si256, _mm256_ternarylogic_epi64, _mm256_test_epi64_mask,
+    _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask,
+    _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_blend_epi32,
+    _mm512_mask_cmpge_epu32_mask, _mm512_max_epu32, _mm512_min_epu32, _mm512_permutex2var_epi32,
+    _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_shuffle_i64x2,
+    _mm512_storeu_si512, _mm512_subs_epu16, _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64,
+    _mm512_test_epi32_mask, _mm512_test_epi64_mask, _mm512_testn_epi32_mask, _mm512_xor_si512,
 };
 
 use super::super::{CUTS, Ends, LANES};
@@ -207,6 +208,34 @@ pub(super) fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
             unsafe { _mm512_storeu_si512(slot.as_mut_ptr().cast::<__m512i>(), column) };
         }
     }
+}
+
+/// Two words of each mask.
+#[target_feature(enable = "avx512f,avx512vl")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn meet_two([a, b, c, d, e]: [&[u64; 2]; 5], common: &mut [u64; 2]) -> u32 {
+    // SAFETY: 16 octets of an array; any alignment will do.
+    let load = |from: &[u64; 2]| unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>()) };
+    let three = _mm_ternarylogic_epi64::<0x80>(load(a), load(b), load(c));
+    let found = _mm_ternarylogic_epi64::<0x80>(three, load(d), load(e));
+    // SAFETY: as above.
+    unsafe { _mm_storeu_si128(common.as_mut_ptr().cast::<__m128i>(), found) };
+    _mm_test_epi64_mask(found, found).into()
+}
+
+/// Four words of each mask.
+#[target_feature(enable = "avx512f,avx512vl")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn meet_four([a, b, c, d, e]: [&[u64; 4]; 5], common: &mut [u64; 4]) -> u32 {
+    // SAFETY: 32 octets of an array; any alignment will do.
+    let load = |from: &[u64; 4]| unsafe { _mm256_loadu_si256(from.as_ptr().cast::<__m256i>()) };
+    let three = _mm256_ternarylogic_epi64::<0x80>(load(a), load(b), load(c));
+    let found = _mm256_ternarylogic_epi64::<0x80>(three, load(d), load(e));
+    // SAFETY: as above.
+    unsafe { _mm256_storeu_si256(common.as_mut_ptr().cast::<__m256i>(), found) };
+    _mm256_test_epi64_mask(found, found).into()
 }
 
 /// Eight words of each mask.
