@@ -214,8 +214,8 @@ pub(super) struct Open<'b, A: Address> {
     layout: Layout,
     /// Of all dimensions.
     cuts: &'b [u32],
+    /// And `opaque` behind them.
     masks: &'b [u64],
-    opaque: &'b [u64],
     pub(super) firsts: &'b [u32],
 }
 
@@ -243,7 +243,6 @@ impl Fan {
             layout,
             cuts: bytemuck::try_cast_slice(cuts).ok()?,
             masks,
-            opaque: rows.get(layout.opaque())?,
             firsts: bytemuck::try_cast_slice(rows.get(layout.firsts())?).ok()?,
         })
     }
@@ -307,6 +306,15 @@ impl<A: Address> Open<'_, A> {
         Some(ranks)
     }
 
+    /// The numbers of the masks of these intervals.
+    #[inline(always)]
+    fn rows(&self, mut ranks: [u32; DIMENSIONS]) -> [u32; DIMENSIONS] {
+        for (dimension, rank) in ranks.iter_mut().enumerate() {
+            *rank += self.layout.before(dimension) as u32;
+        }
+        ranks
+    }
+
     /// Words of a mask.
     pub(super) fn words(&self) -> usize {
         self.layout.words
@@ -335,7 +343,8 @@ impl<A: Address> Open<'_, A> {
             }
         }
         if ask == Ask::All && !has_value {
-            common &= self.opaque.get(nth).copied().unwrap_or(0);
+            let row = self.layout.all() * self.layout.words;
+            common &= self.masks.get(row + nth).copied().unwrap_or(0);
         }
         common
     }
@@ -349,11 +358,11 @@ impl<A: Address> Open<'_, A> {
         found: &mut Children<'_, 1, WORDS>,
     ) -> Option<u32> {
         let values = point(A::project(&self.window, key.remote, key.local), key);
-        let ranks = self.ranks::<S>(&values)?;
+        let rows = self.rows(self.ranks::<S>(&values)?);
         found.shift = self.layout.words.trailing_zeros();
         let mut first = None;
         by_words!(self, |masks| {
-            let (common, some) = masks.meet::<S>(ranks, ask, key.values.has_value);
+            let (common, some) = masks.meet::<S>(rows, ask, key.values.has_value);
             let (child, is_one) = found.push(0, &common, some);
             first = is_one.then_some(child);
         });
@@ -375,8 +384,9 @@ impl<A: Address> Open<'_, A> {
         else {
             return 0;
         };
-        let mut ranks = [[[0; LANES]; DIMENSIONS]; BURST / LANES];
-        for (keys, ranks) in keys.chunks(LANES).zip(&mut ranks) {
+        // First ranks, then the numbers of their masks.
+        let mut rows = [[[0; LANES]; DIMENSIONS]; BURST / LANES];
+        for (keys, ranks) in keys.chunks(LANES).zip(&mut rows) {
             let values = self.columns::<S>(keys);
             S::ranks([t0, t1, t2, t3, t4], &values, ranks);
             let mut step = CUTS;
@@ -388,17 +398,21 @@ impl<A: Address> Open<'_, A> {
                 }
                 step *= 2;
             }
+            for (dimension, ranks) in ranks.iter_mut().enumerate() {
+                let before = self.layout.before(dimension) as u32;
+                ranks.iter_mut().for_each(|rank| *rank += before);
+            }
         }
         found.shift = self.layout.words.trailing_zeros();
         let mut active = 0;
         by_words!(self, |masks| {
             let (nexts, _) = next.as_chunks_mut::<LANES>();
-            let halves = keys.chunks(LANES).zip(&ranks).zip(nexts).enumerate();
+            let halves = keys.chunks(LANES).zip(&rows).zip(nexts).enumerate();
             for (half, ((keys, [r0, r1, r2, r3, r4]), nexts)) in halves {
                 for (lane, (key, next)) in keys.iter().zip(nexts).enumerate() {
                     let nth = half * LANES + lane;
-                    let ranks = [r0[lane], r1[lane], r2[lane], r3[lane], r4[lane]];
-                    let (common, some) = masks.meet::<S>(ranks, Ask::All, key.values.has_value);
+                    let rows = [r0[lane], r1[lane], r2[lane], r3[lane], r4[lane]];
+                    let (common, some) = masks.meet::<S>(rows, Ask::All, key.values.has_value);
                     let (child, is_one) = found.push(nth, &common, some);
                     // A compiler that sees the loop makes gathers of its lookups, which are slower.
                     *next = black_box(self.children.wrapping_add(child));
@@ -412,19 +426,20 @@ impl<A: Address> Open<'_, A> {
     /// What the fan's window shows of up to sixteen packets, one array for each dimension.
     #[inline(always)]
     fn columns<S: Simd>(&self, keys: &[Key<A>]) -> [[u32; LANES]; DIMENSIONS] {
-        let mut rows = [[0; 4]; LANES];
-        for (row, key) in rows.iter_mut().zip(keys) {
-            let view = A::project(&self.window, key.remote, key.local);
-            let values = &key.values;
-            let ports = u32::from(values.remote) | u32::from(values.local) << 16;
-            *row = [view.remote, view.local, ports, values.protocol.into()];
-        }
-        let mut columns = [[0; LANES]; 4];
-        S::turn(&rows, &mut columns);
+        let (mut room, mut columns) = ([[0; 4]; LANES], [[0; LANES]; 4]);
+        S::turn(A::rows(&self.window, keys, &mut room), &mut columns);
         let [remote, local, ports, protocol] = columns;
-        let (remote_port, local_port) =
-            (ports.map(|ports| ports & 0xffff), ports.map(|ports| ports >> 16));
-        [remote, local, remote_port, local_port, protocol]
+        let port = |which: usize| {
+            ports.map(|pair| {
+                let pair: [u16; 2] = bytemuck::cast(pair);
+                u32::from(pair[which])
+            })
+        };
+        let protocol = protocol.map(|last| {
+            let [protocol, ..]: [u8; 4] = bytemuck::cast(last);
+            u32::from(protocol)
+        });
+        [remote, local, port(0), port(1), protocol]
     }
 
     /// The cuts of a dimension: from 64 on those of one step more, from 128 on of the next.
@@ -434,55 +449,46 @@ impl<A: Address> Open<'_, A> {
         self.cuts.get(start..start + self.layout.intervals(dimension)).unwrap_or(&[])
     }
 
-    /// The masks, if they have so many words.
+    /// The masks of all dimensions' intervals, one dimension after the other, and `opaque`; if they have so many
+    /// words.
     #[inline(always)]
     fn masks<const W: usize>(&self) -> Option<Masks<'_, W>> {
-        let (masks, _) = self.masks.as_chunks();
-        let opaque = self.opaque.first_chunk()?;
-        let (addresses, ports) = (self.layout.addresses, self.layout.ports());
-        let (remote, rest) = masks.split_at_checked(addresses)?;
-        let (local, rest) = rest.split_at_checked(addresses)?;
-        let (remote_port, rest) = rest.split_at_checked(ports)?;
-        let (local_port, protocol) = rest.split_at_checked(ports)?;
-        Some(Masks { by: [remote, local, remote_port, local_port, protocol], opaque })
+        let (rows, _) = self.masks.as_chunks();
+        Some(Masks { rows: rows.get(..=self.layout.all())?, opaque: self.layout.all() as u32 })
     }
 }
 
 /// Masks of so many words.
 struct Masks<'b, const W: usize> {
-    /// For each dimension, those of its intervals.
-    by: [&'b [[u64; W]]; DIMENSIONS],
-    opaque: &'b [u64; W],
+    rows: &'b [[u64; W]],
+    /// Which of them says where packets without a value may be.
+    opaque: u32,
 }
 
 impl<const W: usize> Masks<'_, W> {
     /// The children that are in the masks of all intervals that a packet lies in, and a bit for each word in
-    /// which there are some.
+    /// which there are some. `rows` are the numbers of its intervals' masks.
     #[inline(always)]
     fn meet<S: Simd>(
         &self,
-        ranks: [u32; DIMENSIONS],
+        [remote, local, remote_port, local_port, protocol]: [u32; DIMENSIONS],
         ask: Ask,
         has_value: bool,
     ) -> ([u64; W], u32) {
-        let ([m0, m1, m2, m3, m4], [r0, r1, r2, r3, r4]) = (self.by, ranks);
         let mut common = [0; W];
-        let (Some(remote), Some(local), Some(remote_port), Some(local_port), Some(protocol)) = (
-            m0.get(r0 as usize),
-            m1.get(r1 as usize),
-            m2.get(r2 as usize),
-            m3.get(r3 as usize),
-            m4.get(r4 as usize),
-        ) else {
-            return (common, 0);
-        };
-        let rows = match ask {
+        let [a, b, c, d, e] = match ask {
             Ask::Source => [remote; DIMENSIONS],
             Ask::Portless => [remote, local, protocol, protocol, protocol],
             Ask::All if has_value => [remote, local, protocol, remote_port, local_port],
             Ask::All => [remote, local, protocol, self.opaque, self.opaque],
         };
-        let some = S::meet(rows, &mut common);
+        let row = |number: u32| self.rows.get(number as usize);
+        let (Some(a), Some(b), Some(c), Some(d), Some(e)) =
+            (row(a), row(b), row(c), row(d), row(e))
+        else {
+            return (common, 0);
+        };
+        let some = S::meet([a, b, c, d, e], &mut common);
         (common, some)
     }
 }

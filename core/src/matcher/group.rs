@@ -47,6 +47,22 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     fn words(boxes: &[Boxed<Self>]) -> &[u32];
     /// A range so wide that it would keep a window from showing what others differ in.
     fn is_wide(lo: Self, hi: Self) -> bool;
+    /// What a window shows of up to sixteen packets, as it lies in memory: both addresses, the ports, the
+    /// protocol and what is of no interest. `room` is what it may be put in.
+    #[inline(always)]
+    fn rows<'k>(
+        window: &Self::Window,
+        keys: &'k [Key<Self>],
+        room: &'k mut [[u32; 4]; LANES],
+    ) -> &'k [[u32; 4]; LANES] {
+        for (row, key) in room.iter_mut().zip(keys) {
+            let view = Self::project(window, key.remote, key.local);
+            let Values { remote, local, protocol, .. } = key.values;
+            let ports = bytemuck::cast([remote, local]);
+            *row = [view.remote, view.local, ports, bytemuck::cast([protocol, 0, 0, 0])];
+        }
+        room
+    }
     /// 0 if a box holds the addresses of a packet, as far as is compared at once; below 16.
     fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32;
 }
@@ -123,6 +139,21 @@ impl Address for u32 {
     #[inline(always)]
     fn project(_window: &(), remote: Self, local: Self) -> View {
         View { remote, local, is_exact: true }
+    }
+
+    /// As keys are.
+    #[inline(always)]
+    fn rows<'k>(
+        _window: &(),
+        keys: &'k [Key<Self>],
+        room: &'k mut [[u32; 4]; LANES],
+    ) -> &'k [[u32; 4]; LANES] {
+        let rows: &[[u32; 4]] = bytemuck::cast_slice(keys);
+        if let Some(rows) = rows.first_chunk() {
+            return rows;
+        }
+        room.iter_mut().zip(rows).for_each(|(row, key)| *row = *key);
+        room
     }
 
     fn is_exact(_window: &(), _one: &Boxed<Self>) -> bool {
@@ -438,7 +469,7 @@ impl Group {
 
     #[inline(always)]
     fn covering<S: Simd>(&self, view: View, values: &Values, ask: Ask) -> u32 {
-        let Values { protocol, has_value, remote, local } = *values;
+        let Values { protocol, has_value, remote, local, .. } = *values;
         let (addresses, ports) = ([view.remote, view.local], [remote, local]);
         if !S::ONE_BY_ONE && ask == Ask::All && has_value {
             let ends = Ends {

@@ -5,6 +5,8 @@
 //! # Bound
 //! Each question visits each of the given boxes at most once.
 
+use bytemuck::NoUninit;
+
 use super::block::{ADMITS_OPAQUE, Boxed, Rest};
 use super::group::{Address, Ask};
 use crate::simd::COMPACT;
@@ -13,6 +15,7 @@ use crate::verdict::Field;
 /// A packet as boxes are compared with it. Made by [`Question`](super::Question), where source
 /// becomes remote and destination local.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub(crate) struct Key<A> {
     pub(crate) remote: A,
     pub(crate) local: A,
@@ -21,6 +24,7 @@ pub(crate) struct Key<A> {
 
 /// Protocol and ports of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub(crate) struct Values {
     /// Source port, ICMP value or Mobility Header value.
     pub(crate) remote: u16,
@@ -28,7 +32,15 @@ pub(crate) struct Values {
     pub(crate) local: u16,
     pub(crate) protocol: u8,
     pub(crate) has_value: bool,
+    /// 0.
+    pub(crate) reserved: u16,
 }
+
+const _: () = assert!(size_of::<Key<u32>>() == 16);
+
+// SAFETY: `repr(C)`, and its fields add up to its 16 octets: no padding.
+#[allow(unsafe_code)]
+unsafe impl NoUninit for Key<u32> {}
 
 impl<A: Copy + Ord> Boxed<A> {
     #[inline]

@@ -94,7 +94,7 @@ impl Question {
             NextLayer::Icmp(value) | NextLayer::Mobility(value) => (true, value, 0),
             NextLayer::Opaque => (false, 0, 0),
         };
-        let values = Values { remote, local, protocol: packet.protocol, has_value };
+        let values = Values { remote, local, protocol: packet.protocol, has_value, reserved: 0 };
         match packet.endpoints {
             Endpoints::V4 { src, dst } => Self::V4(Key { remote: src, local: dst, values }),
             Endpoints::V6 { src, dst } => {

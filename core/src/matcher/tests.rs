@@ -119,6 +119,7 @@ fn packet(boxes: &[Boxed<u32>], rng: &mut Rng) -> Key<u32> {
     let values = Values {
         protocol,
         has_value,
+        reserved: 0,
         remote: if has_value { remote_port } else { 0 },
         local: if has_value { local_port } else { 0 },
     };
