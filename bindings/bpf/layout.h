@@ -7,7 +7,7 @@
 
 #define ESPIAL_IMAGE_BLOCK 64u
 #define ESPIAL_BLOCK_MAGIC 1702064194u
-#define ESPIAL_BLOCK_FORMAT 5u
+#define ESPIAL_BLOCK_FORMAT 6u
 #define ESPIAL_POLICY_IN_IMAGE 2147483648u
 #define ESPIAL_ADMITS_OPAQUE 1u
 #define ESPIAL_LEAF 128u
@@ -124,14 +124,11 @@ struct espial_group {
     __u32 remote_hi[ESPIAL_WIDTH];
     __u32 local_lo[ESPIAL_WIDTH];
     __u32 local_hi[ESPIAL_WIDTH];
-    __u16 remote_port_lo[ESPIAL_WIDTH];
-    __u16 remote_port_hi[ESPIAL_WIDTH];
-    __u16 local_port_lo[ESPIAL_WIDTH];
-    __u16 local_port_hi[ESPIAL_WIDTH];
+    __u16 ports_lo[ESPIAL_WIDTH][2];
+    __u16 ports_hi[ESPIAL_WIDTH][2];
     __u8 protocol_lo[ESPIAL_WIDTH];
     __u8 protocol_hi[ESPIAL_WIDTH];
-    __u32 index[ESPIAL_WIDTH];
-    __u32 below;
+    __u32 index[ESPIAL_WIDTH + 1];
     struct espial_frame frame;
 };
 _Static_assert(sizeof(struct espial_group) == 512, "group");

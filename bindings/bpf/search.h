@@ -214,8 +214,8 @@ __noinline __u32 slots(struct espial_bpf_image *image, struct search *search, __
     local = search->local_value;
 #pragma unroll
     for (int slot = 0; slot < (int)ESPIAL_WIDTH; slot++) {
-        __u64 out = (remote - group->remote_port_lo[slot]) | (group->remote_port_hi[slot] - remote);
-        out |= (local - group->local_port_lo[slot]) | (group->local_port_hi[slot] - local);
+        const __u16 *lo = group->ports_lo[slot], *hi = group->ports_hi[slot];
+        const __u64 out = (remote - lo[0]) | (hi[0] - remote) | (local - lo[1]) | (hi[1] - local);
         held &= ~(sign(out) << slot);
     }
     return held;
@@ -386,7 +386,7 @@ __noinline __u32 find(struct espial_bpf_image *image, struct search *search) {
         if (!top || grown->levels > 1) return STUCK;
         walk.left = slots(image, search, grown->first);
         walk.words = 1;
-        walk.children = top->below;
+        walk.children = top->index[ESPIAL_WIDTH];
         walk.firsts = search->groups + (__u64)grown->first * sizeof *top + __builtin_offsetof(struct espial_group, index);
     }
     bpf_loop(ESPIAL_WORDS * 65 + 1, tree_step, &walk, 0);

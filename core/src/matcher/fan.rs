@@ -12,7 +12,7 @@
 //! as the children need, 1 to 16 words; a search in five sorted lists takes six to ten steps each, without
 //! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 350 KB.
 
-use core::hint::{black_box, select_unpredictable};
+use core::hint::select_unpredictable;
 use core::mem::size_of;
 use core::ops::Range;
 
@@ -362,7 +362,7 @@ impl<A: Address> Open<'_, A> {
         found.shift = self.layout.words.trailing_zeros();
         let mut first = None;
         by_words!(self, |masks| {
-            let (common, some) = masks.meet::<S>(rows, ask, key.values.has_value);
+            let (common, some) = masks.meet::<S>(rows, ask, key.values.has_value());
             let (child, is_one) = found.push(0, &common, some);
             first = is_one.then_some(child);
         });
@@ -412,10 +412,9 @@ impl<A: Address> Open<'_, A> {
                 for (lane, (key, next)) in keys.iter().zip(nexts).enumerate() {
                     let nth = half * LANES + lane;
                     let rows = [r0[lane], r1[lane], r2[lane], r3[lane], r4[lane]];
-                    let (common, some) = masks.meet::<S>(rows, Ask::All, key.values.has_value);
+                    let (common, some) = masks.meet::<S>(rows, Ask::All, key.values.has_value());
                     let (child, is_one) = found.push(nth, &common, some);
-                    // A compiler that sees the loop makes gathers of its lookups, which are slower.
-                    *next = black_box(self.children.wrapping_add(child));
+                    *next = self.children.wrapping_add(child);
                     active |= u32::from(is_one) << nth;
                 }
             }

@@ -469,16 +469,18 @@ impl Group {
 
     #[inline(always)]
     fn covering<S: Simd>(&self, view: View, values: &Values, ask: Ask) -> u32 {
-        let Values { protocol, has_value, remote, local, .. } = *values;
+        let Values { protocol, remote, local, mask, .. } = *values;
         let (addresses, ports) = ([view.remote, view.local], [remote, local]);
-        if !S::ONE_BY_ONE && ask == Ask::All && has_value {
+        if !S::ONE_BY_ONE && ask == Ask::All {
             let ends = Ends {
                 remote: [&self.remote_lo, &self.remote_hi],
                 local: [&self.local_lo, &self.local_hi],
                 ports: [&self.ports_lo, &self.ports_hi],
             };
+            // No branch: whether packets have a value cannot be foreseen either.
             return S::hold_u8(&self.protocol_lo, &self.protocol_hi, protocol)
-                & S::hold_all(ends, addresses, ports);
+                & S::hold_all(ends, addresses, (ports, mask))
+                & u32::from(self.frame.beside | mask);
         }
         let source = S::hold_u32(&self.remote_lo, &self.remote_hi, view.remote);
         if ask == Ask::Source || S::ONE_BY_ONE && source == 0 {
@@ -491,7 +493,7 @@ impl Group {
             return portless;
         }
         portless
-            & match has_value {
+            & match values.has_value() {
                 true => S::hold_pairs(&self.ports_lo, &self.ports_hi, ports),
                 false => self.frame.beside.into(),
             }
@@ -517,7 +519,7 @@ impl Group {
             holds(&self.local_lo, &self.local_hi, slot, view.local)
                 && holds(&self.protocol_lo, &self.protocol_hi, slot, values.protocol)
         };
-        let ports = || match values.has_value {
+        let ports = || match values.has_value() {
             true => {
                 let range = self.ports_lo.get(slot).zip(self.ports_hi.get(slot));
                 range.is_some_and(|([remote_lo, local_lo], [remote_hi, local_hi])| {

@@ -31,9 +31,26 @@ pub(crate) struct Values {
     /// Destination port; 0 for ICMP and Mobility Header, whose boxes are ANY there.
     pub(crate) local: u16,
     pub(crate) protocol: u8,
-    pub(crate) has_value: bool,
     /// 0.
-    pub(crate) reserved: u16,
+    reserved: u8,
+    /// All ones if there are values, else 0.
+    pub(crate) mask: u16,
+}
+
+impl Values {
+    /// Remote and local, if there are any.
+    #[inline(always)]
+    pub(crate) fn new(protocol: u8, values: Option<[u16; 2]>) -> Self {
+        match values {
+            Some([remote, local]) => Self { remote, local, protocol, reserved: 0, mask: u16::MAX },
+            None => Self { remote: 0, local: 0, protocol, reserved: 0, mask: 0 },
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn has_value(&self) -> bool {
+        self.mask != 0
+    }
 }
 
 const _: () = assert!(size_of::<Key<u32>>() == 16);
@@ -93,7 +110,7 @@ impl<A: Copy + Ord> Boxed<A> {
         if ask == Ask::Portless {
             return true;
         }
-        if !values.has_value {
+        if !values.has_value() {
             return rest.flags & ADMITS_OPAQUE != 0;
         }
         if values.remote < rest.remote_port_lo || rest.remote_port_hi < values.remote {
@@ -149,7 +166,7 @@ impl Rest {
     fn values_cover(&self, values: &Values) -> bool {
         let ports = self.remote_port_covers(values) & self.local_port_covers(values);
         let opaque = self.flags & ADMITS_OPAQUE != 0;
-        (values.has_value & ports) | (!values.has_value & opaque)
+        (values.has_value() & ports) | (!values.has_value() & opaque)
     }
 
     /// The first field that does not cover the packet's, in the order of [`Field`].
@@ -158,7 +175,7 @@ impl Rest {
         // Without a value the port fields fail together; the one to name is the first that
         // a selector restricts.
         let opaque = |lo: u16, hi: u16| (lo, hi) == (0, u16::MAX) || lo > hi;
-        let (remote_port, local_port) = if values.has_value {
+        let (remote_port, local_port) = if values.has_value() {
             (self.remote_port_covers(values), self.local_port_covers(values))
         } else {
             (

@@ -87,14 +87,14 @@ impl Question {
     /// [`Question::inbound`], to be inlined where the family is known.
     #[inline(always)]
     pub(crate) fn of(packet: &InnerHeaders) -> Self {
-        let (has_value, remote, local) = match packet.next_layer {
+        let values = match packet.next_layer {
             // Whatever a host says its ports are, a later fragment does not hold them (T20).
-            _ if packet.fragment == Fragment::NonInitial => (false, 0, 0),
-            NextLayer::Ports { src, dst } => (true, src, dst),
-            NextLayer::Icmp(value) | NextLayer::Mobility(value) => (true, value, 0),
-            NextLayer::Opaque => (false, 0, 0),
+            _ if packet.fragment == Fragment::NonInitial => None,
+            NextLayer::Ports { src, dst } => Some([src, dst]),
+            NextLayer::Icmp(value) | NextLayer::Mobility(value) => Some([value, 0]),
+            NextLayer::Opaque => None,
         };
-        let values = Values { remote, local, protocol: packet.protocol, has_value, reserved: 0 };
+        let values = Values::new(packet.protocol, values);
         match packet.endpoints {
             Endpoints::V4 { src, dst } => Self::V4(Key { remote: src, local: dst, values }),
             Endpoints::V6 { src, dst } => {

@@ -116,13 +116,7 @@ fn packet(boxes: &[Boxed<u32>], rng: &mut Rng) -> Key<u32> {
     let local_port = at(rest.local_port_lo.into(), rest.local_port_hi.into(), 0xffff) as u16;
     let protocol = at(rest.protocol_lo.into(), rest.protocol_hi.into(), 0xff) as u8;
     let has_value = rng.below(5) > 0;
-    let values = Values {
-        protocol,
-        has_value,
-        reserved: 0,
-        remote: if has_value { remote_port } else { 0 },
-        local: if has_value { local_port } else { 0 },
-    };
+    let values = Values::new(protocol, has_value.then_some([remote_port, local_port]));
     Key { remote, local, values }
 }
 

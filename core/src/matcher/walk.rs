@@ -30,7 +30,7 @@ pub(super) fn find<A: Address>(
 ) -> Option<u32> {
     let asked = Packet { tree, key, ask: wanted.0, child, accept };
     let Tree { arrays, root, levels, .. } = tree;
-    let has_value = key.values.has_value;
+    let has_value = key.values.has_value();
     let (root, levels) = (*root, *levels);
     let mut walk =
         Walk { arrays, root, levels, asked: &asked, has_value, wanted, best: NONE, limit: NONE };

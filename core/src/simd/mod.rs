@@ -101,14 +101,15 @@ pub(crate) trait Simd: Copy {
         hold_pairs(lo, hi, values)
     }
 
-    /// One bit for each place where all four ranges hold their values.
+    /// One bit for each place where all four ranges hold their values; where the mask, all ones or 0, is 0, both
+    /// of the addresses.
     #[cfg(not(loom))]
     #[inline(always)]
-    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], (ports, mask): ([u16; 2], u16)) -> u32 {
         let Ends { remote, local, ports: [lo, hi] } = ends;
         Self::hold_u32(remote[0], remote[1], addresses[0])
             & Self::hold_u32(local[0], local[1], addresses[1])
-            & Self::hold_pairs(lo, hi, ports)
+            & (Self::hold_pairs(lo, hi, ports) | u32::from(!mask))
     }
 
     /// As [`Simd::hold_u32`].
@@ -402,11 +403,12 @@ mod tests {
     }
 
     impl Job for Ranges<'_> {
-        type Answer = [u32; 4];
+        type Answer = [u32; 5];
         const SIXTEEN: bool = true;
 
         #[inline(always)]
-        fn run<S: Simd>(self) -> [u32; 4] {
+        fn run<S: Simd>(self) -> [u32; 5] {
+            let addresses = [self.value, self.value.rotate_left(1)];
             let [lo, hi] = Self { wide: 0, ..self }.ends(0);
             let (remote, local) = (self.ends(0), self.ends(1));
             let ports = self.ends(2).map(|ends| ends.map(pair));
@@ -419,7 +421,8 @@ mod tests {
                 S::hold_u32(&lo, &hi, self.value),
                 S::hold_pairs(&lo.map(pair), &hi.map(pair), pair(self.value)),
                 S::hold_u8(&lo.map(octet), &hi.map(octet), octet(self.value)),
-                S::hold_all(ends, [self.value, self.value.rotate_left(1)], pair(self.value)),
+                S::hold_all(ends, addresses, (pair(self.value), u16::MAX)),
+                S::hold_all(ends, addresses, (pair(self.value), 0)),
             ]
         }
     }
@@ -511,6 +514,7 @@ mod tests {
             });
             let ports = if wide & 4 == 0 { base[1] } else { 0xffff };
             prop_assert_eq!(base[3], remote & local & ports);
+            prop_assert_eq!(base[4], remote & local);
             for backend in Backend::all() {
                 prop_assert_eq!(backend.run(job), base);
             }

@@ -319,9 +319,9 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], (ports, mask): ([u16; 2], u16)) -> u32 {
         // SAFETY: the processor has AVX2 wherever this type is used.
-        unsafe { hold_all_wide(ends, addresses, ports) }
+        unsafe { hold_all_wide(ends, addresses, (ports, mask)) }
     }
 
     #[inline(always)]
@@ -387,13 +387,13 @@ fn hold_u32_wide(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 {
 /// What is outside anywhere differs from nothing in one of its lanes, which is looked for once, in eight boxes.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn hold_all_wide(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+fn hold_all_wide(ends: Ends<'_>, addresses: [u32; 2], (ports, mask): ([u16; 2], u16)) -> u32 {
     use core::arch::x86_64::{
         _mm256_cmpeq_epi32, _mm256_max_epu32, _mm256_min_epu32, _mm256_movemask_ps,
-        _mm256_or_si256, _mm256_setzero_si256, _mm256_subs_epu16,
+        _mm256_or_si256, _mm256_set1_epi16, _mm256_setzero_si256, _mm256_subs_epu16,
     };
     let [remote, local] = addresses.map(|addr| _mm256_set1_epi32(addr as i32));
-    let ports = _mm256_set1_epi32(bytemuck::cast(ports));
+    let (ports, mask) = (_mm256_set1_epi32(bytemuck::cast(ports)), _mm256_set1_epi16(mask as i16));
     let eight = |nth: usize| {
         // The value itself from both if the range holds it; one of the ends from one if not.
         let beyond = |[lo, hi]: [&[u32; LANES]; 2], value| {
@@ -404,7 +404,8 @@ fn hold_all_wide(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
         let below = _mm256_subs_epu16(half(lo, nth), ports);
         let above = _mm256_subs_epu16(ports, half(hi, nth));
         let addresses = _mm256_or_si256(beyond(ends.remote, remote), beyond(ends.local, local));
-        let outside = _mm256_or_si256(addresses, _mm256_or_si256(below, above));
+        let ports = _mm256_and_si256(_mm256_or_si256(below, above), mask);
+        let outside = _mm256_or_si256(addresses, ports);
         let inside = _mm256_cmpeq_epi32(outside, _mm256_setzero_si256());
         _mm256_movemask_ps(_mm256_castsi256_ps(inside)) as u32
     };
@@ -531,9 +532,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+    fn hold_all(ends: Ends<'_>, addresses: [u32; 2], (ports, mask): ([u16; 2], u16)) -> u32 {
         // SAFETY: as above.
-        unsafe { avx512::hold_all(ends, addresses, ports) }
+        unsafe { avx512::hold_all(ends, addresses, (ports, mask)) }
     }
 
     #[inline(always)]

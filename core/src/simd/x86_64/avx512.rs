@@ -7,10 +7,11 @@ use core::arch::x86_64::{
     _mm256_loadu_si256, _mm256_storeu_si256, _mm256_ternarylogic_epi64, _mm256_test_epi64_mask,
     _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask,
     _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_blend_epi32,
-    _mm512_mask_cmpge_epu32_mask, _mm512_max_epu32, _mm512_min_epu32, _mm512_permutex2var_epi32,
-    _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_shuffle_i64x2,
-    _mm512_storeu_si512, _mm512_subs_epu16, _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64,
-    _mm512_test_epi32_mask, _mm512_test_epi64_mask, _mm512_testn_epi32_mask, _mm512_xor_si512,
+    _mm512_mask_cmpge_epu32_mask, _mm512_max_epu32, _mm512_min_epu32, _mm512_or_si512,
+    _mm512_permutex2var_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi16, _mm512_set1_epi32,
+    _mm512_setr_epi32, _mm512_shuffle_i64x2, _mm512_storeu_si512, _mm512_subs_epu16,
+    _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64, _mm512_test_epi32_mask,
+    _mm512_test_epi64_mask, _mm512_testn_epi32_mask, _mm512_xor_si512,
 };
 
 use super::super::{CUTS, Ends, LANES};
@@ -37,9 +38,9 @@ pub(super) fn hold_u32(lo: &[u32; LANES], hi: &[u32; LANES], value: u32) -> u32 
 /// answer in masks take longer.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-pub(super) fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> u32 {
+pub(super) fn hold_all(ends: Ends<'_>, addresses: [u32; 2], (ports, mask): ([u16; 2], u16)) -> u32 {
     let [remote, local] = addresses.map(|addr| _mm512_set1_epi32(addr as i32));
-    let ports = _mm512_set1_epi32(bytemuck::cast(ports));
+    let (ports, mask) = (_mm512_set1_epi32(bytemuck::cast(ports)), _mm512_set1_epi16(mask as i16));
     // The value itself twice if the range holds it; one of its ends if not.
     let nearest = |[lo, hi]: [&[u32; LANES]; 2], value| {
         (_mm512_max_epu32(load(lo), value), _mm512_min_epu32(load(hi), value))
@@ -48,9 +49,11 @@ pub(super) fn hold_all(ends: Ends<'_>, addresses: [u32; 2], ports: [u16; 2]) -> 
     let [lo, hi] = ends.ports;
     let (below, above) = (_mm512_subs_epu16(load(lo), ports), _mm512_subs_epu16(ports, load(hi)));
     let outside = _mm512_xor_si512(a, b);
-    // Or where the other two differ; or either of the next.
+    // Or where the other two differ.
     let outside = _mm512_ternarylogic_epi32::<0b1111_0110>(outside, c, d);
-    let outside = _mm512_ternarylogic_epi32::<0b1111_1110>(outside, below, above);
+    // Either, under the mask.
+    let ports = _mm512_ternarylogic_epi32::<0b1010_1000>(below, above, mask);
+    let outside = _mm512_or_si512(outside, ports);
     _mm512_testn_epi32_mask(outside, outside).into()
 }
 
