@@ -1,8 +1,8 @@
 //! Passes of the check over one trace, for instruction counts: `passes PART SAS SELECTORS PASSES [TUNNELS CHILDREN
-//! MODE]`.
+//! MODE BURST]`.
 //!
 //! PART is `arrive`, `check`, `whole`, `naive-arrive`, `naive-check` or `naive-whole`; all packets are
-//! accepted, in bursts of 32. With the last three all SAs stand in so many tunnels of so many Child SAs. The least time
+//! accepted, in bursts of 32. With the last four all SAs stand in so many tunnels of so many Child SAs. The least time
 //! of a pass is printed as well. The README says how to count under valgrind.
 
 use std::time::Instant;
@@ -14,10 +14,10 @@ use espial_benches::{Drops, Plan, Shape, Trace};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (Some([part, sas, selectors, passes]), tunnels @ ([] | [_, _, _])) =
+    let (Some([part, sas, selectors, passes]), tunnels @ ([] | [_, _, _, _])) =
         (arguments.first_chunk(), arguments.get(4..).unwrap_or(&[]))
     else {
-        eprintln!("passes PART SAS SELECTORS PASSES [TUNNELS CHILDREN MODE]");
+        eprintln!("passes PART SAS SELECTORS PASSES [TUNNELS CHILDREN MODE BURST]");
         std::process::exit(2);
     };
     let sas = sas.parse().expect("SAS is a number");
@@ -26,7 +26,7 @@ fn main() {
     let seed = espial_benches::seed();
     let shape = Shape { sas, selectors };
     let plan = match tunnels {
-        [tunnels, children, mode] => {
+        [tunnels, children, mode, _] => {
             let number = |text: &String| text.parse().expect("TUNNELS and CHILDREN are numbers");
             let mode = Mode::from_name(mode).expect("MODE is strict-sa, any-selector, ...");
             Plan::even(shape, [tunnels, children].map(number), seed).enforcing(mode)
@@ -41,13 +41,14 @@ fn main() {
     let arrived = Arrived::new(&mut worker, &trace);
     let opened = arrived.opened();
     let naive_arrived = drive::naive_arrived(&naive, &trace);
+    let turn = tunnels.last().map_or(TURN, |burst| burst.parse().expect("BURST is 1 to 32"));
     let mut least = f64::INFINITY;
     for _ in 0..passes {
         let start = Instant::now();
         let passed = match part.as_str() {
-            "arrive" => drive::arrive_pass(&mut worker, &input, TURN, &mut answers),
-            "check" => drive::check_pass(&mut worker, &opened, TURN, &mut answers),
-            "whole" => drive::whole_pass(&mut worker, &input, TURN, &mut answers),
+            "arrive" => drive::arrive_pass(&mut worker, &input, turn, &mut answers),
+            "check" => drive::check_pass(&mut worker, &opened, turn, &mut answers),
+            "whole" => drive::whole_pass(&mut worker, &input, turn, &mut answers),
             "naive-arrive" => drive::naive_arrive_pass(&naive, &input),
             "naive-check" => drive::naive_check_pass(&naive, &naive_arrived),
             "naive-whole" => drive::naive_whole_pass(&naive, &input),
@@ -56,5 +57,9 @@ fn main() {
         least = least.min(start.elapsed().as_nanos() as f64);
         assert_eq!(passed, trace.len());
     }
-    println!("{} packets, at least {:.1} ns each", passes * trace.len(), least / trace.len() as f64);
+    println!(
+        "{} packets, at least {:.1} ns each",
+        passes * trace.len(),
+        least / trace.len() as f64
+    );
 }

@@ -181,7 +181,10 @@ impl Plan {
 enum Spread {
     /// 4 to 12, and 1, 2 or 4.
     Drawn,
-    Even { children: usize, parallel: usize },
+    Even {
+        children: usize,
+        parallel: usize,
+    },
 }
 
 /// What tunnels have for remote networks.

@@ -7,7 +7,9 @@ use super::block::{Block, BlockError, Boxes, ChildRecord, Wide};
 use super::compile::{self, Source, Staged};
 use super::fan::BURST;
 use super::group::Ask;
+use super::linear::Key;
 use super::set::Set;
+use super::tree::Each;
 use crate::error::SetupError;
 use crate::headers::InnerHeaders;
 use crate::selector::Selector;
@@ -198,10 +200,56 @@ impl<'b> Matcher<'b> {
         self.v4.find_burst::<ANY>(&keys4, |nth, found| tell(place(&places4, nth), found));
         self.v6.find_burst::<ANY>(&keys6, |nth, found| tell(place(&places6, nth), found));
     }
+
+    /// [`Matcher::first`] for packets whose questions were put together while they were read.
+    #[inline(always)]
+    pub(crate) fn first_of_questions(
+        &self,
+        questions: &Questions,
+        mut tell: impl FnMut(usize, Option<u32>),
+    ) {
+        let Questions { keys4, keys6, of4, of6 } = questions;
+        let (mut places4, mut places6) = (Each(*of4), Each(*of6));
+        // As many places as keys, in the same order.
+        self.v4.find_burst::<false>(keys4, |_, found| {
+            places4.next().into_iter().for_each(|nth| tell(nth, found));
+        });
+        self.v6.find_burst::<false>(keys6, |_, found| {
+            places6.next().into_iter().for_each(|nth| tell(nth, found));
+        });
+    }
 }
 
 /// One for each packet of a burst, at most.
 type OfBurst<T> = heapless::Vec<T, BURST>;
+
+/// What the packets of a burst ask. Keys are written where they stay: one that was put together elsewhere could not be
+/// read at once.
+pub(crate) struct Questions {
+    keys4: OfBurst<Key<u32>>,
+    keys6: OfBurst<Key<Wide>>,
+    /// A bit for each packet of the family.
+    of4: u32,
+    of6: u32,
+}
+
+impl Questions {
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self { keys4: OfBurst::new(), keys6: OfBurst::new(), of4: 0, of6: 0 }
+    }
+
+    /// Adds what packet `nth` asks, which comes behind those that are there.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, nth: usize, question: Question) {
+        // There is room for a whole burst.
+        match question {
+            Question::V4(key) if self.keys4.push(key).is_ok() => self.of4 |= 1 << nth,
+            Question::V6(key) if self.keys6.push(key).is_ok() => self.of6 |= 1 << nth,
+            _ => {}
+        }
+    }
+}
 
 /// One tunnel, one Child SA; each selector says its place instead of a Child SA.
 struct List<'s>(&'s [Staged]);
