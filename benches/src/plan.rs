@@ -50,6 +50,8 @@ pub struct Plan {
     pub children: Vec<ChildPlan>,
     /// SAs.
     pub sas: Vec<SaPlan>,
+    /// What the tunnels enforce.
+    pub mode: Mode,
     seed: u64,
 }
 
@@ -59,7 +61,26 @@ impl Plan {
     /// # Panics
     /// If the number of selectors is no square.
     pub fn new(shape: Shape, seed: u64) -> Self {
-        Self::made(shape, seed, Networks::Private)
+        Self::made(shape, seed, Networks::Private, Spread::Drawn)
+    }
+
+    /// A configuration of so many tunnels, each with so many Child SAs; SAs as many as divide evenly.
+    ///
+    /// # Panics
+    /// As [`Plan::new`]; or if a tunnel's Child SAs have more than 256 remote prefixes, or there is no SA for each.
+    pub fn even(shape: Shape, [tunnels, children]: [usize; 2], seed: u64) -> Self {
+        let parallel = shape.sas / tunnels / children;
+        assert!(parallel > 0, "an SA for each Child SA");
+        assert!(shape.selectors.isqrt() * children <= 256, "prefixes of a tunnel");
+        let sas = tunnels * children * parallel;
+        let spread = Spread::Even { children, parallel };
+        Self::made(Shape { sas, ..shape }, seed, Networks::Private, spread)
+    }
+
+    /// The same with tunnels that enforce another mode than strict-sa. What generators expect of drops is then not so.
+    #[must_use]
+    pub fn enforcing(self, mode: Mode) -> Self {
+        Self { mode, ..self }
     }
 
     /// The same with IPv4 only, and with remote networks that no two tunnels share: no selector of one
@@ -69,12 +90,12 @@ impl Plan {
     /// As [`Plan::new`]; or if there are more tunnels than /16 networks, 16 384: of 65 536 SAs there
     /// never are.
     pub fn disjoint(shape: Shape, seed: u64) -> Self {
-        let plan = Self::made(shape, seed, Networks::Disjoint);
+        let plan = Self::made(shape, seed, Networks::Disjoint, Spread::Drawn);
         assert!(plan.tunnels.len() <= 1 << 14, "a network for each tunnel");
         plan
     }
 
-    fn made(shape: Shape, seed: u64, networks: Networks) -> Self {
+    fn made(shape: Shape, seed: u64, networks: Networks, spread: Spread) -> Self {
         let prefixes = shape.selectors.isqrt();
         assert_eq!(prefixes * prefixes, shape.selectors, "selectors of an SA: 1, 4, 16");
         let mut rng = Rng::new(seed, 1);
@@ -86,11 +107,18 @@ impl Plan {
             // Third octets of the remote prefixes: no two Child SAs of a tunnel share one.
             let mut places: Vec<u8> = (0..=u8::MAX).collect();
             rng.shuffle(&mut places);
-            for places in places.chunks(prefixes).take(4 + rng.below(9)) {
+            let most = match spread {
+                Spread::Drawn => 4 + rng.below(9),
+                Spread::Even { children, .. } => children,
+            };
+            for places in places.chunks(prefixes).take(most) {
                 if sas.len() >= shape.sas {
                     break;
                 }
-                let parallel = [1, 1, 1, 2, 2, 4][rng.below(6)].min(shape.sas - sas.len());
+                let parallel = match spread {
+                    Spread::Drawn => [1, 1, 1, 2, 2, 4][rng.below(6)].min(shape.sas - sas.len()),
+                    Spread::Even { parallel, .. } => parallel,
+                };
                 for _ in 0..parallel {
                     let spi = loop {
                         let spi = 256 + rng.below((1 << 32) - 256) as u32;
@@ -104,7 +132,7 @@ impl Plan {
             }
             tunnels.push((first..children.len()).collect());
         }
-        Self { tunnels, children, sas, seed }
+        Self { tunnels, children, sas, mode: Mode::StrictSa, seed }
     }
 
     /// Selectors over all Child SAs.
@@ -133,7 +161,7 @@ impl Plan {
         let (control, _) = gateway.split();
         let mut ids = Vec::new();
         for children in &self.tunnels {
-            let tunnel = control.add_tunnel(Mode::StrictSa, Modes::NONE).expect("has room");
+            let tunnel = control.add_tunnel(self.mode, Modes::NONE).expect("has room");
             for child in &self.children[children[0]..=children[children.len() - 1]] {
                 ids.push(control.add_child(tunnel, &child.local, &child.remote).expect("has room"));
             }
@@ -146,6 +174,17 @@ impl Plan {
         }
         gateway
     }
+}
+
+/// How many Child SAs a tunnel has, and SAs each of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    /// 4 to 12, and 1, 2 or 4.
+    Drawn,
+    Even {
+        children: usize,
+        parallel: usize,
+    },
 }
 
 /// What tunnels have for remote networks.

@@ -16,6 +16,7 @@
 //! `lookup`, 3b `report`, 4 `check`, 5 forwarding is the host's. The calls are here; what they share is in
 //! `find` and `judge`, what `judge` asks in `scene`, what becomes of refused packets in `refuse`.
 
+mod ahead;
 mod find;
 mod judge;
 mod refuse;
@@ -32,6 +33,7 @@ use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi};
 use crate::matcher::block::{Block, ChildRecord};
 use crate::sad::{AHEAD, Entry, SaId, SaMode, Sad};
 use crate::selector::Selector;
+use crate::simd::COMPACT;
 use crate::verdict::{Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
 use judge::{Rest, Shadow};
@@ -409,15 +411,25 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             if self.block.is_large() {
                 self.prefetch_selectors(opened);
             }
-            for (one, verdict) in opened.iter().zip(verdicts) {
-                // Two assignments: one of both would go through the stack.
-                match self.look_at(one, ingress) {
-                    Ok(sa) => *verdict = self.accept_own(one.sa, sa, one.payload.len()),
-                    Err(rest) => *verdict = self.check_further(one, rest, ingress),
-                }
+            let searches = !COMPACT && self.block.has_trees();
+            match if searches { self.asking_together(opened) } else { 0 } {
+                0 => self.check_stride(opened, ingress, verdicts),
+                together => self.check_ahead(together, opened, ingress, verdicts),
             }
         }
         count
+    }
+
+    // A call of its own where that costs nothing: what is around it would take registers of the loop.
+    #[cfg_attr(not(target_os = "none"), inline(never))]
+    fn check_stride(&mut self, opened: &[Opened<'_>], ingress: Ingress, verdicts: &mut [Verdict]) {
+        for (one, verdict) in opened.iter().zip(verdicts) {
+            // Two assignments: one of both would go through the stack.
+            match self.look_at(one, ingress) {
+                Ok(sa) => *verdict = self.accept_own(one.sa, sa, one.payload.len()),
+                Err(rest) => *verdict = self.check_further(one, rest, ingress),
+            }
+        }
     }
 
     /// Brings the SAs' entries and counters closer.

@@ -259,7 +259,14 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     }
 
     #[inline(always)]
-    fn accept(&self, id: SaId, sa: &Entry, by: ChildId, octets: usize, shadow: Shadow) -> Verdict {
+    pub(super) fn accept(
+        &self,
+        id: SaId,
+        sa: &Entry,
+        by: ChildId,
+        octets: usize,
+        shadow: Shadow,
+    ) -> Verdict {
         let arrived = self.count_accepted(id, sa, octets);
         self.count_shadow(id, shadow);
         let decision = Decision::Accept(by);

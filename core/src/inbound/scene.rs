@@ -120,6 +120,37 @@ impl<'b, 'g> Scene<'b, 'g> {
         wire::with_inner(next_header, payload, self) == Ok(true)
     }
 
+    /// The mode, if a tree is asked first and what it says suffices to accept a packet: no shadow mode is asked.
+    #[inline]
+    pub(super) fn searched_by(&self) -> Option<Mode> {
+        let word = self.policy_word() as u16;
+        let asking = [Mode::StrictSa, Mode::AnySelector, Mode::OrderedSpd];
+        let mode = asking.into_iter().find(|one| policy_word(*one, Modes::NONE) as u16 == word)?;
+        let is_searched = match mode {
+            Mode::StrictSa => self.child.is_searched(),
+            _ => self.block.is_searched(self.child.tunnel),
+        };
+        is_searched.then_some(mode)
+    }
+
+    /// The Child SA on whose account `mode` accepts a packet that a box of this one is the first of the tunnel to cover.
+    /// `None`: [`Scene::ask`] tells.
+    #[inline]
+    pub(super) fn accepting(&self, mode: Mode, first: u32) -> Option<ChildId> {
+        match mode {
+            Mode::AnySelector if self.asked(false)(first) => self.id_of(first),
+            Mode::StrictSa | Mode::OrderedSpd if first == self.child_id.index => {
+                Some(self.child_id)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_of(&self, tunnel: u32) -> bool {
+        self.child.tunnel == tunnel
+    }
+
     /// True if the SA's own selectors cover the packet: for who is in no hurry.
     #[inline]
     fn covers(&self, question: &Question) -> bool {

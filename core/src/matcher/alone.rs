@@ -8,8 +8,9 @@ use super::compile::{self, Source, Staged};
 use super::fan::BURST;
 use super::group::Ask;
 use super::group::NONE;
+use super::linear::Key;
 use super::set::Set;
-use super::tree::some;
+use super::tree::{Each, some};
 use crate::error::SetupError;
 use crate::headers::InnerHeaders;
 use crate::selector::Selector;
@@ -172,27 +173,33 @@ impl<'b> Matcher<'b> {
             }
             return found;
         }
-        let (mut keys4, mut keys6) = (OfBurst::new(), OfBurst::new());
-        // A bit for each packet of IPv6.
-        let mut sixes = 0_u32;
+        let mut questions = Questions::none();
         for (nth, packet) in packets.enumerate() {
-            // There is room for a whole burst.
-            let _ = match Question::inbound(packet) {
-                Question::V4(key) => keys4.push(key).is_ok(),
-                Question::V6(key) => {
-                    sixes |= 1 << (nth % BURST);
-                    keys6.push(key).is_ok()
+            questions.add(nth, Question::inbound(packet));
+        }
+        self.first_of_questions::<ANY>(&questions)
+    }
+
+    /// The same for questions that were put together before.
+    #[inline(always)]
+    pub(crate) fn first_of_questions<const ANY: bool>(
+        &self,
+        questions: &Questions,
+    ) -> [u32; BURST] {
+        let Questions { keys4, keys6, of4, of6 } = questions;
+        let four = self.v4.find_burst::<ANY>(keys4);
+        // One after the other, and of IPv4.
+        if *of6 == 0 && of4 & of4.wrapping_add(1) == 0 {
+            return four;
+        }
+        let six = self.v6.find_burst::<ANY>(keys6);
+        let mut found = [NONE; BURST];
+        for (of, family) in [(of4, four), (of6, six)] {
+            for (nth, first) in Each(*of).zip(family) {
+                if let Some(slot) = found.get_mut(nth) {
+                    *slot = first;
                 }
-            };
-        }
-        if sixes == 0 {
-            return self.v4.find_burst::<ANY>(&keys4);
-        }
-        let (four, six) = (self.v4.find_burst::<ANY>(&keys4), self.v6.find_burst::<ANY>(&keys6));
-        let (mut four, mut six) = (four.iter(), six.iter());
-        for (nth, slot) in found.iter_mut().enumerate() {
-            let next = if sixes >> nth & 1 == 0 { four.next() } else { six.next() };
-            *slot = next.copied().unwrap_or(NONE);
+            }
         }
         found
     }
@@ -200,6 +207,34 @@ impl<'b> Matcher<'b> {
 
 /// One for each packet of a burst, at most.
 type OfBurst<T> = heapless::Vec<T, BURST>;
+
+/// What the packets of a burst ask. Keys are written where they stay: one that was put together elsewhere could not be
+/// read at once.
+pub(crate) struct Questions {
+    keys4: OfBurst<Key<u32>>,
+    keys6: OfBurst<Key<Wide>>,
+    /// A bit for each packet of the family.
+    of4: u32,
+    of6: u32,
+}
+
+impl Questions {
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self { keys4: OfBurst::new(), keys6: OfBurst::new(), of4: 0, of6: 0 }
+    }
+
+    /// Adds what packet `nth` asks, which comes behind those that are there.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, nth: usize, question: Question) {
+        // There is room for a whole burst.
+        match question {
+            Question::V4(key) if self.keys4.push(key).is_ok() => self.of4 |= 1 << nth,
+            Question::V6(key) if self.keys6.push(key).is_ok() => self.of6 |= 1 << nth,
+            _ => {}
+        }
+    }
+}
 
 /// One tunnel, one Child SA; each selector says its place instead of a Child SA.
 struct List<'s>(&'s [Staged]);

@@ -44,11 +44,14 @@ pub use alone::{Matcher, compile_into, words_to_compile};
 #[cfg(feature = "alloc")]
 pub use alone::{Words, compile};
 
+pub(crate) use alone::Questions;
+pub(crate) use tree::Each;
+
 use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
 use crate::selector::Selector;
 use crate::simd::COMPACT;
 use crate::verdict::Field;
-use block::{Boxed, Boxes, Wide};
+use block::{Block, Boxed, Boxes, ChildRecord, Span, Wide};
 use group::{Address, Ask};
 use linear::{Key, Values};
 
@@ -204,6 +207,36 @@ impl Question {
             };
             selector.map(|selector| Nearest { selector, index: 0, field: Field::Src })
         })
+    }
+}
+
+impl Block<'_> {
+    /// True if a tunnel has a tree.
+    #[inline]
+    pub(crate) fn has_trees(&self) -> bool {
+        !self.arrays.groups.is_empty()
+    }
+
+    /// True if this one has.
+    #[inline]
+    pub(crate) fn is_searched(&self, tunnel: u32) -> bool {
+        self.tunnels.get(tunnel as usize).is_some_and(|one| one.span.is_searched())
+    }
+}
+
+/// Of more than a list, in one family at least.
+impl Span {
+    #[inline]
+    fn is_searched(&self) -> bool {
+        self.count4.max(self.count6) as usize > tree::LIST
+    }
+}
+
+impl ChildRecord {
+    /// True if some of its boxes are asked through a tree.
+    #[inline]
+    pub(crate) fn is_searched(&self) -> bool {
+        self.span.is_searched()
     }
 }
 

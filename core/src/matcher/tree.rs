@@ -279,7 +279,7 @@ type Bits = u32;
 
 /// Each packet. An iterator, not a closure that is called: closures are not always inlined, and what is not
 /// does not use the processor's instructions.
-struct Each(Bits);
+pub(crate) struct Each(pub(crate) Bits);
 
 impl Iterator for Each {
     type Item = usize;
