@@ -253,6 +253,9 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
     uint32_t headers = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
+    espial_plain_verdict short_verdict = {0};
+    uint32_t plain_headers = COST(espial_worker_check_plain_headers(worker, sa, &inner, 28, &short_verdict));
+    expect(short_verdict.verdict == ESPIAL_VERDICT_ACCEPT, "plain, headers", selectors);
     uint32_t whole = COST(espial_worker_check(worker, &opened, 0, 0, &verdict));
     uint32_t plain = COST(espial_worker_check_plain(worker, &opened, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "plain", selectors);
@@ -269,6 +272,7 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
     out(name); out_number(" stack-plain", stack);
     out(name); out_number(" image", (uint32_t)octets);
     out(name); out_number(" check-headers", headers);
+    out(name); out_number(" check-plain-headers", plain_headers);
     out(name); out_number(" check", whole);
     out(name); out_number(" check-plain", plain);
     out(name); out_number(" any-selector", any_selector);

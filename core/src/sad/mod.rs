@@ -54,7 +54,7 @@ pub use table::Probe;
 pub(crate) use burst::AHEAD;
 pub(crate) use entry::{Entry, SaFields, SaRef, SaStart};
 pub(crate) use lifetime::{Outcome, Used};
-pub(crate) use segment::Segments;
+pub(crate) use segment::{First, Segments};
 pub(crate) use writer::SadWriter;
 
 use core::marker::PhantomData;
@@ -66,7 +66,7 @@ use crate::verdict::SpiClass;
 use direct::Direct;
 use key::{Hash, HashKeys, Kind, Parts};
 use recent::{Mark, Recent};
-use table::{First, Place, Record, Table};
+use table::{First as InFirst, Place, Record, Table};
 
 /// The readers' view of the SAD. Made anew when it grows; then both lead to the same SAs.
 // What a lookup by SPI needs comes first, in two cache lines.
@@ -176,9 +176,9 @@ impl<'m> Sad<'m> {
         }
         let hash = self.keys.root(ipsec, spi);
         match self.table.find_first::<G>(hash, Record::plain(ipsec, spi), probe) {
-            First::Sa(sa) if self.confirmed(sa).is_some() => Some(sa),
-            First::Nothing => None,
-            First::Sa(_) | First::Elsewhere => {
+            InFirst::Sa(sa) if self.confirmed(sa).is_some() => Some(sa),
+            InFirst::Nothing => None,
+            InFirst::Sa(_) | InFirst::Elsewhere => {
                 G::leave();
                 Some(self.find_second(hash, ipsec, spi, probe)).filter(|sa| *sa != SaId::NONE)
             }
