@@ -220,9 +220,9 @@ pub fn carve_over<'m>(
     image: &Image<'m>,
 ) -> Result<(Tables<'m>, Control<'m>), SetupError> {
     let whole = assemble(&mut Carver::new(region), capacity, seed, Blocks::Images)?;
-    let (tables, mut control) = whole.ok_or(SetupError::MemoryTooSmall)?;
-    control.show(image)?;
-    Ok((tables, control))
+    let mut whole = whole.ok_or(SetupError::MemoryTooSmall)?;
+    whole.1.show(image)?;
+    Ok(whole)
 }
 
 /// Octets that [`carve`] needs for a capacity, alignment included.
@@ -278,7 +278,7 @@ fn assemble<'m>(
     let (tunnels, children) = (size(capacity.tunnels)?, size(capacity.children)?);
     let (selectors, workers) = (size(capacity.selectors)?, size(capacity.workers)?);
 
-    let sad = SadWriter::carve(carver, capacity, seed)?;
+    let (sad, view) = SadWriter::carve_in(carver, capacity, seed)?;
     let clocks: &'m mut [Clock<'m>] = carver.take(1)?;
     // What is staged, and what it is compiled into.
     let (mut staged_tunnels, mut staged_children, mut staged_selectors) = (0, 0, 0);
@@ -295,9 +295,11 @@ fn assemble<'m>(
     let counts = carver.take(workers)?;
     let (staged_tunnels, staged_children) =
         (carver.take(staged_tunnels)?, carver.take(staged_children)?);
-    let (staged_selectors, totals) = (carver.take(staged_selectors)?, carver.take(tunnels)?);
+    let staged_selectors = carver.take(staged_selectors)?;
+    // One more: of tunnels that are gone.
+    let totals = carver.take(tunnels.checked_add(1).ok_or(SetupError::TooLarge)?)?;
     let clocks: &'m [Clock<'m>] = clocks;
-    let Some(clock) = clocks.first() else { return Ok(None) };
+    let (Some(clock), Some(sad)) = (clocks.first(), sad) else { return Ok(None) };
     let epochs = Epochs::new(&clock.epoch, seen);
     let [even, odd] = &clock.shown;
     let buffers = Buffers::new(Current::new(&clock.version), [even, odd]);
@@ -312,7 +314,7 @@ fn assemble<'m>(
     #[allow(unsafe_code)]
     // SAFETY: carved from the same memory as the tables.
     unsafe {
-        tables.publish_sad(sad.sad());
+        tables.publish_sad(view);
     }
     let publisher = Publisher::new(buffers, epochs);
     let control = Control::new(

@@ -120,28 +120,22 @@ impl<'m> Sad<'m> {
         backend: Backend::BASE,
     };
 
-    fn new(
+    /// Another view than before: of these, under the same keys.
+    fn lead_to(
+        &mut self,
         direct: Direct<'m>,
         table: Table<'m>,
         segments: Segments<'m>,
         recent: Recent<'m>,
-        keys: HashKeys,
-    ) -> Self {
+    ) {
         let octets =
             table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<table::Word>();
         let many = segments.slots() as usize * size_of::<entry::Entry>() > LARGE;
         let (large, longer) = (octets > LARGE, segments.has_longer_keys());
-        Self {
-            direct,
-            table,
-            segments,
-            recent,
-            keys,
-            large,
-            many,
-            longer,
-            backend: Backend::detect(),
-        }
+        // Field by field: what is put together first takes stack.
+        (self.direct, self.table, self.segments, self.recent) = (direct, table, segments, recent);
+        (self.large, self.many, self.longer) = (large, many, longer);
+        self.backend = Backend::detect();
     }
 
     /// The SA that a packet's SPI and addresses name, or what is known of its SPI.
