@@ -388,8 +388,8 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
 
     /// The selectors of an SA, where nearly all packets need nothing else: an SA without replay window and limits, judged
     /// by strict-sa alone. A packet that they cover is accepted ([`OwnSelectors::accept`]); of others, and where this
-    /// is `None`, [`Worker::check`] or another call that checks decides. So it is always asked first after [`Worker::idle`] and
-    /// after a publication: what has changed is read there.
+    /// is `None`, [`Worker::check`] or another call that checks decides. After [`Worker::idle`] and after a publication it is `None`
+    /// until such a call has read what is in force.
     ///
     /// For bindings, which put outer headers together only for those.
     #[inline(always)]

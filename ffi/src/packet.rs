@@ -395,10 +395,8 @@ pub unsafe extern "C" fn espial_worker_check_headers(
         let sa = sa.into();
         if let Some(own) = worker.own_selectors(sa) {
             // By themselves: headers of any kind would be put together in memory first.
-            let covered = match convert::is_whole_v4(inner) {
-                true => own.cover_ports(inner),
-                false => own.cover(&convert::inner(inner)?),
-            };
+            let covered = convert::is_whole_v4(inner) && own.cover_ports(inner)
+                || own.cover(&convert::inner(inner)?);
             if covered {
                 verdict.set(convert::accepted_codes(&own.accept(octets)));
                 return Ok(());
@@ -579,9 +577,9 @@ unsafe fn check_plain_headers(
 ) -> i32 {
     call!(|c| {
         let worker = c.worker(worker)?;
-        let inner = convert::inner(c.borrow(inner)?)?;
+        let inner = c.borrow(inner)?;
         let verdict = c.out(verdict)?;
-        let judged = worker.check_plain_headers(sa.into(), &inner, octets);
+        let judged = worker.check_plain_headers(sa.into(), &convert::inner(inner)?, octets);
         verdict.set(match judged.ok_or(Status(ESPIAL_EVALUE))? {
             Ok(_) => convert::ACCEPTED,
             Err(reason) => convert::refused_plain(reason),

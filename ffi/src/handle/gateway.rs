@@ -104,17 +104,18 @@ impl Plan {
 fn finish(
     slot: Slot<espial_gateway>,
     owned: usize,
-    (tables, control): (Tables<'static>, Control<'static>),
+    carved: Result<(Tables<'static>, Control<'static>), SetupError>,
     attached: &'static [AtomicU32],
     scratch: &'static mut [TrafficSelector],
-) -> *mut espial_gateway {
+) -> Result<*mut espial_gateway, Status> {
+    let (tables, control) = carved?;
     let writer = UnsafeCell::new(Writer {
         control,
         scratch,
         #[cfg(feature = "alloc")]
         grown: super::owned::Grown::default(),
     });
-    slot.fill(espial_gateway { head: Head::new(owned), tables, attached, writer })
+    Ok(slot.fill(espial_gateway { head: Head::new(owned), tables, attached, writer }))
 }
 
 impl<'c> Caller<'c> {
@@ -174,7 +175,7 @@ impl<'c> Caller<'c> {
         let (scratch, region) = split(rest, plan.region - plan.scratch)?;
         let attached = lay(attached, plan.workers, || AtomicU32::new(0))?;
         let scratch = lay(scratch, plan.scratch_len, || crate::convert::ANY_V4)?;
-        Ok(finish(slot, owned, carve(region)?, attached, scratch))
+        finish(slot, owned, carve(region), attached, scratch)
     }
 
     /// A valid image of at most `len` octets at `at`.
