@@ -17,6 +17,7 @@ IMAGE(set_1);
 IMAGE(set_8);
 IMAGE(set_8_ports);
 IMAGE(set_64);
+IMAGE(set_64_v6);
 IMAGE(set_1000);
 
 static _Alignas(64) uint8_t tables[GATEWAY_OCTETS];
@@ -219,6 +220,14 @@ __attribute__((noinline)) static uint8_t drop_plain(uint32_t number) {
     return (uint8_t)(number | (uint32_t)espial_worker_check_plain(worker, dropped, &verdict) | verdict.verdict);
 }
 
+static espial_inner beside;
+static espial_sa of_headers;
+
+__attribute__((noinline)) static uint8_t drop_headers(uint32_t number) {
+    espial_plain_verdict verdict;
+    return (uint8_t)(number | (uint32_t)espial_worker_check_plain_headers(worker, of_headers, &beside, 28, &verdict) | verdict.verdict);
+}
+
 /* What the packets of one set of sets.py cost. */
 static void costs_of(const char *name, const uint8_t *image, size_t octets, uint32_t selectors, int by_port) {
     espial_capacity capacity = {.size = sizeof capacity, .tunnels = 2, .children = 2, .sas = 2, .workers = 1, .sas_allocated = 4};
@@ -253,6 +262,9 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
     uint32_t headers = COST(espial_worker_check_headers(worker, sa, &outer, &inner, 28, 0, 0, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector", selectors);
+    espial_plain_verdict short_verdict = {0};
+    uint32_t plain_headers = COST(espial_worker_check_plain_headers(worker, sa, &inner, 28, &short_verdict));
+    expect(short_verdict.verdict == ESPIAL_VERDICT_ACCEPT, "plain, headers", selectors);
     uint32_t whole = COST(espial_worker_check(worker, &opened, 0, 0, &verdict));
     uint32_t plain = COST(espial_worker_check_plain(worker, &opened, &verdict));
     expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "plain", selectors);
@@ -266,9 +278,15 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
     uint32_t stack = stack_of(drop_plain, 0) - stack_of(nothing, 0) - (uint32_t)sizeof(espial_verdict);
     expect(probed == ESPIAL_VERDICT_DROP, "drop, plain", selectors);
     packet[16] = 10;
+    beside = inner;
+    of_headers = sa;
+    uint32_t stack_headers = stack_of(drop_headers, 0) - stack_of(nothing, 0) - (uint32_t)sizeof(espial_plain_verdict);
+    expect(probed == ESPIAL_VERDICT_DROP, "drop, plain, headers", selectors);
     out(name); out_number(" stack-plain", stack);
+    out(name); out_number(" stack-plain-headers", stack_headers);
     out(name); out_number(" image", (uint32_t)octets);
     out(name); out_number(" check-headers", headers);
+    out(name); out_number(" check-plain-headers", plain_headers);
     out(name); out_number(" check", whole);
     out(name); out_number(" check-plain", plain);
     out(name); out_number(" any-selector", any_selector);
@@ -297,6 +315,31 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
     }
     close();
 }
+
+#if MANY >= 64
+/* The stack of a packet of IPv6 that a tree does not cover. */
+static void stack_v6(void) {
+    espial_capacity capacity = {.size = sizeof capacity, .tunnels = 2, .children = 2, .sas = 2, .workers = 1};
+    static uint8_t packet[48] = {0x60, [5] = 8, [6] = 17, [7] = 64, [8] = 0x20, 1, 0x0d, 0xb8, [15] = 63, [23] = 7,
+                                 [24] = 0x20, 1, 0x0d, 0xb8, 0, 9, [39] = 1, [43] = 53, [45] = 8};
+    espial_verdict verdict;
+    espial_child child;
+    espial_opened opened = {.payload = packet, .len = sizeof packet, .next_header = 41};
+    open_gateway(&capacity, set_64_v6, set_64_v6_octets);
+    DONE(espial_gateway_image_find(gateway, "strict-sa", 9, "all", 3, &child));
+    espial_sa_params params = sa_params(0xabcd1234, ESPIAL_IPSEC_ESP, ESPIAL_SA_TUNNEL);
+    DONE(espial_sa_add(gateway, child, &params, &opened.sa));
+    open_worker();
+    DONE(espial_worker_check_plain(worker, &opened, &verdict));
+    expect(verdict.verdict == ESPIAL_VERDICT_ACCEPT, "last selector, IPv6", verdict.reason);
+    packet[29] = 10;
+    dropped = &opened;
+    uint32_t octets = stack_of(drop_plain, 0) - stack_of(nothing, 0) - (uint32_t)sizeof(espial_verdict);
+    expect(probed == ESPIAL_VERDICT_DROP, "drop, IPv6", 64);
+    out_number("stack plain-v6", octets);
+    close();
+}
+#endif
 
 /* 5. What it takes. */
 
@@ -350,6 +393,7 @@ int main(void) {
     costs_of("selectors-8-ports", set_8_ports, set_8_ports_octets, 8, 1);
 #if MANY >= 64
     costs_of("selectors-64", set_64, set_64_octets, 64, 0);
+    stack_v6();
 #endif
 #if MANY >= 1000
     costs_of("selectors-1000", set_1000, set_1000_octets, 1000, 0);

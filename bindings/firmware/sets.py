@@ -3,11 +3,13 @@
 strict-sa tunnel and in an any-selector one. The packet of main.c is covered by the last selector alone; those before
 fail on an address, or with `ports` on the remote port.
 
-    python3 sets.py SELECTORS [ports]
+    python3 sets.py SELECTORS [ports | v6]
+
+`v6`: as many of IPv6, for the stack of a drop.
 """
 import sys
 
-selectors, by_port = int(sys.argv[1]), sys.argv[2:] == ["ports"]
+selectors, by_port, v6 = int(sys.argv[1]), sys.argv[2:] == ["ports"], sys.argv[2:] == ["v6"]
 # The calls of C take 255 ranges a side, so firmware could build the same: four local ranges beside 250 remote ones.
 locals_ = 4 if selectors > 250 else 1
 remotes = selectors // locals_
@@ -18,7 +20,10 @@ def rows(ranges):
 
 
 local = [f"10.{9 + locals_ - 1 - number}.0.0/16" for number in range(locals_)]
-if by_port:
+if v6:
+    local = ['"2001:db8:9::/64"']
+    remote = [f'"2001:db8:0:{number:x}::/64"' for number in range(remotes)]
+elif by_port:
     local = [f'{{ addr = "{one}", protocol = 17 }}' for one in local]
     remote = [f'{{ addr = "10.0.0.0/24", protocol = 17, ports = "{port}-{port}" }}'
               for port in range(1000, 1000 + 2 * remotes, 2)]

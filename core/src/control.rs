@@ -144,7 +144,8 @@ pub struct Control<'m> {
     tables: Tables<'m>,
     /// Makes 'm invariant.
     lent: PhantomData<fn(&'m ()) -> &'m ()>,
-    sad: SadWriter<'m>,
+    /// In memory of the gateway's own: what is moved when a gateway is made is to be small.
+    sad: &'m mut SadWriter<'m>,
     publisher: Publisher<'m, Shown>,
     /// In place of all that is staged.
     images: Option<Images<'m>>,
@@ -155,10 +156,8 @@ pub struct Control<'m> {
     staged_end: usize,
     /// Without the holes.
     staged_live: usize,
-    /// Counts of SAs that are gone, by tunnel.
+    /// Counts of SAs that are gone, by tunnel; the last are those of tunnels that are gone.
     totals: &'m mut [Counts],
-    /// Counts of tunnels that are gone.
-    gone: Counts,
     /// The next class of equal Child SAs; never given twice, so it outlives the slots.
     next_class: u32,
     /// Where to look for a free Child SA slot first.
@@ -173,7 +172,7 @@ pub struct Control<'m> {
 impl<'m> Control<'m> {
     pub(crate) fn new(
         tables: Tables<'m>,
-        sad: SadWriter<'m>,
+        sad: &'m mut SadWriter<'m>,
         publisher: Publisher<'m, Shown>,
         tunnels: &'m mut [TunnelStage],
         children: &'m mut [ChildStage],
@@ -192,7 +191,6 @@ impl<'m> Control<'m> {
             staged_end: 0,
             staged_live: 0,
             totals,
-            gone: Counts::default(),
             next_class: 0,
             free_hint: 0,
             swept: 0,
@@ -251,8 +249,10 @@ impl<'m> Control<'m> {
         };
         let generation = tunnel.generation.wrapping_add(1) | 1;
         *tunnel = TunnelStage { life: Life::Live, generation, ..TunnelStage::zeroed() };
-        if let Some(total) = self.totals.get_mut(index) {
-            self.gone.add(total);
+        if let Some((gone, totals)) = self.totals.split_last_mut()
+            && let Some(total) = totals.get_mut(index)
+        {
+            gone.add(total);
             *total = Counts::default();
         }
         if let Some(cell) = self.tables.tunnels.get(index) {
@@ -535,7 +535,7 @@ impl<'m> Control<'m> {
 
     /// Counts of everything: all tunnels that are or were, and packets that reached no SA.
     pub fn total_counts(&self) -> Counts {
-        let mut counts = self.gone;
+        let mut counts = Counts::default();
         self.totals.iter().for_each(|total| counts.add(total));
         for index in self.sad.used() {
             counts.add(&counters::of_sa(&self.sad.sad().segments, index));

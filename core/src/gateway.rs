@@ -205,8 +205,7 @@ pub fn carve<'m>(
     capacity: &Capacity,
     seed: [u64; 2],
 ) -> Result<(Tables<'m>, Control<'m>), SetupError> {
-    let whole = assemble(&mut Carver::new(region), capacity, seed, Blocks::Compiled)?;
-    whole.ok_or(SetupError::MemoryTooSmall)
+    assemble(&mut Carver::new(region), capacity, seed, Blocks::Compiled)
 }
 
 /// [`carve`] of a gateway whose tunnels, Child SAs and selectors are those of an image.
@@ -219,10 +218,12 @@ pub fn carve_over<'m>(
     seed: [u64; 2],
     image: &Image<'m>,
 ) -> Result<(Tables<'m>, Control<'m>), SetupError> {
-    let whole = assemble(&mut Carver::new(region), capacity, seed, Blocks::Images)?;
-    let (tables, mut control) = whole.ok_or(SetupError::MemoryTooSmall)?;
-    control.show(image)?;
-    Ok((tables, control))
+    // Where it is: each copy takes stack.
+    let mut whole = assemble(&mut Carver::new(region), capacity, seed, Blocks::Images);
+    if let Ok((_, control)) = &mut whole {
+        control.show(image)?;
+    }
+    whole
 }
 
 /// Octets that [`carve`] needs for a capacity, alignment included.
@@ -243,7 +244,10 @@ pub fn octets_over_image(capacity: &Capacity) -> Result<usize, SetupError> {
 
 fn measure(capacity: &Capacity, blocks: Blocks) -> Result<usize, SetupError> {
     let mut carver = Carver::measuring();
-    assemble(&mut carver, capacity, [0; 2], blocks)?;
+    match assemble(&mut carver, capacity, [0; 2], blocks) {
+        Ok(_) | Err(SetupError::MemoryTooSmall) => {}
+        Err(error) => return Err(error),
+    }
     carver.used().checked_add(CACHE_LINE_OCTETS).ok_or(SetupError::TooLarge)
 }
 
@@ -255,13 +259,13 @@ enum Blocks {
     Images,
 }
 
-/// Nothing when measuring.
+/// [`SetupError::MemoryTooSmall`] when measuring: nothing was carved.
 fn assemble<'m>(
     carver: &mut Carver<'m>,
     capacity: &Capacity,
     seed: [u64; 2],
     blocks: Blocks,
-) -> Result<Option<(Tables<'m>, Control<'m>)>, SetupError> {
+) -> Result<(Tables<'m>, Control<'m>), SetupError> {
     let sizes = [
         ("tunnels", capacity.tunnels),
         ("children", capacity.children),
@@ -278,7 +282,7 @@ fn assemble<'m>(
     let (tunnels, children) = (size(capacity.tunnels)?, size(capacity.children)?);
     let (selectors, workers) = (size(capacity.selectors)?, size(capacity.workers)?);
 
-    let sad = SadWriter::carve(carver, capacity, seed)?;
+    let (sad, view) = SadWriter::carve_in(carver, capacity, seed)?;
     let clocks: &'m mut [Clock<'m>] = carver.take(1)?;
     // What is staged, and what it is compiled into.
     let (mut staged_tunnels, mut staged_children, mut staged_selectors) = (0, 0, 0);
@@ -295,9 +299,13 @@ fn assemble<'m>(
     let counts = carver.take(workers)?;
     let (staged_tunnels, staged_children) =
         (carver.take(staged_tunnels)?, carver.take(staged_children)?);
-    let (staged_selectors, totals) = (carver.take(staged_selectors)?, carver.take(tunnels)?);
+    let staged_selectors = carver.take(staged_selectors)?;
+    // One more: of tunnels that are gone.
+    let totals = carver.take(tunnels.checked_add(1).ok_or(SetupError::TooLarge)?)?;
     let clocks: &'m [Clock<'m>] = clocks;
-    let Some(clock) = clocks.first() else { return Ok(None) };
+    let (Some(clock), Some(sad)) = (clocks.first(), sad) else {
+        return Err(SetupError::MemoryTooSmall);
+    };
     let epochs = Epochs::new(&clock.epoch, seen);
     let [even, odd] = &clock.shown;
     let buffers = Buffers::new(Current::new(&clock.version), [even, odd]);
@@ -312,7 +320,7 @@ fn assemble<'m>(
     #[allow(unsafe_code)]
     // SAFETY: carved from the same memory as the tables.
     unsafe {
-        tables.publish_sad(sad.sad());
+        tables.publish_sad(view);
     }
     let publisher = Publisher::new(buffers, epochs);
     let control = Control::new(
@@ -324,7 +332,7 @@ fn assemble<'m>(
         staged_selectors,
         totals,
     );
-    Ok(Some((tables, control)))
+    Ok((tables, control))
 }
 
 /// What all readers load: a cache line of its own.

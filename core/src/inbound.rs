@@ -26,12 +26,15 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use crate::control::{ChildId, TunnelId};
-use crate::counters::WorkerCells;
+use crate::counters::{Accepted as Count, WorkerCells};
 use crate::event::{Audit, Event, EventBudget, Events};
 use crate::gateway::Tables;
-use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi};
+use crate::headers::{InnerHeaders, Ipsec, Outer, OuterHeaders, Spi, protocol};
+pub use crate::matcher::PortsV4;
+use crate::matcher::Question;
 use crate::matcher::block::{Block, ChildRecord};
-use crate::sad::{AHEAD, Entry, SaId, SaMode, Sad};
+use crate::publish::Current;
+use crate::sad::{AHEAD, Entry, First, SaId, SaMode, Sad};
 use crate::selector::Selector;
 use crate::simd::COMPACT;
 use crate::verdict::{Reason, Refusal, Verdict};
@@ -91,13 +94,16 @@ pub struct OwnSelectors<'w, 'g, Q: Audit + ?Sized> {
     worker: &'w Worker<'g, Q>,
     entry: &'g Entry,
     child: &'w ChildRecord,
-    sa: SaId,
+    /// The Child SA's.
+    number: u32,
+    /// Of what this worker accepted on the SA.
+    counts: &'g Count,
 }
 
 impl<Q: Audit + ?Sized> OwnSelectors<'_, '_, Q> {
     #[inline(always)]
     fn scene(&self) -> Scene<'_, '_> {
-        Scene::of(&self.worker.block, self.worker.tables, self.entry, self.child)
+        Scene::of(&self.worker.block, self.worker.tables, self.number, self.child)
     }
 
     /// True if one of them covers the packet.
@@ -107,6 +113,16 @@ impl<Q: Audit + ?Sized> OwnSelectors<'_, '_, Q> {
     #[inline(always)]
     pub fn cover(&self, inner: &InnerHeaders) -> bool {
         self.scene().ask_own(inner)
+    }
+
+    /// [`OwnSelectors::cover`] for a whole packet of IPv4 with ports, in fewer instructions. On microcontrollers false for SAs
+    /// of more than 32 selectors as well: [`Worker::check_headers`] decides.
+    ///
+    /// # Bound
+    /// As [`Worker::check`] in strict-sa mode.
+    #[inline(always)]
+    pub fn cover_ports(&self, packet: &impl PortsV4) -> bool {
+        self.scene().ask_ports(packet)
     }
 
     /// True if the SA is a tunnel-mode SA and one of them covers the packet.
@@ -121,8 +137,15 @@ impl<Q: Audit + ?Sized> OwnSelectors<'_, '_, Q> {
     /// Accepts a packet that they cover, of so many octets: counts it, and says what it came on.
     #[inline(always)]
     pub fn accept(self, octets: usize) -> Accepted {
-        let (tunnel, child) = self.worker.count_accepted(self.sa, self.entry, octets);
+        let (tunnel, child) = self.worker.arrived(self.entry);
+        self.count(octets);
         Accepted { tunnel, child, by: child }
+    }
+
+    /// [`OwnSelectors::accept`] for who knows what it came on.
+    #[inline(always)]
+    pub fn count(self, octets: usize) {
+        self.counts.add(octets);
     }
 }
 
@@ -153,6 +176,10 @@ pub struct Worker<'g, Q: Audit + ?Sized = Events> {
     cells: &'g WorkerCells,
     /// The SPI table in force when the last call began.
     sad: &'g Sad<'g>,
+    /// SAs that the gateway was made with, which do not move: nothing leads there but this.
+    first: First<'g>,
+    /// The version of the selectors in force.
+    current: Current<'g>,
     /// The selectors of `version`; read anew when that is no longer the current one.
     block: Block<'g>,
     /// Wider than a version, for [`NO_VERSION`].
@@ -200,6 +227,8 @@ impl<'g, Q: Audit + Default> Worker<'g, Q> {
             index: index as usize,
             cells,
             sad: tables.sad().unwrap_or(Sad::NONE),
+            first: tables.sad().unwrap_or(Sad::NONE).segments.of_worker(index as usize),
+            current: tables.buffers.current(),
             block: Block::default(),
             version: NO_VERSION,
             online: false,
@@ -361,16 +390,37 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
 
     /// The selectors of an SA, where nearly all packets need nothing else: an SA without replay window and limits, judged
     /// by strict-sa alone. A packet that they cover is accepted ([`OwnSelectors::accept`]); of others, and where this
-    /// is `None`, [`Worker::check`] decides.
+    /// is `None`, [`Worker::check`] or another call that checks decides. After [`Worker::idle`] and after a publication it is `None`
+    /// until such a call has read what is in force.
     ///
     /// For bindings, which put outer headers together only for those.
     #[inline(always)]
     pub fn own_selectors(&mut self, sa: SaId) -> Option<OwnSelectors<'_, 'g, Q>> {
-        self.enter();
-        let entry = self.sa(sa).filter(|entry| !entry.has_state())?;
-        self.refresh();
+        let at = sa.live_index();
+        let (entry, counts) = match (self.first.entries.get(at), self.first.counts.get(at)) {
+            (Some(entry), Some(counts)) => (entry, counts),
+            _ => self.grown(sa)?,
+        };
+        if !entry.is_named(sa) || entry.has_state() {
+            return None;
+        }
+        // After the entry (`Worker::refresh`). Who holds the block of the version in force has been online since it read that:
+        // so nothing was lost by not asking before. Without one there is no Child SA in the block.
+        if self.version as u32 != self.current.version() {
+            return None;
+        }
         let scene = Scene::new(&self.block, self.tables, entry).filter(Scene::is_strict_alone)?;
-        Some(OwnSelectors { worker: self, entry, child: scene.child(), sa })
+        let (number, child) = scene.child();
+        Some(OwnSelectors { worker: self, entry, child, number, counts })
+    }
+
+    /// The entry of an SA that the gateway has grown since, and what this worker counts on it.
+    #[cold]
+    #[inline(never)]
+    fn grown(&self, sa: SaId) -> Option<(&'g Entry, &'g Count)> {
+        let segments = &self.tables.sad()?.segments;
+        let entry = segments.entry(sa.index()).filter(|entry| entry.is(sa))?;
+        Some((entry, segments.accepted(self.index, sa.index())?))
     }
 
     /// The check without what explains it, for firmware that has no room for more: of tunnel-mode SAs without replay
@@ -390,7 +440,31 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         payload: &[u8],
     ) -> Option<Result<Accepted, Reason>> {
         self.enter();
-        self.judge_plain(sa, next_header, payload)
+        let is_tunnel = |entry: &Entry| entry.mode() == SaMode::Tunnel;
+        self.judge_plain(sa, payload.len(), is_tunnel, |scene| {
+            if next_header == protocol::NO_NEXT_HEADER && sa.ipsec() == Ipsec::Esp {
+                return Some(Err(Reason::Dummy));
+            }
+            match &wire::inner_expecting(next_header, payload) {
+                Ok(inner) => scene.ask_plain(&Question::inbound(inner)),
+                Err(what) => Some(Err(Reason::Malformed(*what))),
+            }
+        })
+    }
+
+    /// [`Worker::check_plain`] for headers that the host has read out of the decrypted packet itself, of SAs in either mode.
+    /// `octets` is what the counters add up.
+    ///
+    /// # Bound
+    /// As [`Worker::check_plain`].
+    pub fn check_plain_headers(
+        &mut self,
+        sa: SaId,
+        inner: &InnerHeaders,
+        octets: usize,
+    ) -> Option<Result<Accepted, Reason>> {
+        self.enter();
+        self.judge_plain(sa, octets, |_| true, |scene| scene.ask_plain(&Question::inbound(inner)))
     }
 
     /// [`Worker::check`] for up to as many packets as `verdicts` has room for; returns how many.

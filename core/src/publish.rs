@@ -197,6 +197,11 @@ impl<'m, T: ?Sized> Buffers<'m, T> {
         Self { current, buffers }
     }
 
+    /// Where the version is read.
+    pub fn current(&self) -> Current<'m> {
+        self.current
+    }
+
     /// The version that readers see now. One load (acquire).
     #[inline]
     pub fn version(&self) -> u32 {

@@ -146,9 +146,18 @@ impl<'m> Carver<'m> {
     ///
     /// # Errors
     /// As [`Carver::take`].
-    #[allow(unsafe_code)]
     pub(crate) fn place<T: Copy + Sync>(&mut self, value: T) -> Result<Option<&'m T>, SetupError> {
-        const { assert!(align_of::<T>() <= CACHE_LINE_OCTETS) };
+        Ok(self.place_mut(value)?.map(|placed| &*placed))
+    }
+
+    /// [`Carver::place`] for a value that changes and needs no drop.
+    ///
+    /// # Errors
+    /// As [`Carver::take`].
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    pub(crate) fn place_mut<T>(&mut self, value: T) -> Result<Option<&'m mut T>, SetupError> {
+        const { assert!(align_of::<T>() <= CACHE_LINE_OCTETS && !core::mem::needs_drop::<T>()) };
         let octets = self.take::<u8>(size_of::<T>())?;
         if octets.len() < size_of::<T>() {
             return Ok(None);
@@ -156,8 +165,8 @@ impl<'m> Carver<'m> {
         let at = octets.as_mut_ptr().cast::<T>();
         // SAFETY: `take` gave `size_of::<T>()` octets that nobody else has, at a cache line (I1, I2).
         unsafe { at.write(value) };
-        // SAFETY: just written; a `Copy` type needs no drop; the lifetime is the region's.
-        Ok(Some(unsafe { &*at }))
+        // SAFETY: just written; it needs no drop (assertion above); the lifetime is the region's.
+        Ok(Some(unsafe { &mut *at }))
     }
 }
 

@@ -87,6 +87,10 @@ impl Scene<'_> {
         let own = self.worker.own_selectors(sa).filter(|own| own.cover_packet(4, inner));
         let at_once = own.map(|own| own.accept(inner.len()));
         let plain = self.worker.check_plain(sa, 4, inner);
+        if let Ok(headers) = espial::wire::inner(inner) {
+            let of_headers = self.worker.check_plain_headers(sa, &headers, inner.len());
+            assert_eq!(of_headers, plain, "headers that the host has read");
+        }
         let verdict = self.worker.check(&opened, HERE);
         says_the_same(&verdict, at_once, plain, inner);
         verdict

@@ -1870,6 +1870,20 @@ typedef struct {
 } espial_inner;
 
 /**
+ * What espial_worker_check_plain_headers() says of a packet. All zero is a drop.
+ */
+typedef struct {
+    /**
+     * ESPIAL_VERDICT_ACCEPT or ESPIAL_VERDICT_DROP.
+     */
+    uint8_t verdict;
+    /**
+     * ESPIAL_DROP_*; ESPIAL_DROP_NONE of an accepted one.
+     */
+    uint8_t reason;
+} espial_plain_verdict;
+
+/**
  * One local and one remote selector taken together, as inbound packets are compared with it.
  */
 typedef struct {
@@ -4349,6 +4363,22 @@ int32_t espial_worker_check_headers(espial_worker *worker,
                                     uint64_t now_ms,
                                     uint32_t interface,
                                     espial_verdict *verdict);
+
+/**
+ * espial_worker_check_plain() for headers that the host has read out of the opened packet itself, in the fewest instructions: may
+ * a packet with these headers be on this SA, which the host has from espial_worker_find_spi() or another call? octets is what the
+ * counts add up. An SA in transport mode is judged as one in tunnel mode; a stale one is a drop, ESPIAL_DROP_UNKNOWN_SPI.
+ *
+ * Thread: owner only. In strict-sa mode each selector of the SA is asked once, and those of its tunnel if none of them
+ * covers the packet; see espial_worker_check().
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EVALUE: headers that are none, or this SA or the mode of its tunnel
+ * needs espial_worker_check_headers(), nothing was counted. Treat them as a drop.
+ */
+int32_t espial_worker_check_plain_headers(espial_worker *worker,
+                                          espial_sa sa,
+                                          const espial_inner *inner,
+                                          size_t octets,
+                                          espial_plain_verdict *verdict);
 
 /**
  * Counts a packet that the host dropped between arrival and check, and makes its event. reason is

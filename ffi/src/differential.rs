@@ -5,6 +5,7 @@
 #![allow(clippy::undocumented_unsafe_blocks, reason = "every pointer is to a local")]
 #![allow(clippy::multiple_unsafe_ops_per_block, reason = "one call a block, and its arguments")]
 
+mod plain;
 mod rules;
 
 use core::ffi::c_void;

@@ -395,10 +395,8 @@ pub unsafe extern "C" fn espial_worker_check_headers(
         let sa = sa.into();
         if let Some(own) = worker.own_selectors(sa) {
             // By themselves: headers of any kind would be put together in memory first.
-            let covered = match convert::inner_ports_v4(inner) {
-                Some(inner) => own.cover(&inner),
-                None => own.cover(&convert::inner(inner)?),
-            };
+            let covered = convert::is_whole_v4(inner) && own.cover_ports(inner)
+                || own.cover(&convert::inner(inner)?);
             if covered {
                 verdict.set(convert::accepted_codes(&own.accept(octets)));
                 return Ok(());
@@ -407,6 +405,39 @@ pub unsafe extern "C" fn espial_worker_check_headers(
         let ingress = Ingress { now_ms, interface };
         check_headers(worker, outer, (sa, inner, octets), ingress, verdict)
     })
+}
+
+/// espial_worker_check_plain() for headers that the host has read out of the opened packet itself, in the fewest instructions: may
+/// a packet with these headers be on this SA, which the host has from espial_worker_find_spi() or another call? octets is what the
+/// counts add up. An SA in transport mode is judged as one in tunnel mode; a stale one is a drop, ESPIAL_DROP_UNKNOWN_SPI.
+///
+/// Thread: owner only. In strict-sa mode each selector of the SA is asked once, and those of its tunnel if none of them
+/// covers the packet; see espial_worker_check().
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN, ESPIAL_EHANDLE; ESPIAL_EVALUE: headers that are none, or this SA or the mode of its tunnel
+/// needs espial_worker_check_headers(), nothing was counted. Treat them as a drop.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_check_plain_headers(
+    worker: *mut espial_worker,
+    sa: espial_sa,
+    inner: *const espial_inner,
+    octets: usize,
+    verdict: *mut espial_plain_verdict,
+) -> i32 {
+    look!(
+        |c| {
+            let worker = c.worker(worker).ok()?;
+            let inner = c.borrow(inner).ok()?;
+            let verdict = c.out(verdict).ok()?;
+            let own = worker.own_selectors(sa.into())?;
+            if !convert::is_whole_v4(inner) || !own.cover_ports(inner) {
+                return None;
+            }
+            own.count(octets);
+            verdict.set(convert::ACCEPTED);
+            Some(())
+        },
+        else check_plain_headers(worker, sa, inner, octets, verdict)
+    )
 }
 
 /// Counts a packet that the host dropped between arrival and check, and makes its event. reason is
@@ -533,6 +564,28 @@ fn check_headers(
     let judged = worker.check_headers(sa, &outer, &inner, octets, ingress);
     verdict.set(convert::verdict_codes(&judged));
     Ok(())
+}
+
+/// What [`espial_worker_check_plain_headers`] does not accept at once.
+#[inline(never)]
+unsafe fn check_plain_headers(
+    worker: *mut espial_worker,
+    sa: espial_sa,
+    inner: *const espial_inner,
+    octets: usize,
+    verdict: *mut espial_plain_verdict,
+) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let inner = c.borrow(inner)?;
+        let verdict = c.out(verdict)?;
+        let judged = worker.check_plain_headers(sa.into(), &convert::inner(inner)?, octets);
+        verdict.set(match judged.ok_or(Status(ESPIAL_EVALUE))? {
+            Ok(_) => convert::ACCEPTED,
+            Err(reason) => convert::refused_plain(reason),
+        });
+        Ok(())
+    })
 }
 
 fn burst(count: usize) -> Result<usize, Status> {

@@ -19,6 +19,7 @@ static void packets(void) {
     espial_opened opened[65];
     espial_verdict verdicts[65], verdict, zero;
     espial_inner inner;
+    espial_plain_verdict short_verdict;
     espial_outer outer;
     espial_event events[2];
     espial_outer outers[65];
@@ -180,6 +181,10 @@ static void packets(void) {
     NULLS(espial_worker_check_plain(NULL, &opened[1], &verdict));
     NULLS(espial_worker_check_plain(worker, NULL, &verdict));
     NULLS(espial_worker_check_plain(worker, &opened[1], NULL));
+    NULLS(espial_worker_check_plain_headers(NULL, sa, &inner, 20, &short_verdict));
+    NULLS(espial_worker_check_plain_headers(worker, sa, NULL, 20, &short_verdict));
+    NULLS(espial_worker_check_plain_headers(worker, sa, &inner, 20, NULL));
+    GIVES(ESPIAL_EALIGN, espial_worker_check_plain_headers(worker, sa, ODD(espial_inner, &inner), 20, &short_verdict));
     NULLS(espial_worker_check(NULL, &opened[1], 0, 0, &verdict));
     NULLS(espial_worker_check(worker, NULL, 0, 0, &verdict));
     NULLS(espial_worker_check(worker, &opened[1], 0, 0, NULL));

@@ -6,7 +6,7 @@ use super::{Accepted, Ingress, Opened, Worker};
 use crate::control::{ChildId, TunnelId};
 use crate::counters::SaCells;
 use crate::event::Audit;
-use crate::headers::{InnerHeaders, Ipsec, OuterHeaders, protocol};
+use crate::headers::{InnerHeaders, OuterHeaders, protocol};
 use crate::matcher::Question;
 use crate::sad::{Entry, Outcome, SaId, SaMode};
 use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
@@ -137,34 +137,29 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         }
     }
 
-    /// [`Worker::check_plain`].
+    /// [`Worker::check_plain`]: what `ask` makes of the packet and the selectors of its SA, counted. `None` where that is.
     #[inline(always)]
     pub(super) fn judge_plain(
         &mut self,
         id: SaId,
-        next_header: u8,
-        payload: &[u8],
+        octets: usize,
+        is_judged: impl FnOnce(&Entry) -> bool,
+        ask: impl FnOnce(Scene<'_, 'g>) -> Option<Result<ChildId, Reason>>,
     ) -> Option<Result<Accepted, Reason>> {
         let Some(sa) = self.sa(id) else {
             return Some(Err(self.count_refused(None, Reason::UnknownSpi)));
         };
-        if sa.has_state() || sa.mode() != SaMode::Tunnel {
+        if sa.has_state() || !is_judged(sa) {
             return None;
         }
         self.refresh();
         let judged = match Scene::new(&self.block, self.tables, sa) {
             None => Err(Reason::UnknownSpi),
-            Some(_) if next_header == protocol::NO_NEXT_HEADER && id.ipsec() == Ipsec::Esp => {
-                Err(Reason::Dummy)
-            }
-            Some(scene) => match &wire::inner_expecting(next_header, payload) {
-                Ok(inner) => scene.ask_plain(&Question::inbound(inner))?,
-                Err(what) => Err(Reason::Malformed(*what)),
-            },
+            Some(scene) => ask(scene)?,
         };
         Some(match judged {
             Ok(by) => {
-                let (tunnel, child) = self.count_accepted(id, sa, payload.len());
+                let (tunnel, child) = self.count_accepted(id, sa, octets);
                 Ok(Accepted { tunnel, child, by })
             }
             Err(reason) => Err(self.count_refused(Some(id), reason)),

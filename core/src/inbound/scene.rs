@@ -4,8 +4,8 @@ use super::Opened;
 use crate::control::ChildId;
 use crate::gateway::{Tables, policy_of, policy_word};
 use crate::headers::{Fragment, InnerHeaders};
-use crate::matcher::Question;
 use crate::matcher::block::{Block, Boxes, ChildRecord};
+use crate::matcher::{self, PortsV4, Question};
 use crate::sad::{Entry, SaMode};
 use crate::selector::Selector;
 use crate::simd::COMPACT;
@@ -64,16 +64,17 @@ impl<'b, 'g> Scene<'b, 'g> {
     pub(super) fn of(
         block: &'b Block<'g>,
         tables: &'b Tables<'g>,
-        sa: &Entry,
+        number: u32,
         child: &'b ChildRecord,
     ) -> Self {
-        Self { block, tables, child_id: sa.child_id(), child }
+        let child_id = ChildId { index: number, generation: child.generation };
+        Self { block, tables, child_id, child }
     }
 
-    /// The record of the SA's Child SA.
+    /// The number of the SA's Child SA, and its record.
     #[inline(always)]
-    pub(super) fn child(&self) -> &'b ChildRecord {
-        self.child
+    pub(super) fn child(&self) -> (u32, &'b ChildRecord) {
+        (self.child_id.index, self.child)
     }
 
     /// What applies to the tunnel: that of an image is of the same version as its selectors.
@@ -105,6 +106,12 @@ impl<'b, 'g> Scene<'b, 'g> {
     #[inline(always)]
     pub(super) fn ask_own(self, inner: &InnerHeaders) -> bool {
         Question::of(inner).covered_by(self.own())
+    }
+
+    /// [`matcher::covers_ports`] of the SA's own selectors.
+    #[inline(always)]
+    pub(super) fn ask_ports(&self, packet: &impl PortsV4) -> bool {
+        matcher::covers_ports(self.own(), packet)
     }
 
     /// True if the SA's own selectors cover a tunnel-mode packet.
@@ -197,6 +204,7 @@ impl<'b, 'g> Scene<'b, 'g> {
 
     /// The Child SA on whose account a tunnel's mode accepts the packet, or the reason of the drop and nothing more.
     /// `None`: the mode is none of these two.
+    #[inline(always)]
     pub(super) fn ask_plain(&self, question: &Question) -> Option<Result<ChildId, Reason>> {
         let mode = self.policy().0;
         if mode == Mode::StrictSa && self.covers(question) {

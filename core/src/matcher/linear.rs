@@ -94,7 +94,6 @@ impl<A: Copy + Ord> Boxed<A> {
     /// The box covers the packet in what is asked, with a branch for each end: most fail at the first ones.
     #[inline(always)]
     fn holds(&self, key: &Key<A>, ask: Ask) -> bool {
-        let (rest, values) = (&self.rest, &key.values);
         if key.remote < self.remote_lo || self.remote_hi < key.remote {
             return false;
         }
@@ -104,19 +103,7 @@ impl<A: Copy + Ord> Boxed<A> {
         if key.local < self.local_lo || self.local_hi < key.local {
             return false;
         }
-        if values.protocol < rest.protocol_lo || rest.protocol_hi < values.protocol {
-            return false;
-        }
-        if ask == Ask::Portless {
-            return true;
-        }
-        if !values.has_value() {
-            return rest.flags & ADMITS_OPAQUE != 0;
-        }
-        if values.remote < rest.remote_port_lo || rest.remote_port_hi < values.remote {
-            return false;
-        }
-        rest.local_port_lo <= values.local && values.local <= rest.local_port_hi
+        self.rest.holds(&key.values, ask)
     }
 
     /// The box covers the packet in what is asked. Of one place in the program.
@@ -144,8 +131,40 @@ impl<A: Copy + Ord> Boxed<A> {
     }
 }
 
+impl Boxed<u32> {
+    /// [`Boxed::holds`] of all that is asked, with one branch for both ends of the remote range: at most one subtraction more
+    /// where that fails, as it does in most boxes, and one branch less.
+    #[inline(always)]
+    fn holds_v4(&self, key: &Key<u32>) -> bool {
+        let Self { remote_lo, remote_hi, local_lo, local_hi, rest } = self;
+        // No range is turned round: `lo <= hi` (`block`, I3).
+        if key.remote.wrapping_sub(*remote_lo) > remote_hi.wrapping_sub(*remote_lo) {
+            return false;
+        }
+        *local_lo <= key.local && key.local <= *local_hi && rest.holds(&key.values, Ask::All)
+    }
+}
+
 /// The same for both families.
 impl Rest {
+    /// What is asked beside addresses covers the packet, with a branch for each end.
+    #[inline(always)]
+    fn holds(&self, values: &Values, ask: Ask) -> bool {
+        if values.protocol < self.protocol_lo || self.protocol_hi < values.protocol {
+            return false;
+        }
+        if ask == Ask::Portless {
+            return true;
+        }
+        if !values.has_value() {
+            return self.flags & ADMITS_OPAQUE != 0;
+        }
+        if values.remote < self.remote_port_lo || self.remote_port_hi < values.remote {
+            return false;
+        }
+        self.local_port_lo <= values.local && values.local <= self.local_port_hi
+    }
+
     #[inline]
     fn protocol_covers(&self, values: &Values) -> bool {
         (self.protocol_lo <= values.protocol) & (values.protocol <= self.protocol_hi)
@@ -232,6 +251,18 @@ pub(super) fn any_in_turn<A: Copy + Ord>(mut boxes: &[Boxed<A>], key: &Key<A>) -
         boxes = behind;
     }
     false
+}
+
+/// [`any_in_turn`], two boxes a turn: 7 instructions instead of 10 for a box that fails on an address (Cortex-M4).
+#[inline(always)]
+pub(super) fn any_in_pairs(mut boxes: &[Boxed<u32>], key: &Key<u32>) -> bool {
+    while let [one, other, behind @ ..] = boxes {
+        if one.holds_v4(key) || other.holds_v4(key) {
+            return true;
+        }
+        boxes = behind;
+    }
+    matches!(boxes, [one] if one.holds_v4(key))
 }
 
 /// The parts of a key go in registers: one that has just been put together in memory cannot be read at once.

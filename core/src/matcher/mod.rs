@@ -80,6 +80,40 @@ macro_rules! by_family {
     };
 }
 
+/// A whole packet of IPv4 with ports, as whoever has read its headers keeps them: nothing is copied before it is asked for.
+pub trait PortsV4 {
+    /// Its source and destination address.
+    fn addresses(&self) -> (u32, u32);
+    /// Its source and destination port.
+    fn ports(&self) -> (u16, u16);
+    /// Its protocol.
+    fn protocol(&self) -> u8;
+}
+
+/// True if one of `boxes` covers the packet. Where code is to be small, false for lists that are not short as well: then
+/// [`Question::covered_by`] tells.
+#[inline(always)]
+pub(crate) fn covers_ports(boxes: Boxes<'_, '_>, packet: &impl PortsV4) -> bool {
+    if COMPACT {
+        return boxes.few().is_some_and(|few| few_cover_ports(few, packet));
+    }
+    Question::V4(key_of(packet)).covered_by(boxes)
+}
+
+/// A call of its own, so that what it needs leaves whoever asks its registers.
+#[inline(never)]
+fn few_cover_ports(few: &[Boxed<u32>], packet: &impl PortsV4) -> bool {
+    linear::any_in_pairs(few, &key_of(packet))
+}
+
+#[inline(always)]
+fn key_of(packet: &impl PortsV4) -> Key<u32> {
+    let ((src, dst), (sport, dport)) = (packet.addresses(), packet.ports());
+    let protocol = packet.protocol();
+    let values = Values::new(protocol, Some([sport, dport]));
+    Key { remote: src, local: dst, values }
+}
+
 impl Question {
     /// The question that an inbound packet asks.
     #[inline]

@@ -214,10 +214,14 @@ impl Entry {
     /// again, which is after the reader's next quiescent state. All-zero memory has no name.
     #[inline]
     pub(crate) fn is(&self, id: SaId) -> bool {
+        self.is_named(id) && u64::from(id.low()) & id::LIVE != 0
+    }
+
+    /// [`Entry::is`] of a handle that was found by [`SaId::live_index`].
+    #[inline(always)]
+    pub(crate) fn is_named(&self, id: SaId) -> bool {
         // In this order: the SPI stays from before the name is stored till the slot is filled again.
-        id.low() == self.name.load(Ordering::Acquire)
-            && id.spi().0 == self.spi()
-            && u64::from(id.low()) & id::LIVE != 0
+        id.low() == self.name.load(Ordering::Acquire) && id.spi().0 == self.spi()
     }
 
     /// The SA's fields if `id` still names it.

@@ -64,6 +64,12 @@ impl SaId {
         (self.0 & INDEX) as u32
     }
 
+    /// The index of a handle that an SA may have; of any other number one that is beyond all slots.
+    #[inline(always)]
+    pub(crate) const fn live_index(self) -> usize {
+        ((self.0 ^ LIVE) & (INDEX | LIVE)) as usize
+    }
+
     /// The SPI of the SA; 0 of [`SaId::NONE`].
     #[inline(always)]
     pub const fn spi(self) -> Spi {

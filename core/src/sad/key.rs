@@ -218,12 +218,14 @@ impl HashKeys {
     /// Stands in while sizes are measured.
     pub(super) const ZERO: Self = Self { root: [0; 2], mix: 0, long: Multilinear::ZERO };
 
-    /// Keys from 128 bits that peers do not know.
-    pub(super) fn new(seed: [u64; 2]) -> Self {
+    /// Keys from 128 bits that peers do not know, where they stay: they are most of a view.
+    pub(super) fn set(&mut self, seed: [u64; 2]) {
         let mut random = Random::new(seed, Purpose::Hash);
-        let mut odd = || random.next().unwrap_or(1) | 1;
-        let (root, mix) = ([odd(), odd()], odd());
-        Self { root, mix, long: Multilinear::new(&mut random) }
+        let mut next = || random.next().unwrap_or(1);
+        let Self { root, mix, long: Multilinear { spi, add, words } } = self;
+        root.iter_mut().chain([mix, spi]).for_each(|key| *key = next() | 1);
+        add.iter_mut().for_each(|key| *key = next());
+        words.iter_mut().for_each(|key| *key = next() | 1);
     }
 
     /// The hash of a root key.
@@ -266,15 +268,6 @@ impl HashKeys {
 
 impl Multilinear {
     const ZERO: Self = Self { spi: 0, add: [0; 16], words: [0; 8] };
-
-    fn new(random: &mut Random) -> Self {
-        let mut next = || random.next().unwrap_or(1);
-        Self {
-            spi: next() | 1,
-            add: core::array::from_fn(|_| next()),
-            words: core::array::from_fn(|_| next() | 1),
-        }
-    }
 
     /// The sum for both halves of a number. No key of the table is of kind 0 and has one.
     fn sum_of(&self, number: u64) -> u64 {

@@ -54,7 +54,7 @@ pub use table::Probe;
 pub(crate) use burst::AHEAD;
 pub(crate) use entry::{Entry, SaFields, SaRef, SaStart};
 pub(crate) use lifetime::{Outcome, Used};
-pub(crate) use segment::Segments;
+pub(crate) use segment::{First, Segments};
 pub(crate) use writer::SadWriter;
 
 use core::marker::PhantomData;
@@ -66,7 +66,7 @@ use crate::verdict::SpiClass;
 use direct::Direct;
 use key::{Hash, HashKeys, Kind, Parts};
 use recent::{Mark, Recent};
-use table::{First, Place, Record, Table};
+use table::{First as InFirst, Place, Record, Table};
 
 /// The readers' view of the SAD. Made anew when it grows; then both lead to the same SAs.
 // What a lookup by SPI needs comes first, in two cache lines.
@@ -120,28 +120,22 @@ impl<'m> Sad<'m> {
         backend: Backend::BASE,
     };
 
-    fn new(
+    /// Another view than before: of these, under the same keys.
+    fn lead_to(
+        &mut self,
         direct: Direct<'m>,
         table: Table<'m>,
         segments: Segments<'m>,
         recent: Recent<'m>,
-        keys: HashKeys,
-    ) -> Self {
+    ) {
         let octets =
             table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<table::Word>();
         let many = segments.slots() as usize * size_of::<entry::Entry>() > LARGE;
         let (large, longer) = (octets > LARGE, segments.has_longer_keys());
-        Self {
-            direct,
-            table,
-            segments,
-            recent,
-            keys,
-            large,
-            many,
-            longer,
-            backend: Backend::detect(),
-        }
+        // Field by field: what is put together first takes stack.
+        (self.direct, self.table, self.segments, self.recent) = (direct, table, segments, recent);
+        (self.large, self.many, self.longer) = (large, many, longer);
+        self.backend = Backend::detect();
     }
 
     /// The SA that a packet's SPI and addresses name, or what is known of its SPI.
@@ -176,9 +170,9 @@ impl<'m> Sad<'m> {
         }
         let hash = self.keys.root(ipsec, spi);
         match self.table.find_first::<G>(hash, Record::plain(ipsec, spi), probe) {
-            First::Sa(sa) if self.confirmed(sa).is_some() => Some(sa),
-            First::Nothing => None,
-            First::Sa(_) | First::Elsewhere => {
+            InFirst::Sa(sa) if self.confirmed(sa).is_some() => Some(sa),
+            InFirst::Nothing => None,
+            InFirst::Sa(_) | InFirst::Elsewhere => {
                 G::leave();
                 Some(self.find_second(hash, ipsec, spi, probe)).filter(|sa| *sa != SaId::NONE)
             }

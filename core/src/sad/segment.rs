@@ -104,6 +104,14 @@ impl<'m> Segment<'m> {
     }
 }
 
+/// What a worker looks at of the SAs that a gateway was made with.
+#[derive(Clone, Copy)]
+pub(crate) struct First<'m> {
+    pub(crate) entries: &'m [Entry],
+    /// What it accepted on each.
+    pub(crate) counts: &'m [Accepted],
+}
+
 /// All segments of a gateway.
 #[derive(Clone, Copy)]
 pub(crate) struct Segments<'m> {
@@ -242,6 +250,14 @@ impl<'m> Segments<'m> {
     pub(crate) fn sa(&self, index: u32) -> Option<SaRef<'m>> {
         let (segment, offset) = self.at(index)?;
         segment.sa(offset)
+    }
+
+    /// The first segment as a worker sees it: it stays the same when the gateway grows.
+    pub(crate) fn of_worker(&self, worker: usize) -> First<'m> {
+        let Segment { entries, accepted, .. } = self.first;
+        let slots = entries.len();
+        let row = accepted.get(worker.saturating_mul(slots)..).and_then(|row| row.get(..slots));
+        First { entries, counts: row.unwrap_or(&[]) }
     }
 
     /// A worker's count of what it accepted on an SA.

@@ -706,7 +706,9 @@ impl Shared {
     /// So many empty buckets.
     pub fn new(buckets: usize) -> Self {
         let bucket = || Bucket(core::array::from_fn(|_| Word::empty()));
-        Self { buckets: (0..buckets).map(|_| bucket()).collect(), keys: HashKeys::new([1, 2]) }
+        let mut keys = HashKeys::ZERO;
+        keys.set([1, 2]);
+        Self { buckets: (0..buckets).map(|_| bucket()).collect(), keys }
     }
 
     fn table(&self) -> Table<'_> {

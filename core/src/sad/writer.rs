@@ -5,7 +5,7 @@ use bytemuck::Zeroable;
 use super::direct::{Allocator, Direct};
 use super::entry::{SaFields, SaRef, SaStart};
 use super::id::MAX_SAS;
-use super::key::{HashKeys, Kind, Parts, SaKey};
+use super::key::{Kind, Parts, SaKey};
 use super::recent::{Mark, Recent};
 use super::segment::{Extent, Segment, Segments, Shape};
 use super::table::{Place, Record, Spills, Table, TableWriter, Word};
@@ -156,7 +156,6 @@ impl<'m> SadWriter<'m> {
             workers: capacity.workers,
             long_keys: capacity.sas_dst > 0 || capacity.sas_dst_src > 0,
         };
-        let keys = HashKeys::new(seed);
         let carved = Carved::carve(carver, capacity)?;
         let bits = Direct::bits_for(u64::from(capacity.sas_allocated));
         let direct = Direct::new(carved.direct, bits);
@@ -171,10 +170,17 @@ impl<'m> SadWriter<'m> {
         let segments = Segments::new(segment);
         let slots = usize::try_from(capacity.sa_slots()).map_err(|_| SetupError::TooLarge)?;
         let recent = Recent::new(carver.take(Recent::sets_for(slots))?);
-        let sad = Sad::new(direct, carved.table, segments, recent, keys);
+        let sad = match carver.place_mut(*Sad::NONE)? {
+            Some(sad) => {
+                sad.keys.set(seed);
+                sad.lead_to(direct, carved.table, segments, recent);
+                &*sad
+            }
+            None => Sad::NONE,
+        };
         let pool = |ring, count| Pool { fresh: 0, count, graveyard: Graveyard::new(ring) };
         Ok(Self {
-            sad: carver.place(sad)?.unwrap_or(Sad::NONE),
+            sad,
             table: TableWriter::new(carved.table, carved.spills),
             limits: [capacity.sas, capacity.sas_dst, capacity.sas_dst_src],
             counts: [0; 3],
@@ -184,6 +190,18 @@ impl<'m> SadWriter<'m> {
             allocator: Allocator::new(seed),
             quarantine_ms: QUARANTINE_MS,
         })
+    }
+
+    /// [`SadWriter::carve`] in memory of the carver's, nowhere when measuring; and the readers' view.
+    #[inline(never)]
+    pub(crate) fn carve_in(
+        carver: &mut Carver<'m>,
+        capacity: &Capacity,
+        seed: [u64; 2],
+    ) -> Result<(Option<&'m mut Self>, &'m Sad<'m>), SetupError> {
+        let writer = Self::carve(carver, capacity, seed)?;
+        let view = writer.sad;
+        Ok((carver.place_mut(writer)?, view))
     }
 
     fn valid_capacity(capacity: &Capacity) -> Result<(), SetupError> {
@@ -246,9 +264,9 @@ impl<'m> SadWriter<'m> {
             carver.place(*self.sad)?;
             return Ok(());
         };
-        let sad = Sad::new(direct, carved.table, segments, self.sad.recent, self.sad.keys);
         let mut table = TableWriter::new(carved.table, carved.spills);
-        let Some(view) = carver.place(sad)? else { return Ok(()) };
+        let Some(view) = carver.place_mut(*self.sad)? else { return Ok(()) };
+        view.lead_to(direct, carved.table, segments, self.sad.recent);
         // Nobody reads the new tables yet. At their load an insertion that fails was never seen; if
         // one does, nothing has happened.
         for record in self.table.records() {

@@ -1,8 +1,8 @@
 //! Headers of packets, and what is said of packets.
 
 use espial::event::{Cause, Event};
-use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer, Outer, OuterHeaders, Spi};
-use espial::inbound::{Accepted, Arrival};
+use espial::headers::{Fragment, InnerHeaders, NextLayer, Outer, OuterHeaders, Spi};
+use espial::inbound::{Accepted, Arrival, PortsV4};
 use espial::sad::LimitKind;
 use espial::verdict::{Decision, Field, Reason, SpiClass, Verdict};
 
@@ -108,18 +108,30 @@ pub fn inner(i: &espial_inner) -> Result<InnerHeaders, Status> {
     Ok(InnerHeaders { endpoints, protocol: i.protocol, next_layer, fragment })
 }
 
-/// [`inner`] of what most packets are: IPv4 with ports. A first fragment is judged as a whole packet is.
+/// Whether these are headers of what most packets are: a whole packet of IPv4 with ports.
 #[inline(always)]
-pub fn inner_ports_v4(i: &espial_inner) -> Option<InnerHeaders> {
-    let is = i.family == ESPIAL_FAMILY_V4
-        && i.next_layer == ESPIAL_NEXT_LAYER_PORTS
-        && i.fragment <= ESPIAL_FRAGMENT_FIRST;
-    is.then(|| InnerHeaders {
-        endpoints: Endpoints::V4 { src: v4(&i.src), dst: v4(&i.dst) },
-        protocol: i.protocol,
-        next_layer: NextLayer::Ports { src: i.sport, dst: i.dport },
-        fragment: Fragment::None,
-    })
+pub fn is_whole_v4(i: &espial_inner) -> bool {
+    // Both codes at once.
+    let layer = u16::from_ne_bytes([i.next_layer, i.fragment]);
+    let ports = u16::from_ne_bytes([ESPIAL_NEXT_LAYER_PORTS, ESPIAL_FRAGMENT_NONE]);
+    i.family == ESPIAL_FAMILY_V4 && layer == ports
+}
+
+impl PortsV4 for espial_inner {
+    #[inline(always)]
+    fn addresses(&self) -> (u32, u32) {
+        (v4(&self.src), v4(&self.dst))
+    }
+
+    #[inline(always)]
+    fn ports(&self) -> (u16, u16) {
+        (self.sport, self.dport)
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u8 {
+        self.protocol
+    }
 }
 
 /// Whether [`inner`] takes these headers, from their three codes alone: nothing is read of the addresses.
@@ -320,6 +332,15 @@ const fn refused_verdict(reason: u8) -> espial_verdict {
         child: NO_CHILD,
         belongs_to: NO_CHILD,
     }
+}
+
+/// The short verdict on a packet that is accepted.
+pub const ACCEPTED: espial_plain_verdict =
+    espial_plain_verdict { verdict: ESPIAL_VERDICT_ACCEPT, reason: ESPIAL_DROP_NONE };
+
+/// The short verdict on a packet that is dropped.
+pub fn refused_plain(reason: Reason) -> espial_plain_verdict {
+    espial_plain_verdict { verdict: ESPIAL_VERDICT_DROP, reason: reason.code() }
 }
 
 pub fn event_codes(event: &Event, size: u32) -> espial_event {

@@ -12,7 +12,7 @@ use espial::image::Image;
 use espial::selector::TrafficSelector;
 use espial::{Capacity, Control};
 
-use super::{ALIGNMENT, Caller, Head, Memory, lay, split};
+use super::{ALIGNMENT, Caller, Head, Memory, Slot, lay, split};
 use crate::status::Status;
 use crate::types::*;
 
@@ -99,6 +99,25 @@ impl Plan {
     }
 }
 
+/// The handle of what was carved. A call of its own, so that carving needs no stack for it.
+#[inline(never)]
+fn finish(
+    slot: Slot<espial_gateway>,
+    owned: usize,
+    carved: Result<(Tables<'static>, Control<'static>), SetupError>,
+    attached: &'static [AtomicU32],
+    scratch: &'static mut [TrafficSelector],
+) -> Result<*mut espial_gateway, Status> {
+    let (tables, control) = carved?;
+    let writer = UnsafeCell::new(Writer {
+        control,
+        scratch,
+        #[cfg(feature = "alloc")]
+        grown: super::owned::Grown::default(),
+    });
+    Ok(slot.fill(espial_gateway { head: Head::new(owned), tables, attached, writer }))
+}
+
 impl<'c> Caller<'c> {
     /// The gateway behind a handle.
     pub fn gateway(
@@ -156,14 +175,7 @@ impl<'c> Caller<'c> {
         let (scratch, region) = split(rest, plan.region - plan.scratch)?;
         let attached = lay(attached, plan.workers, || AtomicU32::new(0))?;
         let scratch = lay(scratch, plan.scratch_len, || crate::convert::ANY_V4)?;
-        let (tables, control) = carve(region)?;
-        let writer = UnsafeCell::new(Writer {
-            control,
-            scratch,
-            #[cfg(feature = "alloc")]
-            grown: super::owned::Grown::default(),
-        });
-        Ok(slot.fill(espial_gateway { head: Head::new(owned), tables, attached, writer }))
+        finish(slot, owned, carve(region), attached, scratch)
     }
 
     /// A valid image of at most `len` octets at `at`.

@@ -42,6 +42,22 @@ macro_rules! call {
     }};
 }
 
+/// [`call!`] of a first look that ends in `None` where anything is not as it is with nearly all packets: then another function
+/// with the same arguments, which stay where they are, does it all anew and says what was wrong.
+macro_rules! look {
+    (|$caller:ident| $body:block, else $further:ident($($argument:ident),*)) => {{
+        // SAFETY: the exported function is unsafe; its caller upholds ABI.md for every pointer.
+        let $caller = unsafe { $crate::handle::Caller::new() };
+        #[allow(clippy::redundant_closure_call, reason = "so that the body may use `?`")]
+        let done = (|| -> Option<()> { $body })();
+        match done {
+            Some(()) => $crate::types::ESPIAL_OK,
+            // SAFETY: it has the same contract, and nothing was done yet.
+            None => unsafe { $further($($argument),*) },
+        }
+    }};
+}
+
 /// States what a type is as a handle, and that it starts as one: `handle!(name = magic number { methods })`.
 macro_rules! handle {
     ($name:ident = $magic:literal { $($methods:tt)* }) => {

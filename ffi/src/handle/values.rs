@@ -34,7 +34,7 @@ macro_rules! plain {
 plain!(u8, u32, u64, usize, *const u8);
 plain!(espial_tunnel, espial_child, espial_sa, espial_ts, espial_sa_key, espial_endpoints);
 plain!(espial_outer, espial_inner, espial_packet, espial_class, espial_arrival, espial_opened);
-plain!(espial_verdict, espial_ike, espial_frame, espial_selector);
+plain!(espial_verdict, espial_plain_verdict, espial_ike, espial_frame, espial_selector);
 plain!(espial_policy, espial_spd_answer, espial_disjoint);
 plain!(espial_range, espial_service, espial_local_in_policy, espial_local_packet);
 plain!(espial_passthrough_rule, espial_passthrough_packet, espial_passthrough_answer);

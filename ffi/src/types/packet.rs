@@ -74,6 +74,16 @@ pub struct espial_inner {
     pub dst: [u8; 16],
 }
 
+/// What espial_worker_check_plain_headers() says of a packet. All zero is a drop.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct espial_plain_verdict {
+    /// ESPIAL_VERDICT_ACCEPT or ESPIAL_VERDICT_DROP.
+    pub verdict: u8,
+    /// ESPIAL_DROP_*; ESPIAL_DROP_NONE of an accepted one.
+    pub reason: u8,
+}
+
 /// A packet that starts at its IP header. Not kept after the call.
 #[repr(C)]
 #[derive(Clone, Copy)]

@@ -132,6 +132,7 @@ fn c_sees_the_same_layout() {
             verdict, reason, field, spi_class, shadow_asked, shadow_accepts, reserved, deleted_ago_ms,
             nearest_index, tunnel, child, belongs_to,
         }
+        espial_plain_verdict { verdict, reason }
         espial_event {
             size, interface, time_ms, reason, field, spi_class, notice, suppressed, deleted_ago_ms,
             nearest_index, sa, tunnel, child, belongs_to, outer, inner, nearest, reserved, suppressed_of_source,
@@ -187,6 +188,7 @@ fn published_sizes_stand() {
         size_of::<espial_arrival>(),
         size_of::<espial_opened>(),
         size_of::<espial_verdict>(),
+        size_of::<espial_plain_verdict>(),
         size_of::<espial_event>(),
         size_of::<espial_counts>(),
         size_of::<espial_stream>(),
@@ -201,7 +203,7 @@ fn published_sizes_stand() {
     ];
     assert_eq!(
         sizes,
-        [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 256, 624, 64, 24, 12, 80, 20, 80, 92, 16, 40]
+        [40, 40, 112, 32, 64, 40, 16, 80, 40, 40, 2, 256, 624, 64, 24, 12, 80, 20, 80, 92, 16, 40]
     );
     let local_in = [
         size_of::<espial_range>(),
