@@ -193,7 +193,7 @@ pub(super) fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES
 #[allow(unsafe_code)]
 pub(super) fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
     let (fours, _) = rows.as_flattened().as_chunks::<LANES>();
-    let &[ref a, ref b, ref c, ref d] = fours else { return };
+    let [a, b, c, d] = fours else { return };
     let (a, b, c, d) = (load(a), load(b), load(c), load(d));
     // The first two columns of eight rows, and the last two.
     let first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
