@@ -409,9 +409,11 @@ impl<A: Address> Open<'_, A> {
             let (nexts, _) = next.as_chunks_mut::<LANES>();
             let halves = keys.chunks(LANES).zip(&rows).zip(nexts).enumerate();
             for (half, ((keys, [r0, r1, r2, r3, r4]), nexts)) in halves {
-                for (lane, (key, next)) in keys.iter().zip(nexts).enumerate() {
+                let rows = r0.iter().zip(r1).zip(r2.iter().zip(r3)).zip(r4);
+                for (lane, ((key, next), rows)) in keys.iter().zip(nexts).zip(rows).enumerate() {
                     let nth = half * LANES + lane;
-                    let rows = [r0[lane], r1[lane], r2[lane], r3[lane], r4[lane]];
+                    let (((r0, r1), (r2, r3)), r4) = rows;
+                    let rows = [*r0, *r1, *r2, *r3, *r4];
                     let (common, some) = masks.meet::<S>(rows, Ask::All, key.values.has_value());
                     let (child, is_one) = found.push(nth, &common, some);
                     *next = self.children.wrapping_add(child);
@@ -428,17 +430,20 @@ impl<A: Address> Open<'_, A> {
         let (mut room, mut columns) = ([[0; 4]; LANES], [[0; LANES]; 4]);
         S::turn(A::rows(&self.window, keys, &mut room), &mut columns);
         let [remote, local, ports, protocol] = columns;
-        let port = |which: usize| {
-            ports.map(|pair| {
-                let pair: [u16; 2] = bytemuck::cast(pair);
-                u32::from(pair[which])
-            })
-        };
+        let halves = |pair: u32| bytemuck::cast::<u32, [u16; 2]>(pair);
+        let remote_port = ports.map(|pair| {
+            let [remote, _] = halves(pair);
+            u32::from(remote)
+        });
+        let local_port = ports.map(|pair| {
+            let [_, local] = halves(pair);
+            u32::from(local)
+        });
         let protocol = protocol.map(|last| {
             let [protocol, ..]: [u8; 4] = bytemuck::cast(last);
             u32::from(protocol)
         });
-        [remote, local, port(0), port(1), protocol]
+        [remote, local, remote_port, local_port, protocol]
     }
 
     /// The cuts of a dimension: from 64 on those of one step more, from 128 on of the next.
