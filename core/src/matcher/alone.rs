@@ -6,8 +6,7 @@ use super::Question;
 use super::block::{Block, BlockError, Boxes, ChildRecord, Wide};
 use super::compile::{self, Source, Staged};
 use super::fan::BURST;
-use super::group::Ask;
-use super::group::NONE;
+use super::group::{Ask, NONE};
 use super::linear::Key;
 use super::set::Set;
 use super::tree::{Each, some};
@@ -149,19 +148,10 @@ impl<'b> Matcher<'b> {
         packets.len().min(covered.len())
     }
 
-    /// [`Matcher::first`] for each of up to 32 packets, `u32::MAX` for none; further packets are left out.
+    /// For each of up to 32 packets the first selector that covers it, or `u32::MAX`; if `ANY`, some number for
+    /// those that are covered. Further packets are left out.
     #[inline(always)]
-    pub(crate) fn first_of_each<'p>(
-        &self,
-        packets: impl Iterator<Item = &'p InnerHeaders>,
-    ) -> [u32; BURST] {
-        self.find_burst::<false>(packets.take(BURST))
-    }
-
-    /// For each of up to 32 packets the first selector that covers it, or [`NONE`]; if `ANY`, some number for
-    /// those that are covered.
-    #[inline(always)]
-    fn find_burst<'p, const ANY: bool>(
+    pub(crate) fn find_burst<'p, const ANY: bool>(
         &self,
         packets: impl Iterator<Item = &'p InnerHeaders>,
     ) -> [u32; BURST] {
@@ -174,7 +164,7 @@ impl<'b> Matcher<'b> {
             return found;
         }
         let mut questions = Questions::none();
-        for (nth, packet) in packets.enumerate() {
+        for (nth, packet) in packets.take(BURST).enumerate() {
             questions.add(nth, Question::inbound(packet));
         }
         self.first_of_questions::<ANY>(&questions)

@@ -573,6 +573,11 @@ impl Group {
         self.index.get(..WIDTH).unwrap_or(&[])
     }
 
+    /// What stands behind the positions of a leaf can stand there.
+    pub(super) fn ends_leaf<A: Address>(&self) -> bool {
+        !A::WHOLE || self.index[WIDTH] == NONE
+    }
+
     /// Boxes or children: those behind the last one name none.
     pub(super) fn count(&self) -> usize {
         self.firsts().iter().rposition(|index| *index != NONE).map_or(0, |last| last + 1)

@@ -554,7 +554,9 @@ impl<A: Address> Tree<'_, A> {
         let mut own = Left { groups: most.min(left.groups), rows: left.rows };
         let given = own.groups;
         let is_delta_valid = self.delta.is_none_or(|delta| {
-            own.take_group() && delta.indexes().all(|index| (index as usize) < self.boxes.len())
+            own.take_group()
+                && delta.ends_leaf::<A>()
+                && delta.indexes().all(|index| (index as usize) < self.boxes.len())
         });
         let is_valid = is_delta_valid && self.is_top_valid(&mut own);
         *left = Left { groups: left.groups - (given - own.groups), rows: own.rows };
@@ -583,7 +585,7 @@ impl<A: Address> Tree<'_, A> {
         let used = group.firsts().get(..group.count()).unwrap_or(&[]);
         left.take_group()
             && group.firsts().is_sorted()
-            && (level > 0 || !A::WHOLE || group.index.last() == Some(&NONE))
+            && (level > 0 || group.ends_leaf::<A>())
             && match level.checked_sub(1) {
                 None => used.iter().all(|index| (*index as usize) < self.boxes.len()),
                 Some(below) => (0..used.len() as u32).all(|child| {

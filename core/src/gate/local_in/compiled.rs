@@ -384,7 +384,7 @@ impl<'w> LocalIn<'w> {
         let mut places = [NONE; TOGETHER];
         let mut search = |list| {
             let matcher = Matcher::of_boxes(self.block.tunnel_boxes(list));
-            let found = matcher.first_of_each(packets.iter().map(LocalPacket::headers));
+            let found = matcher.find_burst::<false>(packets.iter().map(LocalPacket::headers));
             places.iter_mut().zip(found).for_each(|(place, found)| *place = found.min(*place));
         };
         search(asked.list);
