@@ -573,41 +573,28 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; W]) -> u32 {
-        let [a, b, c, d, e] = masks;
+        macro_rules! in_one {
+            ($meet:ident) => {
+                if let ([Some(a), Some(b), Some(c), Some(d), Some(e)], Some(common)) =
+                    (masks.map(|mask| mask.first_chunk()), common.first_chunk_mut())
+                {
+                    // SAFETY: as above.
+                    return unsafe { avx512::$meet([a, b, c, d, e], common) };
+                }
+            };
+        }
         match W {
-            2 => {
-                let twos = masks.map(|mask| mask.first_chunk());
-                if let ([Some(a), Some(b), Some(c), Some(d), Some(e)], Some(common)) =
-                    (twos, common.first_chunk_mut())
-                {
-                    // SAFETY: as above.
-                    return unsafe { avx512::meet_two([a, b, c, d, e], common) };
-                }
-            }
-            4 => {
-                let fours = masks.map(|mask| mask.first_chunk());
-                if let ([Some(a), Some(b), Some(c), Some(d), Some(e)], Some(common)) =
-                    (fours, common.first_chunk_mut())
-                {
-                    // SAFETY: as above.
-                    return unsafe { avx512::meet_four([a, b, c, d, e], common) };
-                }
-            }
+            2 => in_one!(meet_two),
+            4 => in_one!(meet_four),
+            8 => in_one!(meet_eight),
             _ => {}
         }
-        let eights =
-            [a.as_chunks().0, b.as_chunks().0, c.as_chunks().0, d.as_chunks().0, e.as_chunks().0];
-        let (halves, _) = common.as_chunks_mut();
-        match (eights, halves) {
-            ([[a], [b], [c], [d], [e]], [low]) => {
-                // SAFETY: as above.
-                unsafe { avx512::meet([a, b, c, d, e], low) }
-            }
+        match (masks.map(|mask| mask.as_chunks().0), common.as_chunks_mut().0) {
             ([[a, p], [b, q], [c, r], [d, s], [e, t]], [low, high]) => {
                 // SAFETY: as above.
-                let some = unsafe { avx512::meet([a, b, c, d, e], low) };
+                let some = unsafe { avx512::meet_eight([a, b, c, d, e], low) };
                 // SAFETY: as above.
-                some | unsafe { avx512::meet([p, q, r, s, t], high) } << 8
+                some | unsafe { avx512::meet_eight([p, q, r, s, t], high) } << 8
             }
             _ => super::meet(masks, common),
         }

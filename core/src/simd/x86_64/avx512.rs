@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{
-    __m128i, __m256i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
+    __m128i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
     _mm_set1_epi8, _mm_storeu_si128, _mm_ternarylogic_epi64, _mm_test_epi64_mask,
     _mm256_loadu_si256, _mm256_storeu_si256, _mm256_ternarylogic_epi64, _mm256_test_epi64_mask,
     _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask,
@@ -213,44 +213,41 @@ pub(super) fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
     }
 }
 
-/// Two words of each mask.
-#[target_feature(enable = "avx512f,avx512vl")]
-#[inline]
-#[allow(unsafe_code)]
-pub(super) fn meet_two([a, b, c, d, e]: [&[u64; 2]; 5], common: &mut [u64; 2]) -> u32 {
-    // SAFETY: 16 octets of an array; any alignment will do.
-    let load = |from: &[u64; 2]| unsafe { _mm_loadu_si128(from.as_ptr().cast::<__m128i>()) };
-    let three = _mm_ternarylogic_epi64::<0x80>(load(a), load(b), load(c));
-    let found = _mm_ternarylogic_epi64::<0x80>(three, load(d), load(e));
-    // SAFETY: as above.
-    unsafe { _mm_storeu_si128(common.as_mut_ptr().cast::<__m128i>(), found) };
-    _mm_test_epi64_mask(found, found).into()
+/// What five masks of so many words have in common, a register each.
+macro_rules! meet {
+    ($name:ident, $words:literal, $load:ident, $and:ident, $store:ident, $test:ident) => {
+        #[target_feature(enable = "avx512f,avx512vl")]
+        #[inline]
+        #[allow(unsafe_code)]
+        pub(super) fn $name(
+            [a, b, c, d, e]: [&[u64; $words]; 5],
+            common: &mut [u64; $words],
+        ) -> u32 {
+            // SAFETY: the octets of an array, as many as a register has; any alignment will do.
+            let load = |from: &[u64; $words]| unsafe { $load(from.as_ptr().cast()) };
+            let three = $and::<0x80>(load(a), load(b), load(c));
+            let found = $and::<0x80>(three, load(d), load(e));
+            // SAFETY: as above.
+            unsafe { $store(common.as_mut_ptr().cast(), found) };
+            $test(found, found).into()
+        }
+    };
 }
 
-/// Four words of each mask.
-#[target_feature(enable = "avx512f,avx512vl")]
-#[inline]
-#[allow(unsafe_code)]
-pub(super) fn meet_four([a, b, c, d, e]: [&[u64; 4]; 5], common: &mut [u64; 4]) -> u32 {
-    // SAFETY: 32 octets of an array; any alignment will do.
-    let load = |from: &[u64; 4]| unsafe { _mm256_loadu_si256(from.as_ptr().cast::<__m256i>()) };
-    let three = _mm256_ternarylogic_epi64::<0x80>(load(a), load(b), load(c));
-    let found = _mm256_ternarylogic_epi64::<0x80>(three, load(d), load(e));
-    // SAFETY: as above.
-    unsafe { _mm256_storeu_si256(common.as_mut_ptr().cast::<__m256i>(), found) };
-    _mm256_test_epi64_mask(found, found).into()
-}
-
-/// Eight words of each mask.
-#[target_feature(enable = "avx512f")]
-#[inline]
-#[allow(unsafe_code)]
-pub(super) fn meet([a, b, c, d, e]: [&[u64; 8]; 5], common: &mut [u64; 8]) -> u32 {
-    // SAFETY: 64 octets of an array; any alignment will do.
-    let load = |from: &[u64; 8]| unsafe { _mm512_loadu_si512(from.as_ptr().cast::<__m512i>()) };
-    let three = _mm512_ternarylogic_epi64::<0x80>(load(a), load(b), load(c));
-    let found = _mm512_ternarylogic_epi64::<0x80>(three, load(d), load(e));
-    // SAFETY: as above.
-    unsafe { _mm512_storeu_si512(common.as_mut_ptr().cast::<__m512i>(), found) };
-    _mm512_test_epi64_mask(found, found).into()
-}
+meet!(meet_two, 2, _mm_loadu_si128, _mm_ternarylogic_epi64, _mm_storeu_si128, _mm_test_epi64_mask);
+meet!(
+    meet_four,
+    4,
+    _mm256_loadu_si256,
+    _mm256_ternarylogic_epi64,
+    _mm256_storeu_si256,
+    _mm256_test_epi64_mask
+);
+meet!(
+    meet_eight,
+    8,
+    _mm512_loadu_si512,
+    _mm512_ternarylogic_epi64,
+    _mm512_storeu_si512,
+    _mm512_test_epi64_mask
+);
