@@ -1,6 +1,6 @@
 /* The first box of an image that covers a packet, as core/src/matcher/{walk,fan,group}.rs find it: a list where the
-   boxes are few, else the tree of the tunnel: a fan or one group over leaves, never more levels, as up to 15 360 boxes
-   have it, and no leaf beside it, which only a running gateway makes. */
+   boxes are few, else the tree of the tunnel: a fan over boxes or over leaves, or one group over leaves, never more
+   levels, as up to 15 360 boxes have it, and no leaf beside it, which only a running gateway makes. */
 #ifndef ESPIAL_BPF_SEARCH_H
 #define ESPIAL_BPF_SEARCH_H
 
@@ -130,9 +130,11 @@ struct walk {
     __u32 words;
     __u32 is_stuck;
     __u32 is_done;
-    /* Of a fan: its rows, its intervals, the masks of the packet's interval in each dimension. */
+    /* Of a fan: its rows, its intervals, the cuts of whole addresses or 0, the masks of the packet's interval in each
+       dimension. */
     __u32 addresses;
     __u64 fan;
+    __u64 wide;
     __u64 rows[ESPIAL_DIMENSIONS];
 };
 
@@ -274,6 +276,10 @@ static long tree_step(__u32 step, struct walk *walk) {
         walk->is_done = 1;
         return 1;
     }
+    if (walk->children == ESPIAL_NO_GROUP) {
+        walk->is_done = take(walk->image, walk->search, *first);
+        return ends(walk->is_done);
+    }
     return ends(leaf(walk->image, walk->search, walk->children + child));
 }
 
@@ -284,7 +290,28 @@ static __always_inline __u32 before(__u32 dimension, __u32 addresses, __u32 port
 
 /* Intervals of ports. */
 static __always_inline __u32 ports_of(__u32 addresses) {
-    return addresses < 4 * ESPIAL_CUTS ? addresses : 4 * ESPIAL_CUTS;
+    return addresses < 4 * ESPIAL_CUTS ? ESPIAL_CUTS : 4 * ESPIAL_CUTS;
+}
+
+/* 1 if one number of 64 bits is below the other: the borrow of the difference. */
+static __always_inline __u32 borrow(__u64 one, __u64 other) {
+    return sign((~one & other) | ((~one | other) & (one - other)));
+}
+
+/* The packet's interval among so many whole addresses: high halves, then low ones; 0 if they are not there. */
+static __always_inline __u32 wide_rank(const struct walk *walk, __u32 dimension) {
+    const __u32 addresses = walk->addresses;
+    const __u64 *value = dimension ? walk->search->local : walk->search->remote;
+    const __u64 highs = walk->wide + 16ull * dimension * addresses;
+    __u32 at = 1;
+    for (int step = 0; step < 10 && at < addresses; step++) {
+        const __u64 *high = record(walk->image, highs + 8ull * at);
+        const __u64 *low = record(walk->image, highs + 8ull * (addresses + at));
+        if (!high || !low) return 0;
+        const __u64 differs = *high ^ value[0];
+        at = 2 * at + (borrow(*high, value[0]) | ((1 ^ sign(differs | -differs)) & borrow(*low, value[1])));
+    }
+    return at;
 }
 
 /* The packet's interval in one dimension, of which rows[] has the packet's place until then: a search tree of cuts, each
@@ -292,20 +319,26 @@ static __always_inline __u32 ports_of(__u32 addresses) {
 static long rank_step(__u32 dimension, struct walk *walk) {
     const __u32 addresses = walk->addresses, ports = ports_of(addresses);
     if (dimension >= ESPIAL_DIMENSIONS) return 1;
+    /* Of protocols there are fewer intervals than cuts. */
     const __u32 intervals = dimension < 2 ? addresses : dimension < 4 ? ports : ESPIAL_CUTS;
     const __u32 start = before(dimension, addresses, ports);
     const __u64 value = walk->rows[dimension];
     __u32 at = 1;
-    for (int step = 0; step < 10 && at < intervals; step++) {
-        const __u32 *cut = record(walk->image, walk->fan + 4ull * (start + at));
-        if (!cut) {
-            walk->is_stuck = 1;
-            return 1;
+    if (walk->wide && dimension < 2) {
+        at = wide_rank(walk, dimension);
+        walk->is_stuck |= !at;
+    } else {
+        for (int step = 0; step < 10 && at < intervals; step++) {
+            const __u32 *cut = record(walk->image, walk->fan + 4ull * (start + at));
+            if (!cut) {
+                walk->is_stuck = 1;
+                return 1;
+            }
+            at = 2 * at + sign(*cut - value);
         }
-        at = 2 * at + sign(*cut - value);
     }
-    const __u32 all = before(4, addresses, ports) + ESPIAL_CUTS;
-    walk->rows[dimension] = walk->fan + 8ull * (all / 2 + (start + at - intervals) * walk->words);
+    const __u32 cuts = before(4, addresses, ports) + ESPIAL_CUTS;
+    walk->rows[dimension] = walk->fan + 8ull * (cuts / 2 + (start + at - intervals) * walk->words);
     return 0;
 }
 
@@ -323,11 +356,12 @@ static __always_inline int open_fan(struct walk *walk, __u64 rows, const struct 
     walk->addresses = addresses;
     walk->words = words;
     walk->children = fan->children;
+    const __u32 all = before(4, addresses, ports_of(addresses));
+    const __u32 opaque = (all + ESPIAL_CUTS) / 2 + (all + ESPIAL_PROTOCOLS) * words;
+    walk->firsts = walk->fan + 8ull * ((opaque + words + 7) & ~7u);
+    walk->wide = search->is_v6 && fan->frame.beside == ESPIAL_WIDE ? walk->firsts + 256ull * words : 0;
     bpf_loop(ESPIAL_DIMENSIONS, rank_step, walk, 0);
     if (walk->is_stuck) return -1;
-    const __u32 all = before(4, addresses, ports_of(addresses)) + ESPIAL_CUTS;
-    const __u32 opaque = all / 2 + all * words;
-    walk->firsts = walk->fan + 8ull * ((opaque + words + 7) & ~7u);
     if (search->ask == ASK_SOURCE) {
         walk->rows[1] = walk->rows[2] = walk->rows[3] = walk->rows[4] = walk->rows[0];
     } else if (search->ask == ASK_PORTLESS) {
@@ -372,7 +406,7 @@ __noinline __u32 find(struct espial_bpf_image *image, struct search *search) {
         return search->found;
     }
     const struct espial_grown *grown = is_v6 ? &tunnel->trees[1] : &tunnel->trees[0];
-    if (!grown->groups || grown->delta != ESPIAL_NO_GROUP) return STUCK;
+    if ((!grown->groups && grown->fan == ESPIAL_NO_FAN) || grown->delta != ESPIAL_NO_GROUP) return STUCK;
     search->groups = ESPIAL_IMAGE_BLOCK + (__u64)block->groups.offset;
     search->groups_count = block->groups.count;
     if (grown->fan != ESPIAL_NO_FAN) {

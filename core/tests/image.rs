@@ -118,7 +118,7 @@ mod fixed {
     #[test]
     fn octets_are_the_same_everywhere() {
         let all = [Order::Little, Order::Big].map(|order| hash(&image(order, Names::Kept)));
-        let known = [0xd2d3_ccd6_a3d1_6f3a, 0xff3b_2e28_d3e8_a41b];
+        let known = [0xd1bf_9694_805b_7cb5, 0xe214_2f22_ba29_579e];
         assert_eq!(all, known, "{all:#x?}");
     }
 

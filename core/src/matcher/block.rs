@@ -39,7 +39,7 @@ use crate::simd::{Backend, COMPACT};
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
 /// Format of the block. A reader refuses any other.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 /// An array in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -129,6 +129,9 @@ pub struct Wide {
 }
 
 impl Wide {
+    /// The last address.
+    pub(super) const MAX: Self = Self { high: u64::MAX, low: u64::MAX };
+
     #[inline(always)]
     pub(super) fn high(self) -> u64 {
         self.high
@@ -402,7 +405,7 @@ impl<'b> Block<'b> {
     pub(super) fn old<A: Address>(&self, tunnel: usize) -> Option<Old<'b, A>> {
         let TunnelRecord { span, trees } = self.tunnels.get(tunnel)?;
         let grown = *trees.get(A::TREE)?;
-        (grown.groups > 0).then_some(Old { boxes: self.part(span), arrays: self.arrays, grown })
+        grown.is_some().then_some(Old { boxes: self.part(span), arrays: self.arrays, grown })
     }
 
     /// How many tunnels there are.

@@ -9,8 +9,8 @@ use super::block::{
     TunnelRecord, Wide,
 };
 use super::fan::Fan;
-use super::group::{Group, WIDTH};
-use super::grow::{Builder, FILL, scratch_for};
+use super::group::Group;
+use super::grow::{Builder, scratch_for};
 use super::tree::{Grown, LIST, Shape};
 use crate::error::SetupError;
 use crate::selector::{AddrRange, Selector};
@@ -101,20 +101,14 @@ fn tree_octets(selectors: u64) -> u64 {
     if selectors <= LIST as u64 {
         return 0;
     }
-    // The most for each box: 26 groups for 177, a fan for those, rows of 16 words for 5633.
-    // The rest is for deltas, without which trees are built anew; and for what does not end with a cache line.
-    let least = (WIDTH * FILL + 1) as u64;
-    let groups = (selectors * 27).div_ceil(least) + 5;
-    let fans = selectors.div_ceil(least);
-    groups * size_of::<Group>() as u64
-        + fans * size_of::<Fan>() as u64
-        + selectors * ROW_OCTETS
-        + (selectors * 6).next_multiple_of(8)
-        + 2 * LINE as u64
+    // Deltas beside that, without which trees are built anew; and what does not end with a cache line.
+    selectors * (TREE_OCTETS + SCRATCH_OCTETS) + 5 * size_of::<Group>() as u64 + 3 * LINE as u64
 }
 
-/// Rows of a fan, for each box below it: at most.
-pub(super) const ROW_OCTETS: u64 = 28;
+/// Groups, fan and rows of a tree, for each of its boxes: at most.
+pub(super) const TREE_OCTETS: u64 = 124;
+/// What a tree is built in, for each of its boxes: at most.
+pub(super) const SCRATCH_OCTETS: u64 = 8;
 
 const LINE: usize = 64;
 
@@ -176,11 +170,13 @@ fn fill(
         }
         counts.boxes4 = counts.boxes4.checked_add(count4)?;
         counts.boxes6 = counts.boxes6.checked_add(count6)?;
-        for count in [count4, count6].map(|count| count as usize).into_iter().filter(is_large) {
-            let layout = Shape::of(count).layout;
+        let (count4, count6) = (count4 as usize, count6 as usize);
+        let shapes = [(count4, Shape::of::<u32>(count4)), (count6, Shape::of::<Wide>(count6))];
+        for (count, shape) in shapes.iter().filter(|(count, _)| is_large(count)) {
+            let layout = shape.layout;
             counts.fans += u32::from(layout.is_some());
             counts.rows = counts.rows.checked_add(layout.size() as u32)?;
-            counts.scratch = counts.scratch.max(scratch_for(count));
+            counts.scratch = counts.scratch.max(scratch_for(*count, shape));
         }
     }
     let mut end = size_of::<Header>() as u32;

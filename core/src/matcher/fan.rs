@@ -14,25 +14,21 @@
 
 use core::hint::select_unpredictable;
 use core::mem::size_of;
-use core::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::{Address, Ask, Bounds, DIMENSIONS, Frame, View, WIDTH};
+use super::block::Wide;
+use super::group::{Address, Ask, DIMENSIONS, Frame, View};
 use super::linear::Key;
-use super::order;
+use super::rows::{INTERVALS, Layout};
+use super::tree::{Each, NO_GROUP};
 use crate::simd::{CUTS, LANES, Simd, WORDS};
 
-/// Children of a fan, at most.
-pub(super) const CHILDREN: usize = WORDS * WORD;
 /// Children of a word.
 pub(super) const WORD: usize = u64::BITS as usize;
-/// Intervals of a dimension, at most.
-const INTERVALS: usize = 16 * CUTS;
-/// Boxes that a fan over leaves may have.
-pub(super) const FULL: usize = CHILDREN * (WIDTH - 1);
-/// The dimension of the protocol, the last one.
-const PROTOCOL: usize = DIMENSIONS - 1;
+
+/// Beside the window of a fan: addresses are compared whole instead.
+pub(super) const WIDE: u16 = 1;
 
 /// A fan without its rows.
 #[derive(Clone, Copy)]
@@ -40,7 +36,7 @@ const PROTOCOL: usize = DIMENSIONS - 1;
 pub struct Fan {
     /// Where its rows start, in words.
     pub(super) rows: u32,
-    /// The first child; the others are its neighbours.
+    /// The first child; the others are its neighbours. [`NO_GROUP`]: its children are the boxes themselves.
     pub(super) children: u32,
     /// Those of its [`Layout`].
     pub(super) words: u16,
@@ -106,117 +102,20 @@ impl<'m, const N: usize, const ROOM: usize> Children<'m, N, ROOM> {
     }
 }
 
-/// How large the rows of a fan are, and where their parts are, in words: cuts, masks, `opaque`, `firsts`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Layout {
-    /// Words of a mask: a power of two up to 16; 0: there is no fan.
-    words: usize,
-    /// Intervals of addresses: a power of two from 64 to 1024.
-    addresses: usize,
-}
-
-impl Layout {
-    /// For a fan over so many children of so many boxes.
-    pub(super) fn of(children: usize, boxes: usize) -> Self {
-        let words = if children == 0 { 0 } else { children.div_ceil(WORD).next_power_of_two() };
-        let addresses = match words {
-            0..4 => CUTS,
-            4..8 => 2 * CUTS,
-            // Groups that need not have been looked at are far away.
-            16 if boxes > 2 * FULL => INTERVALS,
-            _ => 4 * CUTS,
-        };
-        Self { words, addresses }
-    }
-
-    /// There is a fan.
-    pub(super) fn is_some(self) -> bool {
-        self.words > 0
-    }
-
-    /// Words of all rows: whole cache lines.
-    pub(super) const fn size(self) -> usize {
-        if self.words == 0 { 0 } else { self.firsts().end }
-    }
-
-    /// Intervals of ports.
-    #[inline(always)]
-    const fn ports(self) -> usize {
-        if self.addresses < 4 * CUTS { self.addresses } else { 4 * CUTS }
-    }
-
-    /// Intervals of a dimension. There are few protocols.
-    #[inline(always)]
-    const fn intervals(self, dimension: usize) -> usize {
-        match dimension {
-            0 | 1 => self.addresses,
-            2 | 3 => self.ports(),
-            _ => CUTS,
-        }
-    }
-
-    /// Intervals of the dimensions before.
-    #[inline(always)]
-    const fn before(self, dimension: usize) -> usize {
-        match dimension {
-            0 | 1 => dimension * self.addresses,
-            _ => 2 * self.addresses + (dimension - 2) * self.ports(),
-        }
-    }
-
-    #[inline(always)]
-    const fn all(self) -> usize {
-        self.before(PROTOCOL) + CUTS
-    }
-
-    /// The upper ends of all intervals but the last, as [`Simd::ranks`] takes them.
-    #[inline(always)]
-    const fn cuts(self, dimension: usize) -> Range<usize> {
-        let start = self.before(dimension) / 2;
-        start..start + self.intervals(dimension) / 2
-    }
-
-    /// For each interval the children whose bounds meet it.
-    #[inline(always)]
-    const fn masks(self, dimension: usize) -> Range<usize> {
-        let start = self.all() / 2 + self.before(dimension) * self.words;
-        start..start + self.intervals(dimension) * self.words
-    }
-
-    /// Children in which packets without a value may be.
-    #[inline(always)]
-    const fn opaque(self) -> Range<usize> {
-        let start = self.all() / 2 + self.all() * self.words;
-        start..start + self.words
-    }
-
-    /// The first box below each child, ascending.
-    #[inline(always)]
-    const fn firsts(self) -> Range<usize> {
-        let start = self.opaque().end.next_multiple_of(8);
-        start..start + self.words * WORD / 2
-    }
-}
-
-#[cfg(feature = "alloc")]
-impl Layout {
-    /// Where there are numbers of so many octets.
-    pub(super) fn numbers(self) -> [(Range<usize>, usize); 3] {
-        let (cuts, masks) = (self.masks(0).start, self.firsts().start);
-        [(0..cuts, 4), (cuts..masks, 8), (masks..self.size(), 4)]
-    }
-}
-
 /// A fan and its rows.
 pub(super) struct Open<'b, A: Address> {
     window: A::Window,
+    /// 0 if they are boxes.
     pub(super) children: u32,
+    pub(super) is_of_boxes: bool,
     layout: Layout,
     /// Of all dimensions.
     cuts: &'b [u32],
     /// And `opaque` behind them.
     masks: &'b [u64],
     pub(super) firsts: &'b [u32],
+    /// Of both addresses, if they are compared whole.
+    wide: &'b [u64],
 }
 
 impl Fan {
@@ -228,7 +127,14 @@ impl Fan {
             && words <= WORDS
             && addresses.is_power_of_two()
             && (CUTS..=INTERVALS).contains(&addresses);
-        is_one.then_some(Layout { words, addresses })
+        let is_wide = self.frame.beside == WIDE;
+        is_one.then_some(Layout { words, addresses, is_wide })
+    }
+
+    /// Its children are boxes, not groups.
+    #[inline]
+    pub(super) fn is_of_boxes(&self) -> bool {
+        self.children == NO_GROUP
     }
 
     /// The fan with its rows, of those of all fans; `None` if they are not there.
@@ -237,19 +143,34 @@ impl Fan {
         let layout = self.layout()?;
         let rows = rows.get(self.rows as usize..)?.get(..layout.size())?;
         let (cuts, masks) = rows.split_at_checked(layout.masks(0).start)?;
+        let is_of_boxes = self.is_of_boxes();
         Some(Open {
             window: A::framed(&self.frame),
-            children: self.children,
+            children: if is_of_boxes { 0 } else { self.children },
+            is_of_boxes,
             layout,
             cuts: bytemuck::try_cast_slice(cuts).ok()?,
             masks,
             firsts: bytemuck::try_cast_slice(rows.get(layout.firsts())?).ok()?,
+            wide: rows.get(layout.wide())?,
         })
     }
 
-    /// The packet's number in each dimension, as the fan's window shows it.
-    pub(super) fn point<A: Address>(&self, key: &Key<A>) -> [u32; DIMENSIONS] {
-        point(self.frame.view(key), key)
+    /// Takes boxes out of a fan over boxes: no search finds them any more.
+    pub(super) fn blank(&self, rows: &mut [u64], is_out: impl Fn(u32) -> bool) {
+        let Some(layout) = self.layout().filter(|_| self.is_of_boxes()) else { return };
+        let Some((masks, firsts)) = rows.split_at_mut_checked(layout.firsts().start) else {
+            return;
+        };
+        let firsts: &[u32] = bytemuck::try_cast_slice(firsts).unwrap_or(&[]);
+        let outs = firsts.iter().take(layout.words * WORD).enumerate();
+        for (child, _) in outs.filter(|(_, first)| is_out(**first)) {
+            // Whatever is asked, the source is.
+            let masks = masks.get_mut(layout.masks(0)).unwrap_or(&mut []);
+            for word in masks.iter_mut().skip(child / WORD).step_by(layout.words.max(1)) {
+                *word &= !(1 << (child % WORD));
+            }
+        }
     }
 
     /// Gives the boxes that its rows name other numbers, in the same order.
@@ -286,9 +207,10 @@ impl<A: Address> Open<'_, A> {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()
     }
 
-    /// In which interval of each dimension a point lies.
+    /// In which interval of each dimension a packet lies.
     #[inline(always)]
-    pub(super) fn ranks<S: Simd>(&self, values: &[u32; DIMENSIONS]) -> Option<[u32; DIMENSIONS]> {
+    pub(super) fn ranks<S: Simd>(&self, key: &Key<A>) -> Option<[u32; DIMENSIONS]> {
+        let values = &self.point(key);
         let mut ranks = [0; DIMENSIONS];
         for (dimension, (value, rank)) in values.iter().zip(&mut ranks).enumerate() {
             *rank = S::rank(self.cuts_of(dimension).first_chunk()?, *value);
@@ -303,16 +225,77 @@ impl<A: Address> Open<'_, A> {
             }
             step *= 2;
         }
+        if self.is_wide() {
+            [ranks[0], ranks[1]] = self.wide_ranks(key);
+        }
         Some(ranks)
     }
 
-    /// The numbers of the masks of these intervals.
+    /// Addresses are compared whole. Never those of IPv4, for which nothing of that is compiled.
     #[inline(always)]
-    fn rows(&self, mut ranks: [u32; DIMENSIONS]) -> [u32; DIMENSIONS] {
-        for (dimension, rank) in ranks.iter_mut().enumerate() {
-            *rank += self.layout.before(dimension) as u32;
+    fn is_wide(&self) -> bool {
+        !A::WHOLE && !self.wide.is_empty()
+    }
+
+    /// The packet's number in each dimension; 0 for addresses that are compared whole.
+    #[inline(always)]
+    fn point(&self, key: &Key<A>) -> [u32; DIMENSIONS] {
+        let view = match self.is_wide() {
+            true => View::default(),
+            false => A::project(&self.window, key.remote, key.local),
+        };
+        point(view, key)
+    }
+
+    /// The ranks of both addresses among whole ones, one step of both after the other.
+    #[inline(always)]
+    fn wide_ranks(&self, key: &Key<A>) -> [u32; 2] {
+        let (remotes, locals) = (self.wide_cuts(0), self.wide_cuts(1));
+        let (remote, local) = (key.remote.wide(), key.local.wide());
+        let mut ranks = [0, 0];
+        let mut step = 1;
+        while step < self.layout.addresses {
+            ranks = [remotes.deepen(step, ranks[0], remote), locals.deepen(step, ranks[1], local)];
+            step *= 2;
         }
         ranks
+    }
+
+    /// [`Open::wide_ranks`] of up to sixteen packets.
+    #[inline(always)]
+    fn wide_ranks_of<S: Simd>(
+        &self,
+        keys: &[Key<A>],
+        remotes: &mut [u32; LANES],
+        locals: &mut [u32; LANES],
+    ) -> Option<()> {
+        for (which, ranks) in [remotes, locals].into_iter().enumerate() {
+            let mut values = [[0; LANES]; 2];
+            let [highs, lows] = &mut values;
+            let value = |key: &Key<A>| if which == 0 { key.remote } else { key.local }.wide();
+            for ((key, high), low) in keys.iter().zip(highs).zip(lows) {
+                (*high, *low) = (value(key).high, value(key).low);
+            }
+            let cuts = self.wide_cuts(which);
+            S::wide_ranks([cuts.high.first_chunk()?, cuts.low.first_chunk()?], &values, ranks);
+            let mut step = CUTS;
+            while step < self.layout.addresses {
+                for (rank, key) in ranks.iter_mut().zip(keys) {
+                    *rank = cuts.deepen(step, *rank, value(key));
+                }
+                step *= 2;
+            }
+        }
+        Some(())
+    }
+
+    /// Those of the remote address, or of the local one.
+    #[inline(always)]
+    fn wide_cuts(&self, which: usize) -> WideCuts<'_> {
+        let half = 2 * self.layout.addresses;
+        let cuts = self.wide.get(which * half..(which + 1) * half).unwrap_or(&[]);
+        let (high, low) = cuts.split_at_checked(self.layout.addresses).unwrap_or_default();
+        WideCuts { high, low }
     }
 
     /// Words of a mask.
@@ -357,12 +340,11 @@ impl<A: Address> Open<'_, A> {
         ask: Ask,
         found: &mut Children<'_, 1, WORDS>,
     ) -> Option<u32> {
-        let values = point(A::project(&self.window, key.remote, key.local), key);
-        let rows = self.rows(self.ranks::<S>(&values)?);
+        let rows = self.rows_of::<S>(key, ask)?;
         found.shift = self.layout.words.trailing_zeros();
         let mut first = None;
         by_words!(self, |masks| {
-            let (common, some) = masks.meet::<S>(rows, ask, key.values.has_value());
+            let (common, some) = masks.meet::<S>(rows);
             let (child, is_one) = found.push(0, &common, some);
             first = is_one.then_some(child);
         });
@@ -378,58 +360,132 @@ impl<A: Address> Open<'_, A> {
         found: &mut Children<'_, BURST, ROOM>,
         next: &mut [u32; BURST],
     ) -> u32 {
+        let Some(rows) = self.rows_of_burst::<S>(keys) else { return 0 };
+        found.shift = self.layout.words.trailing_zeros();
+        let mut active = 0;
+        by_words!(self, |masks| {
+            for (nth, ((_, next), rows)) in keys.iter().zip(next).zip(each(&rows)).enumerate() {
+                let (common, some) = masks.meet::<S>(rows);
+                let (child, is_one) = found.push(nth, &common, some);
+                *next = self.children.wrapping_add(child);
+                active |= u32::from(is_one) << nth;
+            }
+        });
+        active
+    }
+
+    /// The first child of each of so many packets. Returns a bit for each packet that has one.
+    #[inline(always)]
+    pub(super) fn first_of_burst<S: Simd>(
+        &self,
+        rows: &Rows,
+        count: usize,
+        next: &mut [u32; BURST],
+    ) -> u32 {
+        let mut active = 0;
+        by_words!(self, |masks| {
+            for (nth, (next, rows)) in next.iter_mut().zip(each(rows)).take(count).enumerate() {
+                let is_one;
+                (*next, is_one) = masks.first::<S>(rows);
+                active |= u32::from(is_one) << nth;
+            }
+        });
+        active
+    }
+
+    /// The same behind the child that each of these packets came to.
+    #[inline(always)]
+    pub(super) fn behind_of_burst<S: Simd>(
+        &self,
+        packets: Each,
+        rows: &Rows,
+        next: &mut [u32; BURST],
+    ) -> u32 {
+        let mut active = 0;
+        by_words!(self, |masks| {
+            for nth in packets {
+                let rows = rows.each_ref().map(|row| row.get(nth).copied().unwrap_or(0));
+                let Some(next) = next.get_mut(nth) else { break };
+                let is_one;
+                (*next, is_one) = masks.behind::<S>(rows, *next);
+                active |= u32::from(is_one) << nth;
+            }
+        });
+        active
+    }
+
+    /// The numbers of the masks that a packet is found by.
+    #[inline(always)]
+    pub(super) fn rows_of<S: Simd>(&self, key: &Key<A>, ask: Ask) -> Option<[u32; DIMENSIONS]> {
+        let mut rows = self.ranks::<S>(key)?;
+        for (dimension, rank) in rows.iter_mut().enumerate() {
+            *rank += self.layout.before(dimension) as u32;
+        }
+        let ([remote, local, remote_port, local_port, protocol], opaque) = (rows, self.opaque());
+        Some(match ask {
+            Ask::Source => [remote; DIMENSIONS],
+            Ask::Portless => [remote, local, protocol, protocol, protocol],
+            Ask::All if key.values.has_value() => {
+                [remote, local, remote_port, local_port, protocol]
+            }
+            Ask::All => [remote, local, opaque, opaque, protocol],
+        })
+    }
+
+    /// The number of the mask that says where packets without a value may be.
+    #[inline(always)]
+    fn opaque(&self) -> u32 {
+        self.layout.all() as u32
+    }
+
+    /// [`Open::rows_of`] for up to 32 packets, all that covers them asked.
+    #[inline(always)]
+    pub(super) fn rows_of_burst<S: Simd>(&self, keys: &[Key<A>]) -> Option<Rows> {
         let near = |dimension: usize| self.cuts_of(dimension).first_chunk();
-        let (Some(t0), Some(t1), Some(t2), Some(t3), Some(t4)) =
-            (near(0), near(1), near(2), near(3), near(4))
-        else {
-            return 0;
-        };
-        // First ranks, then the numbers of their masks.
-        let mut rows = [[[0; LANES]; DIMENSIONS]; BURST / LANES];
-        for (keys, ranks) in keys.chunks(LANES).zip(&mut rows) {
-            let values = self.columns::<S>(keys);
-            S::ranks([t0, t1, t2, t3, t4], &values, ranks);
+        let (t0, t1, t2, t3, t4) = (near(0)?, near(1)?, near(2)?, near(3)?, near(4)?);
+        let mut rows = [[0; BURST]; DIMENSIONS];
+        for (half, keys) in keys.chunks(LANES).enumerate() {
+            let (values, masks) = self.columns::<S>(keys);
+            let mut ranks = [[0; LANES]; DIMENSIONS];
+            match (self.is_wide(), &mut ranks, &values) {
+                (true, [remote, local, ranks @ ..], [_, _, values @ ..]) => {
+                    S::ranks([t2, t3, t4], values, ranks);
+                    self.wide_ranks_of::<S>(keys, remote, local)?;
+                }
+                (_, ranks, values) => S::ranks([t0, t1, t2, t3, t4], values, ranks),
+            }
             let mut step = CUTS;
             while step < self.layout.addresses {
-                for (dimension, (values, ranks)) in values.iter().zip(&mut *ranks).enumerate() {
+                for (dimension, (values, ranks)) in values.iter().zip(&mut ranks).enumerate() {
+                    if dimension < 2 && self.is_wide() {
+                        continue;
+                    }
                     if let Some(row) = self.cuts_of(dimension).get(step..2 * step) {
                         S::deepen(row, values, ranks);
                     }
                 }
                 step *= 2;
             }
-            for (dimension, ranks) in ranks.iter_mut().enumerate() {
-                let before = self.layout.before(dimension) as u32;
-                ranks.iter_mut().for_each(|rank| *rank += before);
-            }
-        }
-        found.shift = self.layout.words.trailing_zeros();
-        let mut active = 0;
-        by_words!(self, |masks| {
-            let (nexts, _) = next.as_chunks_mut::<LANES>();
-            let halves = keys.chunks(LANES).zip(&rows).zip(nexts).enumerate();
-            for (half, ((keys, [r0, r1, r2, r3, r4]), nexts)) in halves {
-                let rows = r0.iter().zip(r1).zip(r2.iter().zip(r3)).zip(r4);
-                for (lane, ((key, next), rows)) in keys.iter().zip(nexts).zip(rows).enumerate() {
-                    let nth = half * LANES + lane;
-                    let (((r0, r1), (r2, r3)), r4) = rows;
-                    let rows = [*r0, *r1, *r2, *r3, *r4];
-                    let (common, some) = masks.meet::<S>(rows, Ask::All, key.values.has_value());
-                    let (child, is_one) = found.push(nth, &common, some);
-                    *next = self.children.wrapping_add(child);
-                    active |= u32::from(is_one) << nth;
+            for (dimension, (row, ranks)) in rows.iter_mut().zip(&ranks).enumerate() {
+                let (before, opaque) = (self.layout.before(dimension) as u32, self.opaque());
+                let is_port = dimension == 2 || dimension == 3;
+                let Some(row) = row.as_chunks_mut::<LANES>().0.get_mut(half) else { return None };
+                for ((slot, rank), mask) in row.iter_mut().zip(ranks).zip(&masks) {
+                    *slot = if is_port && *mask == 0 { opaque } else { rank + before };
                 }
             }
-        });
-        active
+        }
+        Some(rows)
     }
 
-    /// What the fan's window shows of up to sixteen packets, one array for each dimension.
+    /// What the fan's window shows of up to sixteen packets, one array for each dimension, zeros for addresses
+    /// that are compared whole; and whether they have a value, if not 0.
     #[inline(always)]
-    fn columns<S: Simd>(&self, keys: &[Key<A>]) -> [[u32; LANES]; DIMENSIONS] {
+    fn columns<S: Simd>(&self, keys: &[Key<A>]) -> ([[u32; LANES]; DIMENSIONS], [u32; LANES]) {
         let (mut room, mut columns) = ([[0; 4]; LANES], [[0; LANES]; 4]);
-        S::turn(A::rows(&self.window, keys, &mut room), &mut columns);
-        let [remote, local, ports, protocol] = columns;
+        let window = (!self.is_wide()).then_some(&self.window);
+        S::turn(A::rows(window, keys, &mut room), &mut columns);
+        let [remote, local, ports, last] = columns;
         let halves = |pair: u32| bytemuck::cast::<u32, [u16; 2]>(pair);
         let remote_port = ports.map(|pair| {
             let [remote, _] = halves(pair);
@@ -439,18 +495,23 @@ impl<A: Address> Open<'_, A> {
             let [_, local] = halves(pair);
             u32::from(local)
         });
-        let protocol = protocol.map(|last| {
+        let masks = last.map(|pair| {
+            let [_, mask] = halves(pair);
+            u32::from(mask)
+        });
+        let protocol = last.map(|last| {
             let [protocol, ..]: [u8; 4] = bytemuck::cast(last);
             u32::from(protocol)
         });
-        [remote, local, remote_port, local_port, protocol]
+        ([remote, local, remote_port, local_port, protocol], masks)
     }
 
     /// The cuts of a dimension: from 64 on those of one step more, from 128 on of the next.
     #[inline(always)]
     fn cuts_of(&self, dimension: usize) -> &[u32] {
         let start = self.layout.before(dimension);
-        self.cuts.get(start..start + self.layout.intervals(dimension)).unwrap_or(&[])
+        let intervals = self.layout.intervals(dimension).max(CUTS);
+        self.cuts.get(start..start + intervals).unwrap_or(&[])
     }
 
     /// The masks of all dimensions' intervals, one dimension after the other, and `opaque`; if they have so many
@@ -458,42 +519,84 @@ impl<A: Address> Open<'_, A> {
     #[inline(always)]
     fn masks<const W: usize>(&self) -> Option<Masks<'_, W>> {
         let (rows, _) = self.masks.as_chunks();
-        Some(Masks { rows: rows.get(..=self.layout.all())?, opaque: self.layout.all() as u32 })
+        Some(Masks(rows.get(..=self.layout.all())?))
     }
 }
 
-/// Masks of so many words.
-struct Masks<'b, const W: usize> {
-    rows: &'b [[u64; W]],
-    /// Which of them says where packets without a value may be.
-    opaque: u32,
+/// Cuts of whole addresses.
+#[derive(Clone, Copy)]
+struct WideCuts<'b> {
+    high: &'b [u64],
+    low: &'b [u64],
 }
 
-impl<const W: usize> Masks<'_, W> {
-    /// The children that are in the masks of all intervals that a packet lies in, and a bit for each word in
-    /// which there are some. `rows` are the numbers of its intervals' masks.
+impl WideCuts<'_> {
+    /// One step of a search more, of so many places.
     #[inline(always)]
-    fn meet<S: Simd>(
-        &self,
-        [remote, local, remote_port, local_port, protocol]: [u32; DIMENSIONS],
-        ask: Ask,
-        has_value: bool,
-    ) -> ([u64; W], u32) {
+    fn deepen(&self, step: usize, rank: u32, value: Wide) -> u32 {
+        let at = step + rank as usize;
+        let cut = self.high.get(at).zip(self.low.get(at));
+        let is_above = cut
+            .is_some_and(|(high, low)| u128::from(Wide { high: *high, low: *low }) < value.into());
+        2 * rank + u32::from(is_above)
+    }
+}
+
+/// Numbers of masks: for each dimension that of each packet of a burst.
+pub(super) type Rows = [[u32; BURST]; DIMENSIONS];
+
+/// Those of each packet.
+#[inline(always)]
+fn each(rows: &Rows) -> impl Iterator<Item = [u32; DIMENSIONS]> {
+    let [r0, r1, r2, r3, r4] = rows;
+    let rows = r0.iter().zip(r1).zip(r2.iter().zip(r3)).zip(r4);
+    rows.map(|(((r0, r1), (r2, r3)), r4)| [*r0, *r1, *r2, *r3, *r4])
+}
+
+/// Masks of so many words.
+struct Masks<'b, const W: usize>(&'b [[u64; W]]);
+
+impl<const W: usize> Masks<'_, W> {
+    /// The children that are in all of the masks with these numbers, and a bit for each word in which there are
+    /// some.
+    #[inline(always)]
+    fn meet<S: Simd>(&self, rows: [u32; DIMENSIONS]) -> ([u64; W], u32) {
         let mut common = [0; W];
-        let [a, b, c, d, e] = match ask {
-            Ask::Source => [remote; DIMENSIONS],
-            Ask::Portless => [remote, local, protocol, protocol, protocol],
-            Ask::All if has_value => [remote, local, protocol, remote_port, local_port],
-            Ask::All => [remote, local, protocol, self.opaque, self.opaque],
-        };
-        let row = |number: u32| self.rows.get(number as usize);
-        let (Some(a), Some(b), Some(c), Some(d), Some(e)) =
-            (row(a), row(b), row(c), row(d), row(e))
+        let [Some(a), Some(b), Some(c), Some(d), Some(e)] =
+            rows.map(|number| self.0.get(number as usize))
         else {
             return (common, 0);
         };
         let some = S::meet([a, b, c, d, e], &mut common);
         (common, some)
+    }
+
+    /// The first of those children, if there is one.
+    #[inline(always)]
+    fn first<S: Simd>(&self, rows: [u32; DIMENSIONS]) -> (u32, bool) {
+        let (common, some) = self.meet::<S>(rows);
+        Self::lowest::<S>(&common, some)
+    }
+
+    /// The same behind one of them.
+    #[inline(always)]
+    fn behind<S: Simd>(&self, rows: [u32; DIMENSIONS], child: u32) -> (u32, bool) {
+        let (common, _) = self.meet::<S>(rows);
+        let (word, bit) = (child as usize / WORD, child as usize % WORD);
+        let (mut behind, mut left) = ([0; W], [0; W]);
+        for (nth, slot) in behind.iter_mut().enumerate() {
+            let from = if nth > word { u64::MAX } else { 0 };
+            *slot = if nth == word { (u64::MAX << 1) << bit } else { from };
+        }
+        let some = S::meet([&common, &behind, &behind, &behind, &behind], &mut left);
+        Self::lowest::<S>(&left, some)
+    }
+
+    #[inline(always)]
+    fn lowest<S: Simd>(common: &[u64; W], some: u32) -> (u32, bool) {
+        let word = some.trailing_zeros() % W as u32;
+        let mask = S::word(common, word as usize);
+        (word * WORD as u32 + mask.trailing_zeros(), some != 0)
     }
 }
 
@@ -503,114 +606,4 @@ fn point<A>(view: View, key: &Key<A>) -> [u32; DIMENSIONS] {
     let values = &key.values;
     let ports = (values.remote.into(), values.local.into());
     [view.remote, view.local, ports.0, ports.1, values.protocol.into()]
-}
-
-/// What fans are built in.
-pub(super) struct Desk<'b> {
-    /// Two numbers for each child.
-    pub(super) ends: &'b mut [u32],
-    /// Those of the fan.
-    pub(super) rows: &'b mut [u64],
-}
-
-impl Fan {
-    /// A fan over `count` children, which stand in the order of their first boxes; `bounds` of each, seen
-    /// through the window.
-    pub(super) fn new<A: Address>(
-        window: &A::Window,
-        (rows, children): (u32, u32),
-        (layout, count): (Layout, usize),
-        bounds: impl Fn(usize) -> Bounds,
-        room: Desk<'_>,
-    ) -> Option<Self> {
-        let words = layout.words;
-        room.rows.fill(0);
-        let opaque = room.rows.get_mut(layout.opaque())?;
-        for child in 0..count {
-            *opaque.get_mut(child / WORD)? |= u64::from(bounds(child).opaque) << (child % WORD);
-        }
-        let firsts = room.rows.get_mut(layout.firsts())?;
-        let firsts: &mut [u32] = bytemuck::try_cast_slice_mut(firsts).ok()?;
-        firsts.fill(u32::MAX);
-        for (child, slot) in firsts.iter_mut().enumerate().take(count) {
-            *slot = bounds(child).first;
-        }
-        for dimension in 0..DIMENSIONS {
-            let range = |child: usize| {
-                let bounds = bounds(child);
-                let (lo, hi) = (*bounds.lo.get(dimension)?, *bounds.hi.get(dimension)?);
-                (lo <= hi).then_some((lo, hi))
-            };
-            let ranges = || (0..count).filter_map(|child| Some((child, range(child)?)));
-            let intervals =
-                intervals(ranges().map(|(_, range)| range), layout.intervals(dimension), room.ends);
-            let cuts = room.rows.get_mut(layout.cuts(dimension))?;
-            let cuts: &mut [u32] = bytemuck::try_cast_slice_mut(cuts).ok()?;
-            let steps = cuts.len().trailing_zeros();
-            // Step by step of a binary search: the middle, the middles of both halves, ...
-            for (at, cut) in cuts.iter_mut().enumerate() {
-                let Some(level) = (usize::BITS - 1).checked_sub(at.leading_zeros()) else {
-                    *cut = u32::MAX;
-                    continue;
-                };
-                let nth = ((2 * (at - (1 << level)) + 1) << (steps - 1 - level)) - 1;
-                *cut = intervals.get(nth).copied().unwrap_or(u32::MAX);
-            }
-            let masks = room.rows.get_mut(layout.masks(dimension))?;
-            for (child, (lo, hi)) in ranges() {
-                let interval = |at: u32| intervals.partition_point(|end| *end < at);
-                for interval in interval(lo)..=interval(hi) {
-                    let word = masks.get_mut(interval * words + child / WORD)?;
-                    *word |= 1 << (child % WORD);
-                }
-            }
-        }
-        let frame = A::frame(window);
-        Some(Self {
-            rows,
-            children,
-            words: words as u16,
-            addresses: layout.addresses as u16,
-            frame,
-        })
-    }
-}
-
-/// The last numbers of at most so many intervals, which fill a dimension, but for that of the last one.
-///
-/// Where more ranges end than there may be intervals, some of those places are left out, so that about as
-/// many ranges start or end within any interval: packets in it visit children of all of them.
-fn intervals(
-    ranges: impl Iterator<Item = (u32, u32)>,
-    most: usize,
-    room: &mut [u32],
-) -> heapless::Vec<u32, INTERVALS> {
-    let mut count = 0;
-    for (lo, hi) in ranges {
-        // An interval ends with a range, and in front of one.
-        for end in [Some(hi), lo.checked_sub(1)].into_iter().flatten() {
-            // Nothing ends behind the last number.
-            if let Some(slot) = room.get_mut(count).filter(|_| end < u32::MAX) {
-                *slot = end;
-                count += 1;
-            }
-        }
-    }
-    let ends = room.get_mut(..count).unwrap_or(&mut []);
-    order::sort(ends, |end| *end);
-    let is_last = |nth: usize, end: &u32| ends.get(nth + 1) != Some(end);
-    let last = || ends.iter().enumerate().filter(|(nth, end)| is_last(*nth, end));
-    let (all, cuts) = (last().count(), most.saturating_sub(1));
-    let mut intervals = heapless::Vec::new();
-    let mut before = 0;
-    for (nth, end) in last() {
-        let behind = nth + 1;
-        let part = |ends: usize| (ends * cuts).checked_div(count).unwrap_or(0);
-        if all <= cuts || part(before) < part(behind) {
-            // There is room for as many as there may be.
-            let _ = intervals.push(*end);
-        }
-        before = behind;
-    }
-    intervals
 }

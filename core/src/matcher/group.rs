@@ -47,22 +47,27 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     fn words(boxes: &[Boxed<Self>]) -> &[u32];
     /// A range so wide that it would keep a window from showing what others differ in.
     fn is_wide(lo: Self, hi: Self) -> bool;
-    /// What a window shows of up to sixteen packets, as it lies in memory: both addresses, the ports, the
-    /// protocol and what is of no interest. `room` is what it may be put in.
+    /// What a window shows of up to sixteen packets, as it lies in memory: both addresses, then [`Values`]; no addresses without a window. `room` is what it may be put in.
     #[inline(always)]
     fn rows<'k>(
-        window: &Self::Window,
+        window: Option<&Self::Window>,
         keys: &'k [Key<Self>],
         room: &'k mut [[u32; 4]; LANES],
     ) -> &'k [[u32; 4]; LANES] {
         for (row, key) in room.iter_mut().zip(keys) {
-            let view = Self::project(window, key.remote, key.local);
-            let Values { remote, local, protocol, .. } = key.values;
-            let ports = bytemuck::cast([remote, local]);
-            *row = [view.remote, view.local, ports, bytemuck::cast([protocol, 0, 0, 0])];
+            let view = match window {
+                Some(window) => Self::project(window, key.remote, key.local),
+                None => View::default(),
+            };
+            let [ports, last] = key.values.words();
+            *row = [view.remote, view.local, ports, last];
         }
         room
     }
+    /// The address as IPv6 has it.
+    fn wide(self) -> Wide;
+    /// A box covers a packet, or would if that had a value; without a branch.
+    fn covers_value(one: &Boxed<Self>, key: &Key<Self>) -> bool;
     /// 0 if a box holds the addresses of a packet, as far as is compared at once; below 16.
     fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32;
 }
@@ -144,7 +149,7 @@ impl Address for u32 {
     /// As keys are.
     #[inline(always)]
     fn rows<'k>(
-        _window: &(),
+        _window: Option<&()>,
         keys: &'k [Key<Self>],
         room: &'k mut [[u32; 4]; LANES],
     ) -> &'k [[u32; 4]; LANES] {
@@ -166,6 +171,16 @@ impl Address for u32 {
 
     fn is_wide(_lo: Self, _hi: Self) -> bool {
         false
+    }
+
+    #[inline(always)]
+    fn wide(self) -> Wide {
+        u128::from(self).into()
+    }
+
+    #[inline(always)]
+    fn covers_value(one: &Boxed<Self>, key: &Key<Self>) -> bool {
+        Base::outside_box(bytemuck::cast_ref(one), bytemuck::cast(*key)) == 0
     }
 
     #[inline(always)]
@@ -252,6 +267,23 @@ impl Address for Wide {
     /// Shorter than a /32, what a registry gives to a network.
     fn is_wide(lo: Self, hi: Self) -> bool {
         (u128::from(lo) ^ u128::from(hi)) >> 96 != 0
+    }
+
+    #[inline(always)]
+    fn wide(self) -> Wide {
+        self
+    }
+
+    #[inline(always)]
+    fn covers_value(one: &Boxed<Self>, key: &Key<Self>) -> bool {
+        let rest = Base::outside_rest(bytemuck::cast_ref(&one.rest), bytemuck::cast(key.values));
+        let holds = |lo: Self, hi: Self, addr: Self| {
+            let [lo, hi, addr] = [lo, hi, addr].map(u128::from);
+            (lo <= addr) & (addr <= hi)
+        };
+        holds(one.remote_lo, one.remote_hi, key.remote)
+            & holds(one.local_lo, one.local_hi, key.local)
+            & (rest == 0)
     }
 
     #[inline(always)]

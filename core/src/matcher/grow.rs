@@ -13,10 +13,11 @@ use core::mem::size_of;
 use bytemuck::{Pod, Zeroable};
 
 use super::block::Boxed;
-use super::fan::{Desk, Fan};
-use super::group::{Address, Bounds, DIMENSIONS, Group, WIDTH, window_of};
+use super::fan::Fan;
+use super::group::{Address, Bounds, DIMENSIONS, Frame, Group, WIDTH, window_of};
 use super::order;
 use super::patch::Old;
+use super::rows::Desk;
 use super::tree::{Grown, NO_FAN, Shape};
 
 /// Where trees are built, of both families: the arrays, and how much of them is in use.
@@ -32,9 +33,9 @@ pub(super) struct Builder<'b> {
 }
 
 /// Numbers that building the tree of so many boxes takes: one for each of them, and for each child of the
-/// fan a [`Part`] and two ends.
-pub(super) fn scratch_for(boxes: usize) -> usize {
-    boxes + (PART + 2) * Shape::of(boxes).children
+/// fan a [`Part`] and two ends; two ends of each box for a fan over boxes.
+pub(super) fn scratch_for(boxes: usize, shape: &Shape) -> usize {
+    if shape.is_of_boxes() { 2 * boxes } else { boxes + (PART + 2) * shape.children }
 }
 
 /// Part of a set: below one child.
@@ -88,11 +89,15 @@ impl Builder<'_> {
     pub(super) fn build<A: Address>(&mut self, boxes: &[Boxed<A>]) -> Option<Grown> {
         let scratch = core::mem::take(&mut self.scratch);
         let (first, first_fan) = (self.groups_end, self.fans_end);
-        let shape = Shape::of(boxes.len());
-        let built = scratch.split_at_mut_checked(boxes.len()).and_then(|(set, room)| {
-            set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
-            self.top(boxes, set, &shape, room)
-        });
+        let shape = Shape::of::<A>(boxes.len());
+        let built = if shape.is_of_boxes() {
+            self.flat(boxes, &shape, scratch)
+        } else {
+            scratch.split_at_mut_checked(boxes.len()).and_then(|(set, room)| {
+                set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
+                self.top(boxes, set, &shape, room)
+            })
+        };
         self.scratch = scratch;
         built?;
         Some(Grown {
@@ -114,6 +119,36 @@ impl Builder<'_> {
             Some(grown) => Some(grown),
             None => self.build(boxes),
         }
+    }
+
+    /// Builds a fan over the boxes.
+    fn flat<A: Address>(
+        &mut self,
+        boxes: &[Boxed<A>],
+        shape: &Shape,
+        ends: &mut [u32],
+    ) -> Option<()> {
+        let start = self.rows_end;
+        let rows = self.rows.get_mut(start..)?.get_mut(..shape.layout.size())?;
+        self.rows_end += rows.len();
+        // Only IPv4 addresses are seen through it.
+        let window = A::framed(&Frame::default());
+        let bounds = |child: usize| {
+            boxes.get(child).map_or(Bounds::NONE, |one| Bounds::of(&window, child as u32, one))
+        };
+        let ranges = |child: usize| {
+            boxes.get(child).map_or_else(Default::default, |one| {
+                let (remote, local) =
+                    ((one.remote_lo, one.remote_hi), (one.local_lo, one.local_hi));
+                [remote, local].map(|(lo, hi)| (lo.wide(), hi.wide()))
+            })
+        };
+        let parts = (shape.layout, boxes.len());
+        let fan =
+            Fan::of_boxes(u32::try_from(start).ok()?, parts, bounds, ranges, Desk { ends, rows })?;
+        *self.fans.get_mut(self.fans_end)? = fan;
+        self.fans_end += 1;
+        Some(())
     }
 
     /// Builds what is at the top, and all below it.
@@ -142,7 +177,7 @@ impl Builder<'_> {
             parts.get(child).map_or(Bounds::NONE, |part| part.bounds(boxes, set, &window))
         };
         let places = (u32::try_from(start).ok()?, children);
-        let fan = Fan::new::<A>(
+        let fan = Fan::of_groups::<A>(
             &window,
             places,
             (shape.layout, parts.len()),

@@ -11,8 +11,9 @@ use std::{format, fs};
 
 use super::block::{ADMITS_OPAQUE, Box4, Box6, ChildRecord, FORMAT, Header, MAGIC, Rest};
 use super::block::{Section, Span, TunnelRecord, Wide};
-use super::fan::Fan;
+use super::fan::{Fan, WIDE};
 use super::group::{DIMENSIONS, Frame, Group, LEAF, WIDTH};
+use super::rows::PROTOCOLS;
 use super::tree::{Grown, LIST, NO_FAN, NO_GROUP};
 use crate::image;
 use crate::simd::{CUTS, WORDS};
@@ -60,6 +61,8 @@ fn header() -> String {
         ("LIST", LIST as u64),
         ("CUTS", CUTS as u64),
         ("WORDS", WORDS as u64),
+        ("PROTOCOLS", PROTOCOLS as u64),
+        ("WIDE", WIDE.into()),
         ("NO_FAN", NO_FAN.into()),
         ("NO_GROUP", NO_GROUP.into()),
     ]

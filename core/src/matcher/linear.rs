@@ -31,8 +31,8 @@ pub(crate) struct Values {
     /// Destination port; 0 for ICMP and Mobility Header, whose boxes are ANY there.
     pub(crate) local: u16,
     pub(crate) protocol: u8,
-    /// 0.
-    reserved: u8,
+    /// Once more: it is compared with both ends at once.
+    again: u8,
     /// All ones if there are values, else 0.
     pub(crate) mask: u16,
 }
@@ -42,8 +42,10 @@ impl Values {
     #[inline(always)]
     pub(crate) fn new(protocol: u8, values: Option<[u16; 2]>) -> Self {
         match values {
-            Some([remote, local]) => Self { remote, local, protocol, reserved: 0, mask: u16::MAX },
-            None => Self { remote: 0, local: 0, protocol, reserved: 0, mask: 0 },
+            Some([remote, local]) => {
+                Self { remote, local, protocol, again: protocol, mask: u16::MAX }
+            }
+            None => Self { remote: 0, local: 0, protocol, again: protocol, mask: 0 },
         }
     }
 
@@ -51,9 +53,19 @@ impl Values {
     pub(crate) fn has_value(&self) -> bool {
         self.mask != 0
     }
+
+    /// As it lies in memory.
+    #[inline(always)]
+    pub(super) fn words(self) -> [u32; 2] {
+        bytemuck::cast(self)
+    }
 }
 
 const _: () = assert!(size_of::<Key<u32>>() == 16);
+
+// SAFETY: `repr(C)`, and its fields add up to its 8 octets: no padding.
+#[allow(unsafe_code)]
+unsafe impl NoUninit for Values {}
 
 // SAFETY: `repr(C)`, and its fields add up to its 16 octets: no padding.
 #[allow(unsafe_code)]

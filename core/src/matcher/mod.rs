@@ -23,6 +23,7 @@ mod alone;
 pub mod block;
 pub(crate) mod compile;
 mod fan;
+mod flat;
 #[cfg(feature = "alloc")]
 pub(crate) mod flip;
 mod group;
@@ -32,6 +33,7 @@ mod layout;
 pub(crate) mod linear;
 mod order;
 mod patch;
+mod rows;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -248,7 +250,7 @@ impl Block<'_> {
     /// True if a tunnel has a tree.
     #[inline]
     pub(crate) fn has_trees(&self) -> bool {
-        !self.arrays.groups.is_empty()
+        !(self.arrays.groups.is_empty() && self.arrays.fans.is_empty())
     }
 
     /// True if this one has.

@@ -138,10 +138,15 @@ impl<A: Address> Old<'_, A> {
             let rows = to.rows.get_mut(to.rows_end..)?.get_mut(..words)?;
             // `copy_from_slice` can panic.
             rows.iter_mut().zip(old).for_each(|(slot, word)| *slot = *word);
+            if change.removed > 0 {
+                fan.blank(rows, |index| change.is_removed(index));
+            }
             if is_moved {
                 fan.renumber(rows, |index| change.place(index));
             }
-            fan.children = moved(fan.children);
+            if !fan.is_of_boxes() {
+                fan.children = moved(fan.children);
+            }
             fan.rows = u32::try_from(to.rows_end).ok()?;
             new.fan = u32::try_from(to.fans_end).ok()?;
             *to.fans.get_mut(to.fans_end)? = fan;

@@ -3,12 +3,15 @@
 use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
+use super::compile::{SCRATCH_OCTETS, TREE_OCTETS};
 use super::fan::{BURST, Fan};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::tree::{Arrays, Every, Grown, LIST, Left, NO_FAN, Shape, Tree, Visits, some};
+use super::tree::{
+    Arrays, Every, Grown, LIST, Left, NO_FAN, Shape, Tree, Visits, most_groups, some,
+};
 use super::walk;
 use crate::few::few;
 use crate::simd::Backend;
@@ -124,6 +127,7 @@ fn packet(boxes: &[Boxed<u32>], rng: &mut Rng) -> Key<u32> {
 struct Count {
     nodes: usize,
     leaves: usize,
+    ones: usize,
 }
 
 impl Visits for Count {
@@ -133,6 +137,10 @@ impl Visits for Count {
 
     fn leaf(&mut self) {
         self.leaves += 1;
+    }
+
+    fn one(&mut self) {
+        self.ones += 1;
     }
 }
 
@@ -153,7 +161,8 @@ fn plant<A: Address>(
 ) -> Option<Planted<A>> {
     let mut groups = vec![bytemuck::Zeroable::zeroed(); groups];
     let mut fans = vec![bytemuck::Zeroable::zeroed(); fans];
-    let (mut rows, mut scratch) = (vec![7; rows], vec![7; scratch_for(boxes.len())]);
+    let scratch = scratch_for(boxes.len(), &Shape::of::<A>(boxes.len()));
+    let (mut rows, mut scratch) = (vec![7; rows], vec![7; scratch]);
     let mut builder = Builder {
         groups: &mut groups,
         groups_end: 0,
@@ -171,8 +180,9 @@ fn plant<A: Address>(
 
 impl<A: Address> Planted<A> {
     fn new(boxes: &[Boxed<A>]) -> Self {
-        let shape = Shape::of(boxes.len());
-        let room = (shape.groups(), usize::from(shape.layout.is_some()), shape.layout.size());
+        let shape = Shape::of::<A>(boxes.len());
+        let fans = usize::from(shape.layout.is_some());
+        let room = (groups_of::<A>(boxes.len()), fans, shape.layout.size());
         plant(boxes, room, |builder| builder.build(boxes)).expect("the arrays are large enough")
     }
 
@@ -234,8 +244,13 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
         let place = |found: Option<&Boxed<A>>| {
             found.map(|found| boxes.iter().position(|one| std::ptr::eq(one, found)).unwrap() as u32)
         };
+        let before = count.ones;
         let first = tree.find::<false>(key, Ask::All, by_index, &mut count);
         assert_eq!(first, place(linear::first(boxes, key, accept)));
+        if accepted == 0b111_1111 && tree.delta.is_none() {
+            let ones = count.ones - before;
+            assert!(ones == 0 || ones <= 1 + most_in_vain(boxes.len()), "{count:?}");
+        }
         let source = tree.find::<false>(key, Ask::Source, by_index, &mut ());
         assert_eq!(source, place(linear::first_source(boxes, key, accept)));
         let portless = tree.find::<false>(key, Ask::Portless, by_index, &mut ());
@@ -251,6 +266,7 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
             |ask, any, count: &mut Count| walk::find(tree, key, (ask, any), None, &accept, count);
         assert_eq!(walked(Ask::All, false, &mut plain), first);
         assert!((plain.nodes, plain.leaves) <= (count.nodes, count.leaves), "visits more");
+        assert!(plain.ones <= count.ones, "asks more");
         assert_eq!(walked(Ask::Source, false, &mut plain), source);
         assert_eq!(walked(Ask::Portless, false, &mut plain), portless);
         let any = walked(Ask::All, true, &mut plain);
@@ -286,11 +302,25 @@ fn bursts_agree<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, keys: &[Key<
     }
 }
 
+/// Groups that so many boxes take at most.
+fn groups_of<A: Address>(boxes: usize) -> usize {
+    if Shape::of::<A>(boxes).is_of_boxes() { 0 } else { most_groups(boxes) }
+}
+
+/// Boxes that a fan over so many may ask in vain: those with an end within one of a packet's intervals.
+fn most_in_vain(boxes: usize) -> usize {
+    let layout = Shape::of::<u32>(boxes).layout;
+    (0..5).map(|dimension| (2 * boxes).div_ceil(layout.intervals(dimension) - 1)).sum()
+}
+
 /// The bound that the module states, for two searches.
 fn within_bound(count: Count, boxes: usize) {
-    let shape = Shape::of(boxes);
+    let shape = Shape::of::<u32>(boxes);
     assert!(count.leaves <= 2 * shape.leaves, "{count:?}");
-    assert!(count.nodes <= 2 * (shape.groups() - shape.leaves), "{count:?}: {boxes} boxes");
+    let nodes = groups_of::<u32>(boxes) - shape.leaves;
+    assert!(count.nodes <= 2 * nodes, "{count:?}: {boxes} boxes");
+    let ones = if shape.is_of_boxes() { 2 * boxes } else { 0 };
+    assert!(count.ones <= ones, "{count:?}: {boxes} boxes");
 }
 
 fn both(shape: usize, count: u32, seed: u64, packets: usize) {
@@ -378,7 +408,7 @@ proptest! {
 #[test]
 fn an_unchanged_tree_moves_whole() {
     let mut rng = Rng(3);
-    for count in [40, 300, 3000] {
+    for count in [40, 300, 1024, 3000] {
         let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(0, n, &mut rng)).collect();
         let tree = Planted::new(&boxes);
         let moved = tree.patched(&boxes, (2, 1, 8)).unwrap();
@@ -392,7 +422,7 @@ fn an_unchanged_tree_moves_whole() {
 /// The sizes at which a tree gets a fan, wider masks, and one level more.
 #[test]
 fn trees_of_every_depth() {
-    for count in [5, 16, 17, 33, 176, 177, 704, 705, 1408, 1409] {
+    for count in [5, 16, 17, 33, 176, 177, 256, 257, 512, 513, 1024, 1025, 1408, 1409] {
         for shape in [0, 5, 7] {
             both(shape, count, u64::from(count), 30);
         }
@@ -405,7 +435,7 @@ fn trees_of_every_depth() {
     for (count, shape, levels) in [(11_265, 7, 0), (15_361, 7, 1), (22_559, 5, 1)] {
         let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(shape, n, &mut rng)).collect();
         let grown = Planted::new(&boxes);
-        assert_eq!(Shape::of(boxes.len()).levels, levels);
+        assert_eq!(Shape::of::<u32>(boxes.len()).levels, levels);
         for _ in 0..6 {
             let key = packet(&boxes, &mut rng);
             within_bound(agrees(&boxes, &grown.tree(), &key), boxes.len());
@@ -509,8 +539,13 @@ fn long_lists_without_a_tree_are_refused() {
 #[test]
 fn rows_fit_into_what_is_counted() {
     for boxes in LIST + 1..50_000 {
-        let octets = 8 * Shape::of(boxes).layout.size() as u64;
-        assert!(octets <= boxes as u64 * super::compile::ROW_OCTETS, "{boxes} boxes: {octets}");
-        assert!(4 * scratch_for(boxes) <= boxes * 6 + 64, "{boxes} boxes");
+        for shape in [Shape::of::<u32>(boxes), Shape::of::<Wide>(boxes)] {
+            let fan = if shape.layout.is_some() { size_of::<Fan>() } else { 0 };
+            let groups = if shape.is_of_boxes() { 0 } else { most_groups(boxes) };
+            let octets = 8 * shape.layout.size() + fan + groups * size_of::<Group>();
+            let scratch = 4 * scratch_for(boxes, &shape);
+            assert!(octets <= boxes * TREE_OCTETS as usize, "{boxes} boxes: {octets}");
+            assert!(scratch <= boxes * SCRATCH_OCTETS as usize, "{boxes} boxes: {scratch}");
+        }
     }
 }

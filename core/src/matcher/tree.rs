@@ -27,10 +27,12 @@
 use core::mem::size_of_val;
 
 use super::block::Boxed;
-use super::fan::{BURST, CHILDREN, Children, FULL, Fan, Layout, Open, ROOM, Room};
+use super::fan::{BURST, Children, Fan, Open, ROOM, Room};
+use super::flat;
 use super::group::{Address, Ask, Group, NONE, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
+use super::rows::{CHILDREN, FULL, Layout};
 use crate::simd::{Backend, COMPACT, Job, Simd, WORDS};
 
 /// Sets up to this many boxes have no tree, and are asked one by one.
@@ -45,6 +47,8 @@ const LARGE_OCTETS: usize = 48 << 10;
 pub(super) trait Visits {
     fn node(&mut self) {}
     fn leaf(&mut self) {}
+    /// A box asked without a leaf.
+    fn one(&mut self) {}
 }
 
 impl Visits for () {}
@@ -88,10 +92,14 @@ pub(super) struct Shape {
 
 impl Shape {
     #[inline]
-    pub(super) fn of(boxes: usize) -> Self {
+    pub(super) fn of<A: Address>(boxes: usize) -> Self {
         let leaves = boxes.div_ceil(FILL);
         if leaves <= WIDTH {
             return Self::with_fan(leaves, usize::from(leaves > 1), 0, boxes);
+        }
+        if boxes <= CHILDREN {
+            let layout = Layout::of_boxes::<A>(boxes);
+            return Self { leaves: 0, levels: 0, children: boxes, layout };
         }
         // Leaves stand below the fan even if they have to be fuller.
         if boxes <= FULL {
@@ -107,14 +115,20 @@ impl Shape {
     }
 
     fn with_fan(leaves: usize, levels: usize, children: usize, boxes: usize) -> Self {
-        Self { leaves, levels, children, layout: Layout::of(children, boxes) }
+        Self { leaves, levels, children, layout: Layout::of_groups(children, boxes) }
     }
 
-    /// Groups of the tree, at most: leaves, and half as many for what is above them and does not come out
-    /// even.
-    pub(super) fn groups(&self) -> usize {
-        self.leaves + 1 + if self.children > 0 { self.leaves / 2 } else { 0 }
+    /// The children of the fan are boxes.
+    pub(super) fn is_of_boxes(&self) -> bool {
+        self.leaves == 0
     }
+}
+
+/// Groups of a tree that has them, at most: leaves, and half as many for what is above them and does not come
+/// out even.
+pub(super) fn most_groups(boxes: usize) -> usize {
+    let leaves = boxes.div_ceil(FILL);
+    leaves + 1 + leaves / 2
 }
 
 /// No group.
@@ -128,7 +142,7 @@ pub(super) const NO_FAN: u32 = u32::MAX;
 pub(super) struct Grown {
     /// Its first group, which is the top if there is no fan.
     pub(super) first: u32,
-    /// Its groups, which are neighbours; 0: there is no tree.
+    /// Its groups, which are neighbours; 0: there is no tree, unless there is a fan.
     pub(super) groups: u32,
     /// Its fan, or [`NO_FAN`].
     pub(super) fan: u32,
@@ -143,6 +157,12 @@ pub(super) struct Grown {
 impl Grown {
     pub(super) const NONE: Self =
         Self { first: 0, groups: 0, fan: NO_FAN, delta: NO_GROUP, changes: 0, levels: 0 };
+
+    /// There is a tree.
+    #[inline]
+    pub(super) fn is_some(&self) -> bool {
+        self.groups > 0 || self.fan != NO_FAN
+    }
 }
 
 /// The groups, fans and rows of all trees.
@@ -185,7 +205,7 @@ impl<'b, A: Address> Tree<'b, A> {
             at => Some(arrays.groups.get(at as usize)?),
         };
         let (root, levels) = (grown.first, grown.levels as usize);
-        let is_one = grown.groups > 0 && levels <= LEVELS;
+        let is_one = grown.is_some() && levels <= LEVELS;
         is_one.then_some(Self { boxes, arrays, fan, root, delta, levels, backend })
     }
 }
@@ -222,12 +242,37 @@ impl<'b, A: Address> Tree<'b, A> {
         }
     }
 
-    /// The second look at a box that a window does not show whole.
+    /// The second look at a box that masks leave, or that a window does not show whole. Whether it admits packets
+    /// without a value has been looked at.
     #[inline(always)]
     pub(super) fn covers(&self, index: u32, key: &Key<A>, ask: Ask) -> bool {
         let Some(one) = self.boxes.get(index as usize) else { return false };
-        // Nearly every hit of IPv6 comes here.
-        if ask == Ask::All && !COMPACT { one.covers(key) } else { one.covers_in(key, ask) }
+        // Nearly every hit comes here.
+        if ask == Ask::All && !COMPACT {
+            A::covers_value(one, key)
+        } else {
+            one.covers_in(key, ask)
+        }
+    }
+
+    /// The fan, if its children are boxes.
+    #[inline(always)]
+    fn flat(&self) -> Option<Open<'b, A>> {
+        self.fan.filter(|fan| fan.is_of_boxes())?.open(self.arrays.rows)
+    }
+
+    /// The first box of the delta that covers the packet, or [`NONE`].
+    #[inline(always)]
+    fn first_in_delta<S: Simd, F: Filter>(
+        &self,
+        key: &Key<A>,
+        ask: Ask,
+        filter: &F,
+        visits: &mut impl Visits,
+    ) -> u32 {
+        let Some(delta) = self.delta else { return NONE };
+        visits.leaf();
+        self.first_in_leaf::<S, F>(delta, key, ask, filter, NONE)
     }
 
     /// The first box of a leaf that covers the packet, before `limit`; or [`NONE`].
@@ -264,13 +309,13 @@ impl<'b, A: Address> Tree<'b, A> {
 
 /// All ones if so, else 0.
 #[inline(always)]
-fn ones(so: bool) -> u32 {
+pub(super) fn ones(so: bool) -> u32 {
     0_u32.wrapping_sub(so.into())
 }
 
 /// Boxes from here on are of no interest.
 #[inline(always)]
-fn limit<const ANY: bool>(best: u32) -> u32 {
+pub(super) fn limit<const ANY: bool>(best: u32) -> u32 {
     if ANY { ones(best == NONE) } else { best }
 }
 
@@ -372,10 +417,9 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
             // There are no more levels than that.
             let _ = self.left.push([(0, 0); N]);
         }
-        if let Some(delta) = tree.delta {
+        if tree.delta.is_some() {
             for (best, key) in self.best.iter_mut().zip(keys) {
-                visits.leaf();
-                *best = tree.first_in_leaf::<S, F>(delta, key, ask, filter, NONE);
+                *best = tree.first_in_delta::<S, F>(key, ask, filter, visits);
             }
         }
         let all = if keys.len() < N { (1 << keys.len()) - 1 } else { Bits::MAX >> (32 - N) };
@@ -490,6 +534,11 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
     #[inline(always)]
     fn run<S: Simd>(self) -> Option<u32> {
         let Self { tree, key, ask, filter, visits } = self;
+        if let Some(fan) = tree.flat() {
+            let best = tree.first_in_delta::<S, F>(key, ask, &filter, visits);
+            let (at, wanted) = ((tree, &fan), (key, ask, &filter));
+            return some(flat::first::<S, A, F, ANY>(at, wanted, best, visits));
+        }
         let (mut masks, mut left) = (Room::new(), Levels::new());
         let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree, &mut masks, &mut left);
         let keys = core::slice::from_ref(key);
@@ -515,6 +564,16 @@ impl<A: Address, const ANY: bool> Job for Many<'_, '_, A, ANY> {
     #[inline(always)]
     fn run<S: Simd>(self) -> [u32; BURST] {
         let Self { tree, keys } = self;
+        if let Some(fan) = tree.flat() {
+            let mut best = flat::first_of_burst::<S, A, ANY>((tree, &fan), keys);
+            if tree.delta.is_some() {
+                for (best, key) in best.iter_mut().zip(keys) {
+                    let first = tree.first_in_delta::<S, Every>(key, Ask::All, &Every, &mut ());
+                    *best = S::lesser(first, *best);
+                }
+            }
+            return best;
+        }
         let (mut masks, mut left) = (Room::new(), Levels::new());
         let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree, &mut masks, &mut left);
         search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, search| {
@@ -550,7 +609,7 @@ impl<A: Address> Tree<'_, A> {
     /// The groups of a tree of so many boxes, the rows of one fan, and no more than is `left` of either.
     pub(super) fn is_valid(&self, left: &mut Left) -> bool {
         // Of a patched tree: boxes that went are still counted, and there is a delta.
-        let most = Shape::of(self.boxes.len().saturating_add(WIDTH)).groups() + 1;
+        let most = most_groups(self.boxes.len().saturating_add(WIDTH)) + 1;
         let mut own = Left { groups: most.min(left.groups), rows: left.rows };
         let given = own.groups;
         let is_delta_valid = self.delta.is_none_or(|delta| {
@@ -572,10 +631,14 @@ impl<A: Address> Tree<'_, A> {
         left.rows = rows;
         fan.open::<A>(self.arrays.rows).is_some_and(|fan| {
             // `is_sorted` can panic.
+            let firsts = fan.firsts.get(..fan.count()).unwrap_or(&[]);
             fan.firsts.iter().zip(fan.firsts.iter().skip(1)).all(|(one, next)| one <= next)
-                && (0..fan.count() as u32).all(|child| {
-                    self.is_group_valid(fan.children.wrapping_add(child), self.levels, left)
-                })
+                && match fan.is_of_boxes {
+                    true => firsts.iter().all(|index| (*index as usize) < self.boxes.len()),
+                    false => (0..firsts.len() as u32).all(|child| {
+                        self.is_group_valid(fan.children.wrapping_add(child), self.levels, left)
+                    }),
+                }
         })
     }
 

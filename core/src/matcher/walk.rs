@@ -40,8 +40,8 @@ pub(super) fn find<A: Address>(
 
 /// A packet, asked of one tree.
 trait Asked {
-    /// Its place in a fan.
-    fn point(&self, fan: &Fan) -> [u32; DIMENSIONS];
+    /// In which intervals of a fan it lies.
+    fn ranks(&self, fan: &Fan) -> Option<[u32; DIMENSIONS]>;
     /// The children of a group that hold it.
     fn children(&self, group: &Group) -> u32;
     /// The box covers it, and counts.
@@ -57,8 +57,10 @@ struct Packet<'w, 'b, A: Address> {
 }
 
 impl<A: Address> Asked for Packet<'_, '_, A> {
-    fn point(&self, fan: &Fan) -> [u32; DIMENSIONS] {
-        fan.point(self.key)
+    // What it needs of the stack is free again when groups are searched.
+    #[inline(never)]
+    fn ranks(&self, fan: &Fan) -> Option<[u32; DIMENSIONS]> {
+        fan.open::<A>(self.tree.arrays.rows)?.ranks::<Base>(self.key)
     }
 
     fn children(&self, group: &Group) -> u32 {
@@ -102,7 +104,7 @@ impl<'b> Walk<'_, 'b> {
             }
             return;
         };
-        let Some(ranks) = self.ranks(fan) else { return };
+        let Some(ranks) = self.asked.ranks(fan) else { return };
         // Rows are the same for both families.
         let Some(fan) = fan.open::<u32>(self.arrays.rows) else { return };
         let (ask, has_value) = (self.wanted.0, self.has_value);
@@ -115,16 +117,16 @@ impl<'b> Walk<'_, 'b> {
                 if first >= self.limit {
                     return;
                 }
-                self.below(fan.children.wrapping_add(child), visits);
+                if fan.is_of_boxes {
+                    visits.one();
+                    if self.is_it(first) {
+                        return;
+                    }
+                } else {
+                    self.below(fan.children.wrapping_add(child), visits);
+                }
             }
         }
-    }
-
-    /// In which intervals of a fan the packet lies. A call of its own: what it needs of the stack is free again when
-    /// groups are searched.
-    #[inline(never)]
-    fn ranks(&self, fan: &Fan) -> Option<[u32; DIMENSIONS]> {
-        fan.open::<u32>(self.arrays.rows)?.ranks::<Base>(&self.asked.point(fan))
     }
 
     /// Searches a group below the fan and all that is below it.
@@ -175,11 +177,19 @@ impl<'b> Walk<'_, 'b> {
             if index >= self.limit {
                 return;
             }
-            if self.asked.covered_by(index) {
-                self.best = index;
-                self.limit = if self.wanted.1 { 0 } else { index };
+            if self.is_it(index) {
                 return;
             }
         }
+    }
+
+    /// True if the box covers the packet: then it is the best so far.
+    fn is_it(&mut self, index: u32) -> bool {
+        let is_it = self.asked.covered_by(index);
+        if is_it {
+            self.best = index;
+            self.limit = if self.wanted.1 { 0 } else { index };
+        }
+        is_it
     }
 }

@@ -126,6 +126,26 @@ pub(crate) trait Simd: Copy {
         outside(ends, values)
     }
 
+    /// 0 if a box of IPv4 holds the addresses, the protocol and, if it has them, the ports of a packet. Of the box:
+    /// the ends of both addresses, then as [`Simd::outside_rest`] takes it; of the packet both addresses, then the
+    /// same.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn outside_box(one: &[u32; 8], [remote, local, ports, last]: [u32; 4]) -> u32 {
+        let [a, b, c, d, rest @ ..] = one;
+        outside([*a, *b, *c, *d], [remote, remote, local, local])
+            | outside_rest(bytemuck::cast_ref(rest), bytemuck::cast([ports, last]))
+    }
+
+    /// 0 if what a box says beside addresses holds a packet's protocol and, if it has them, its ports. Of the box:
+    /// both ends of both ports, and of the protocol in the octets of one number. Of the packet: both ports, the
+    /// protocol in both octets of a number, and all ones if it has ports, else 0.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn outside_rest(rest: &[u16; 8], values: [u16; 4]) -> u32 {
+        outside_rest(rest, values)
+    }
+
     /// The place of a value in a search tree of [`CUTS`] - 1 numbers: how many of them are less than the
     /// value.
     #[cfg(not(loom))]
@@ -145,6 +165,13 @@ pub(crate) trait Simd: Copy {
         for ((cuts, values), ranks) in trees.iter().zip(values).zip(ranks) {
             ranks.iter_mut().zip(values).for_each(|(slot, value)| *slot = rank(cuts, *value));
         }
+    }
+
+    /// [`Simd::rank`] of sixteen values of 128 bits in a tree of such numbers: high halves, then low ones.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn wide_ranks(cuts: [&[u64; CUTS]; 2], values: &[[u64; LANES]; 2], ranks: &mut [u32; LANES]) {
+        wide_ranks(cuts, values, ranks);
     }
 
     /// One step more: `row` has a number for each rank, and twice as many ranks follow from it.
@@ -175,6 +202,13 @@ pub(crate) trait Simd: Copy {
         meet(masks, common)
     }
 
+    /// The nth word of a mask that has just been made; places behind its end count from its start.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn word<const W: usize>(mask: &[u64; W], nth: usize) -> u64 {
+        mask.get(nth % W).copied().unwrap_or(0)
+    }
+
     /// To be called before code that knows nothing of this way.
     #[inline(always)]
     fn leave() {}
@@ -202,6 +236,18 @@ fn meet<const W: usize>([a, b, c, d, e]: [&[u64; W]; 5], common: &mut [u64; W]) 
     some
 }
 
+/// The twin: one end after the other.
+#[cfg(not(loom))]
+#[inline(always)]
+fn outside_rest(rest: &[u16; 8], [remote, local, protocol, mask]: [u16; 4]) -> u32 {
+    let [remote_lo, remote_hi, local_lo, local_hi, protocols, ..] = *rest;
+    let octets = |pair: u16| bytemuck::cast::<u16, [u8; 2]>(pair);
+    let ([lo, hi], [protocol, _]) = (octets(protocols), octets(protocol));
+    let ports =
+        (remote_lo <= remote) & (remote <= remote_hi) & (local_lo <= local) & (local <= local_hi);
+    u32::from(!((lo <= protocol) & (protocol <= hi) & (ports | (mask == 0))))
+}
+
 /// The twin of ranks: as many steps as 64 numbers take, without a branch.
 #[cfg(not(loom))]
 #[inline(always)]
@@ -211,6 +257,26 @@ fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
         at = 2 * at + usize::from(cuts.get(at % CUTS).is_some_and(|cut| *cut < value));
     }
     (at % CUTS) as u32
+}
+
+/// The twin: one search after the other.
+#[cfg(not(loom))]
+#[inline(always)]
+fn wide_ranks(
+    [highs, lows]: [&[u64; CUTS]; 2],
+    values: &[[u64; LANES]; 2],
+    ranks: &mut [u32; LANES],
+) {
+    let whole = |high: u64, low: u64| u128::from(high) << 64 | u128::from(low);
+    for ((rank, high), low) in ranks.iter_mut().zip(&values[0]).zip(&values[1]) {
+        let value = whole(*high, *low);
+        let mut at = 1_usize;
+        for _ in 0..CUTS.ilog2() {
+            let cut = highs.get(at % CUTS).zip(lows.get(at % CUTS));
+            at = 2 * at + usize::from(cut.is_some_and(|(high, low)| whole(*high, *low) < value));
+        }
+        *rank = (at % CUTS) as u32;
+    }
 }
 
 /// The twin: one search after the other.
@@ -338,272 +404,4 @@ fn scalar(bucket: &Bucket, high: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{
-        Backend, Base, CUTS, Ends, Job, LANES, Simd, WORDS, hold, hold_pairs, meet, outside, scalar,
-    };
-    use crate::sad::table::{Bucket, SLOTS};
-    use proptest::prelude::*;
-
-    struct Slots<'b>(&'b Bucket, u32);
-
-    impl Job for Slots<'_> {
-        type Answer = u32;
-
-        #[inline(always)]
-        fn run<S: Simd>(self) -> u32 {
-            let mut matches = S::slots(self.0, self.1);
-            let mut slots = 0;
-            while let Some(slot) = S::first(matches) {
-                slots |= 1 << slot;
-                matches &= matches - 1;
-            }
-            slots
-        }
-    }
-
-    /// Ranks of values, all at once and one by one.
-    struct Ranks<'a>(&'a [u32; CUTS], [u32; LANES]);
-
-    impl Job for Ranks<'_> {
-        type Answer = [[u32; LANES]; 2];
-
-        #[inline(always)]
-        fn run<S: Simd>(self) -> [[u32; LANES]; 2] {
-            let mut ranks = [0; LANES];
-            S::ranks([self.0], &[self.1], core::array::from_mut(&mut ranks));
-            [ranks, self.1.map(|value| S::rank(self.0, value))]
-        }
-    }
-
-    /// Ranges of all kinds against values.
-    #[derive(Clone, Copy)]
-    struct Ranges<'a> {
-        ranges: &'a [(u32, u32); LANES],
-        value: u32,
-        /// A bit for each kind that is to hold everything where all are asked together.
-        wide: u8,
-    }
-
-    fn pair(number: u32) -> [u16; 2] {
-        [(number >> 16) as u16, number as u16]
-    }
-
-    fn octet(number: u32) -> u8 {
-        (number >> 24) as u8
-    }
-
-    impl Ranges<'_> {
-        fn ends(&self, kind: u8) -> [[u32; LANES]; 2] {
-            match self.wide >> kind & 1 {
-                0 => [self.ranges.map(|range| range.0), self.ranges.map(|range| range.1)],
-                _ => [[0; LANES], [u32::MAX; LANES]],
-            }
-        }
-    }
-
-    impl Job for Ranges<'_> {
-        type Answer = [u32; 5];
-        const SIXTEEN: bool = true;
-
-        #[inline(always)]
-        fn run<S: Simd>(self) -> [u32; 5] {
-            let addresses = [self.value, self.value.rotate_left(1)];
-            let [lo, hi] = Self { wide: 0, ..self }.ends(0);
-            let (remote, local) = (self.ends(0), self.ends(1));
-            let ports = self.ends(2).map(|ends| ends.map(pair));
-            let ends = Ends {
-                remote: remote.each_ref(),
-                local: local.each_ref(),
-                ports: ports.each_ref(),
-            };
-            [
-                S::hold_u32(&lo, &hi, self.value),
-                S::hold_pairs(&lo.map(pair), &hi.map(pair), pair(self.value)),
-                S::hold_u8(&lo.map(octet), &hi.map(octet), octet(self.value)),
-                S::hold_all(ends, addresses, (pair(self.value), u16::MAX)),
-                S::hold_all(ends, addresses, (pair(self.value), 0)),
-            ]
-        }
-    }
-
-    /// Rows of four numbers, turned.
-    struct Turn<'a>(&'a [[u32; 4]; LANES]);
-
-    impl Job for Turn<'_> {
-        type Answer = [[u32; LANES]; 4];
-        const SIXTEEN: bool = true;
-
-        #[inline(always)]
-        fn run<S: Simd>(self) -> [[u32; LANES]; 4] {
-            let mut columns = [[0; LANES]; 4];
-            S::turn(self.0, &mut columns);
-            columns
-        }
-    }
-
-    struct Meet<'a, const W: usize>(&'a [[u64; W]; 5]);
-
-    impl<const W: usize> Job for Meet<'_, W> {
-        type Answer = ([u64; W], u32);
-        const SIXTEEN: bool = true;
-
-        #[inline(always)]
-        fn run<S: Simd>(self) -> Self::Answer {
-            let mut common = [0; W];
-            let some = S::meet(self.0.each_ref(), &mut common);
-            (common, some)
-        }
-    }
-
-    fn masks_meet<const W: usize>(words: &[[u64; 5]; WORDS]) {
-        // Or nearly all words would have nothing in common.
-        let masks: [[u64; W]; 5] = core::array::from_fn(|mask| {
-            core::array::from_fn(|nth| words[nth][mask] | words[nth][0].rotate_left(1))
-        });
-        let mut common = [0; W];
-        let some = meet(masks.each_ref(), &mut common);
-        for backend in Backend::all() {
-            assert_eq!(backend.run(Meet(&masks)), (common, some));
-        }
-    }
-
-    struct Deepen<'a>(&'a [u32], [u32; LANES], [u32; LANES]);
-
-    impl Job for Deepen<'_> {
-        type Answer = [u32; LANES];
-        const SIXTEEN: bool = true;
-
-        #[inline(always)]
-        fn run<S: Simd>(mut self) -> [u32; LANES] {
-            S::deepen(self.0, &self.1, &mut self.2);
-            self.2
-        }
-    }
-
-    /// Puts the middle of ascending numbers at a place, and both halves below it.
-    fn eytzinger(numbers: &[u32], cuts: &mut [u32; CUTS], at: usize) {
-        let (low, rest) = numbers.split_at(numbers.len() / 2);
-        let Some((middle, high)) = rest.split_first() else { return };
-        cuts[at] = *middle;
-        eytzinger(low, cuts, 2 * at);
-        eytzinger(high, cuts, 2 * at + 1);
-    }
-
-    proptest! {
-        #[test]
-        fn backends_agree_on_ranges(
-            ranges in any::<[(u32, u32); LANES]>(), at in 0..LANES, which in 0_usize..4, off in -1i32..2,
-            wide in 0_u8..8,
-        ) {
-            let near = ranges[at];
-            let value: u32 = [near.0, near.1, near.0 / 2 + near.1 / 2, at as u32 ^ near.0][which];
-            let job = Ranges { ranges: &ranges, value: value.wrapping_add_signed(off), wide };
-            let twin = ranges.iter().enumerate().fold(0, |mask, (i, (lo, hi))| {
-                mask | u32::from((*lo..=*hi).contains(&job.value)) << i
-            });
-            let base = job.run::<Base>();
-            prop_assert_eq!(base[0], twin);
-            let (lo, hi) = (ranges.map(|range| range.0), ranges.map(|range| range.1));
-            prop_assert_eq!(base[0], hold(&lo, &hi, job.value));
-            prop_assert_eq!(base[1], hold_pairs(&lo.map(pair), &hi.map(pair), pair(job.value)));
-            prop_assert_eq!(base[2], hold(&lo.map(octet), &hi.map(octet), octet(job.value)));
-            let [remote, local] = [(0, job.value), (1, job.value.rotate_left(1))].map(|(kind, value)| {
-                let [lo, hi] = job.ends(kind);
-                hold(&lo, &hi, value)
-            });
-            let ports = if wide & 4 == 0 { base[1] } else { 0xffff };
-            prop_assert_eq!(base[3], remote & local & ports);
-            prop_assert_eq!(base[4], remote & local);
-            for backend in Backend::all() {
-                prop_assert_eq!(backend.run(job), base);
-            }
-        }
-
-        #[test]
-        fn two_ranges_at_once_say_what_their_ends_say(
-            ends in any::<[u32; 4]>(), at in any::<[u8; 2]>(), off in any::<[i8; 2]>(),
-        ) {
-            let near = |range: usize| {
-                let end = ends[2 * range + usize::from(at[range] % 2)];
-                end.wrapping_add_signed(i32::from(off[range] % 2))
-            };
-            let (one, other) = (near(0), near(1));
-            let twin = (ends[0]..=ends[1]).contains(&one) && (ends[2]..=ends[3]).contains(&other);
-            let values = [one, one, other, other];
-            prop_assert_eq!(Base::outside(ends, values) == 0, twin);
-            prop_assert_eq!(outside(ends, values) == 0, twin);
-        }
-
-        #[test]
-        fn backends_agree_on_columns(rows in any::<[[u32; 4]; LANES]>()) {
-            let twin: [[u32; LANES]; 4] =
-                core::array::from_fn(|place| core::array::from_fn(|nth| rows[nth][place]));
-            for backend in Backend::all() {
-                prop_assert_eq!(backend.run(Turn(&rows)), twin);
-            }
-        }
-
-        #[test]
-        fn backends_agree_on_ranks(
-            mut numbers in proptest::collection::vec(any::<u32>(), 0..CUTS), fill in any::<u32>(),
-            near in any::<[(proptest::sample::Index, u8); LANES]>(),
-        ) {
-            numbers.sort_unstable();
-            let values = near.map(|(near, off)| {
-                let value = if numbers.is_empty() { fill } else { *near.get(&numbers) };
-                [value.wrapping_sub(1), value, value.wrapping_add(1), 0, u32::MAX][off as usize % 5]
-            });
-            let twin = values.map(|value| {
-                numbers.iter().filter(|number| **number < value).count() as u32
-            });
-            numbers.resize(CUTS - 1, u32::MAX);
-            let mut cuts = [u32::MAX; CUTS];
-            eytzinger(&numbers, &mut cuts, 1);
-            for backend in Backend::all() {
-                prop_assert_eq!(backend.run(Ranks(&cuts, values)), [twin; 2]);
-            }
-        }
-
-        #[test]
-        fn backends_agree_on_what_masks_have_in_common(words in any::<[[u64; 5]; WORDS]>()) {
-            masks_meet::<1>(&words);
-            masks_meet::<2>(&words);
-            masks_meet::<8>(&words);
-            masks_meet::<WORDS>(&words);
-        }
-
-        #[test]
-        fn backends_agree_on_deeper_steps(
-            numbers in proptest::collection::vec(any::<u32>(), 512), step in 6_usize..10,
-            near in any::<[(u32, i8); LANES]>(),
-        ) {
-            let row = &numbers[..1 << step];
-            let ranks = near.map(|(near, _)| near % row.len() as u32);
-            let mut values = [0; LANES];
-            for ((value, rank), (_, off)) in values.iter_mut().zip(ranks).zip(near) {
-                *value = row[rank as usize].wrapping_add_signed(i32::from(off % 2));
-            }
-            let mut twin = ranks;
-            for (rank, value) in twin.iter_mut().zip(values) {
-                *rank = 2 * *rank + u32::from(row[*rank as usize] < value);
-            }
-            for backend in Backend::all() {
-                prop_assert_eq!(backend.run(Deepen(row, values, ranks)), twin);
-            }
-        }
-
-        #[test]
-        fn backends_agree(words in any::<[(u8, u32); SLOTS]>(), high in 0u32..4) {
-            let bucket: Bucket = bytemuck::Zeroable::zeroed();
-            for (cell, (high, low)) in bucket.0.iter().zip(words) {
-                cell.store(u64::from(high % 4) << 32 | u64::from(low), 0);
-            }
-            let twin = scalar(&bucket, high);
-            prop_assert_eq!(Slots(&bucket, high).run::<Base>(), twin);
-            for backend in Backend::all() {
-                prop_assert_eq!(backend.run(Slots(&bucket, high)), twin);
-            }
-        }
-    }
-}
+mod tests;

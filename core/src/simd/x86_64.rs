@@ -150,6 +150,20 @@ impl Simd for Base {
 
     #[inline(always)]
     #[allow(unsafe_code)]
+    fn outside_rest(rest: &[u16; 8], values: [u16; 4]) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        unsafe { sse2::outside_rest(rest, values) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn outside_box(one: &[u32; 8], key: [u32; 4]) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        unsafe { sse2::outside_box(one, key) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
     fn lesser(one: u32, mut other: u32) -> u32 {
         // SAFETY: two registers are read and one of them written. The compiler would take a branch where `one`
         // comes late.
@@ -169,10 +183,12 @@ impl Simd for Base {
 /// Ranges in vectors of 16 octets.
 mod sse2 {
     use core::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi32, _mm_cmpgt_epi32,
-        _mm_loadu_si128, _mm_max_epu8, _mm_min_epu8, _mm_movemask_epi8, _mm_movemask_ps,
-        _mm_or_si128, _mm_packs_epi16, _mm_packs_epi32, _mm_set_epi32, _mm_set1_epi8,
-        _mm_set1_epi32, _mm_setzero_si128, _mm_subs_epu16, _mm_xor_si128,
+        __m128i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi32, _mm_cmpgt_epi8,
+        _mm_cmpgt_epi16, _mm_cmpgt_epi32, _mm_cvtsi64_si128, _mm_loadu_si128, _mm_max_epu8,
+        _mm_min_epu8, _mm_move_epi64, _mm_movemask_epi8, _mm_movemask_ps, _mm_or_si128,
+        _mm_packs_epi16, _mm_packs_epi32, _mm_set_epi32, _mm_set1_epi8, _mm_set1_epi32,
+        _mm_setr_epi16, _mm_setzero_si128, _mm_shuffle_epi32, _mm_subs_epu16, _mm_unpackhi_epi64,
+        _mm_unpacklo_epi16, _mm_xor_si128,
     };
 
     /// The nth 16 octets of an array.
@@ -233,6 +249,40 @@ mod sse2 {
         let from = _mm_cmpeq_epi8(_mm_max_epu8(lo, value), value);
         let to = _mm_cmpeq_epi8(_mm_min_epu8(hi, value), value);
         _mm_movemask_epi8(_mm_and_si128(from, to)) as u32
+    }
+
+    /// What differs from 0 where a lower end is above its value or an upper end below it: both turned so that one
+    /// compare of each size serves all.
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn beyond_rest(rest: __m128i, values: __m128i) -> __m128i {
+        let turn = _mm_setr_epi16(i16::MIN, i16::MAX, i16::MIN, i16::MAX, 0x7f80, 0, 0, 0);
+        // Each value twice, for the lower end and the upper one; behind them the protocol, then the mask.
+        let twice = _mm_unpacklo_epi16(values, values);
+        let mask = _mm_move_epi64(_mm_shuffle_epi32::<0b11_11_11_11>(twice));
+        let (ends, values) = (_mm_xor_si128(rest, turn), _mm_xor_si128(twice, turn));
+        let ports = _mm_and_si128(_mm_cmpgt_epi16(ends, values), mask);
+        let fifth = _mm_setr_epi16(0, 0, 0, 0, -1, 0, 0, 0);
+        _mm_or_si128(ports, _mm_and_si128(_mm_cmpgt_epi8(ends, values), fifth))
+    }
+
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub(super) fn outside_rest(rest: &[u16; 8], values: [u16; 4]) -> u32 {
+        let values = _mm_cvtsi64_si128(bytemuck::cast(values));
+        _mm_movemask_epi8(beyond_rest(bytemuck::cast(*rest), values)) as u32
+    }
+
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub(super) fn outside_box(one: &[u32; 8], key: [u32; 4]) -> u32 {
+        let [ends, rest]: [__m128i; 2] = bytemuck::cast(*one);
+        let key: __m128i = bytemuck::cast(key);
+        let turn = _mm_set_epi32(i32::MAX, i32::MIN, i32::MAX, i32::MIN);
+        let values = _mm_xor_si128(_mm_shuffle_epi32::<0b01_01_00_00>(key), turn);
+        let addresses = _mm_cmpgt_epi32(_mm_xor_si128(ends, turn), values);
+        let rest = beyond_rest(rest, _mm_unpackhi_epi64(key, key));
+        _mm_movemask_epi8(_mm_or_si128(addresses, rest)) as u32
     }
 
     /// A bit for each end that its value is beyond.
@@ -560,6 +610,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn wide_ranks(cuts: [&[u64; CUTS]; 2], values: &[[u64; LANES]; 2], ranks: &mut [u32; LANES]) {
+        // SAFETY: as above.
+        unsafe { avx512::wide_ranks(cuts, values, ranks) }
+    }
+
+    #[inline(always)]
     fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
         // SAFETY: as above.
         unsafe { avx512::deepen(row, values, ranks) }
@@ -569,6 +625,18 @@ impl Simd for Avx512 {
     fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
         // SAFETY: as above.
         unsafe { avx512::turn(rows, columns) }
+    }
+
+    /// What has been written with a wide register cannot be read as a word for a while.
+    #[inline(always)]
+    fn word<const W: usize>(mask: &[u64; W], nth: usize) -> u64 {
+        match mask.as_chunks().0 {
+            // SAFETY: as above.
+            [one] => unsafe { avx512::word([one, one], nth) },
+            // SAFETY: as above.
+            [low, high] => unsafe { avx512::word([low, high], nth) },
+            _ => mask.get(nth % W).copied().unwrap_or(0),
+        }
     }
 
     #[inline(always)]

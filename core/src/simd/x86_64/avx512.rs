@@ -2,13 +2,17 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{
-    __m128i, __m512i, _mm_cmple_epu8_mask, _mm_loadu_si128, _mm_mask_cmpge_epu8_mask,
-    _mm_set1_epi8, _mm_storeu_si128, _mm_ternarylogic_epi64, _mm_test_epi64_mask,
-    _mm256_loadu_si256, _mm256_storeu_si256, _mm256_ternarylogic_epi64, _mm256_test_epi64_mask,
-    _mm512_add_epi32, _mm512_and_si512, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask,
-    _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_blend_epi32,
-    _mm512_mask_cmpge_epu32_mask, _mm512_max_epu32, _mm512_min_epu32, _mm512_or_si512,
-    _mm512_permutex2var_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi16, _mm512_set1_epi32,
+    __m128i, __m512i, _mm_cmple_epu8_mask, _mm_cvtsi128_si64, _mm_loadu_si128,
+    _mm_mask_cmpge_epu8_mask, _mm_set1_epi8, _mm_storeu_si128, _mm_ternarylogic_epi64,
+    _mm_test_epi64_mask, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_ternarylogic_epi64,
+    _mm256_test_epi64_mask, _mm512_add_epi32, _mm512_add_epi64, _mm512_and_si512,
+    _mm512_castsi512_si128, _mm512_cmpeq_epu64_mask, _mm512_cmple_epu32_mask,
+    _mm512_cmplt_epu32_mask, _mm512_cmplt_epu64_mask, _mm512_cvtepi64_epi32,
+    _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_add_epi64,
+    _mm512_mask_blend_epi32, _mm512_mask_blend_epi64, _mm512_mask_cmpge_epu32_mask,
+    _mm512_mask_cmplt_epu64_mask, _mm512_max_epu32, _mm512_min_epu32, _mm512_or_si512,
+    _mm512_permutex2var_epi32, _mm512_permutex2var_epi64, _mm512_permutexvar_epi32,
+    _mm512_permutexvar_epi64, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_epi64,
     _mm512_setr_epi32, _mm512_shuffle_i64x2, _mm512_storeu_si512, _mm512_subs_epu16,
     _mm512_ternarylogic_epi32, _mm512_ternarylogic_epi64, _mm512_test_epi32_mask,
     _mm512_test_epi64_mask, _mm512_testn_epi32_mask, _mm512_xor_si512,
@@ -143,6 +147,59 @@ pub(super) fn ranks<const N: usize>(
     }
 }
 
+/// Eight searches of six steps at once, twice; the tree in registers.
+#[target_feature(enable = "avx512f,avx512vl")]
+#[inline]
+#[allow(unsafe_code)]
+pub(super) fn wide_ranks(
+    cuts: [&[u64; CUTS]; 2],
+    values: &[[u64; LANES]; 2],
+    ranks: &mut [u32; LANES],
+) {
+    let [highs, lows] = cuts.map(|cuts| cuts.as_chunks().0);
+    let pick = |parts: &[[u64; 8]], at: __m512i, nth: usize| {
+        let pair = |low: &[u64; 8], high: &[u64; 8]| {
+            _mm512_permutex2var_epi64(load_eight(low), at, load_eight(high))
+        };
+        match (nth, parts) {
+            (0..3, [near, ..]) => _mm512_permutexvar_epi64(at, load_eight(near)),
+            (3, [_, far, ..]) => _mm512_permutexvar_epi64(at, load_eight(far)),
+            (4, [_, _, low, high, ..]) => pair(low, high),
+            (_, [_, _, _, _, a, b, c, d]) => {
+                let second = _mm512_test_epi64_mask(at, _mm512_set1_epi64(16));
+                _mm512_mask_blend_epi64(second, pair(a, b), pair(c, d))
+            }
+            // 64 numbers are eight times eight.
+            _ => at,
+        }
+    };
+    let [high, low] = values.each_ref().map(|values| values.as_chunks().0);
+    for ((high, low), ranks) in high.iter().zip(low).zip(ranks.as_chunks_mut::<8>().0) {
+        let (high, low) = (load_eight(high), load_eight(low));
+        let mut at = _mm512_set1_epi64(1);
+        for nth in 0..6 {
+            let cut = pick(highs, at, nth);
+            let is_same = _mm512_cmpeq_epu64_mask(cut, high);
+            let below = _mm512_mask_cmplt_epu64_mask(is_same, pick(lows, at, nth), low);
+            let less = _mm512_cmplt_epu64_mask(cut, high) | below;
+            let twice = _mm512_add_epi64(at, at);
+            at = _mm512_mask_add_epi64(twice, less, twice, _mm512_set1_epi64(1));
+        }
+        let at = _mm512_and_si512(at, _mm512_set1_epi64(CUTS as i64 - 1));
+        // SAFETY: 32 octets of an array; any alignment will do.
+        unsafe { _mm256_storeu_si256(ranks.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(at)) };
+    }
+}
+
+/// Eight numbers of 64 bits.
+#[target_feature(enable = "avx512f")]
+#[inline]
+#[allow(unsafe_code)]
+fn load_eight(from: &[u64; 8]) -> __m512i {
+    // SAFETY: 64 octets of an array; any alignment will do.
+    unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+}
+
 /// Sixteen numbers of a row, whose length is a power of two; places behind its end count from its start.
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -211,6 +268,15 @@ pub(super) fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
             unsafe { _mm512_storeu_si512(slot.as_mut_ptr().cast::<__m512i>(), column) };
         }
     }
+}
+
+/// The nth of sixteen words.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn word(masks: [&[u64; 8]; 2], nth: usize) -> u64 {
+    let [low, high] = masks.map(|mask| load_eight(mask));
+    let found = _mm512_permutex2var_epi64(low, _mm512_set1_epi64(nth as i64), high);
+    _mm_cvtsi128_si64(_mm512_castsi512_si128(found)) as u64
 }
 
 /// What five masks of so many words have in common, a register each.

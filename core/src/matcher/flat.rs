@@ -1,0 +1,92 @@
+//! The search of a fan over boxes: sets of up to 1024 have no groups. What masks leave of a set is nearly always the
+//! box itself, which is asked; if it does not cover the packet, the next.
+//!
+//! # Bound
+//! A box whose ranges hold all of a packet's intervals covers the packet, and no more than a 30th of the ranges of
+//! a dimension start or end within an interval (a seventh for protocols): so many boxes can be asked in vain, each
+//! once, beside those that the filter does not take.
+
+use super::fan::{BURST, Children, Open, Room};
+use super::group::{Address, Ask, NONE};
+use super::linear::Key;
+use super::tree::{Each, Every, Filter, Tree, Visits, limit, ones};
+use crate::simd::{Simd, WORDS};
+
+/// Boxes that the packets of a burst are asked for together, one of each packet in a round; who is left then is asked
+/// alone.
+const ROUNDS: usize = 4;
+
+/// The first box that covers the packet in what is asked, and that `filter` takes, or any such box; or `best`, if
+/// that is no later.
+#[inline(always)]
+pub(super) fn first<S: Simd, A: Address, F: Filter, const ANY: bool>(
+    (tree, fan): (&Tree<'_, A>, &Open<'_, A>),
+    (key, ask, filter): (&Key<A>, Ask, &F),
+    best: u32,
+    visits: &mut impl Visits,
+) -> u32 {
+    let mut masks = Room::<WORDS>::new();
+    let mut children: Children<'_, 1, WORDS> = Children::new(&mut masks);
+    let mut next = fan.matches::<S>(key, ask, &mut children);
+    while let Some(child) = next {
+        let index = fan.firsts.get(child as usize).copied().unwrap_or(NONE);
+        if index >= limit::<ANY>(best) {
+            break;
+        }
+        visits.one();
+        if tree.covers(index, key, ask) && filter.takes(index) {
+            return index;
+        }
+        let (child, is_one) = children.take(0);
+        next = is_one.then_some(child);
+    }
+    best
+}
+
+/// [`first`] of up to 32 packets, all that covers them asked; or [`NONE`].
+#[inline(always)]
+pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
+    (tree, fan): (&Tree<'_, A>, &Open<'_, A>),
+    keys: &[Key<A>],
+) -> [u32; BURST] {
+    let (mut best, mut next) = ([NONE; BURST], [0; BURST]);
+    let Some(rows) = fan.rows_of_burst::<S>(keys) else { return best };
+    let active = fan.first_of_burst::<S>(&rows, keys.len(), &mut next);
+    let mut missed = 0;
+    // Nearly all of them have a box that may be theirs: the others are asked for one as well.
+    for (nth, ((key, next), best)) in keys.iter().zip(&next).zip(&mut best).enumerate() {
+        let (index, is_it) = ask(tree, fan, *next, key);
+        *best = index | ones(!is_it);
+        missed |= u32::from(!is_it) << nth;
+    }
+    missed &= active;
+    for _ in 0..ROUNDS {
+        if missed == 0 {
+            return best;
+        }
+        let active = fan.behind_of_burst::<S>(Each(missed), &rows, &mut next);
+        missed = 0;
+        for nth in Each(active) {
+            let (Some(key), Some(next), Some(best)) =
+                (keys.get(nth), next.get(nth), best.get_mut(nth))
+            else {
+                break;
+            };
+            let (index, is_it) = ask(tree, fan, *next, key);
+            *best = index | ones(!is_it);
+            missed |= u32::from(!is_it) << nth;
+        }
+    }
+    for nth in Each(missed) {
+        let (Some(key), Some(best)) = (keys.get(nth), best.get_mut(nth)) else { break };
+        *best = first::<S, A, Every, ANY>((tree, fan), (key, Ask::All, &Every), NONE, &mut ());
+    }
+    best
+}
+
+/// The box that is a child, and whether it covers the packet.
+#[inline(always)]
+fn ask<A: Address>(tree: &Tree<'_, A>, fan: &Open<'_, A>, child: u32, key: &Key<A>) -> (u32, bool) {
+    let index = fan.firsts.get(child as usize).copied().unwrap_or(NONE);
+    (index, tree.covers(index, key, Ask::All))
+}
