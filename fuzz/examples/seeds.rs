@@ -5,10 +5,15 @@ use std::fs;
 use std::io::Result;
 use std::path::{Path, PathBuf};
 
-use espial_cli::capture::Capture;
+use cli::capture::Capture;
 
 #[path = "../../core/tests/bodies/mod.rs"]
 mod bodies;
+#[path = "../../bindings/cli/src"]
+#[allow(dead_code, reason = "only its packets are taken")]
+mod cli {
+    pub mod capture;
+}
 #[path = "../bodies/snapshot.rs"]
 #[allow(dead_code, reason = "only its streams are taken")]
 mod snapshot;

@@ -1,8 +1,14 @@
 //! Capture files: reading ends, an error is the last thing it says, and no packet is longer than
 //! the file.
 #![no_main]
+#![allow(dead_code, reason = "the command line asks for more of it")]
 
-use espial_cli::capture::Capture;
+#[path = "../../bindings/cli/src"]
+mod cli {
+    pub mod capture;
+}
+
+use cli::capture::Capture;
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
     let mut capture = Capture::new(octets);

@@ -1,7 +1,13 @@
 //! Gateway configurations: no text makes the reader panic, and every fault names its line.
 #![no_main]
+#![allow(dead_code, unused_imports, reason = "the command line asks for more of it")]
 
-use espial_cli::config::GatewayConfig;
+#[path = "../../bindings/cli/src"]
+mod cli {
+    pub mod config;
+}
+
+use cli::config::GatewayConfig;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     match GatewayConfig::parse("g.toml", text) {

@@ -383,8 +383,13 @@ fn edits<A: Address>(boxes: &[Boxed<A>], pool: &[Boxed<A>], keys: &[Key<A>], rng
     patched
 }
 
+/// Each case is 28 publications. `.ci/full` runs hundreds.
+fn fewest() -> ProptestConfig {
+    ProptestConfig { cases: few().cases.div_ceil(4), ..few() }
+}
+
 proptest! {
-    #![proptest_config(few())]
+    #![proptest_config(fewest())]
     #[test]
     fn patched_trees_say_what_lists_say(
         shape in 0..SHAPES, count in 60_u32..300, seed in any::<u64>(),
