@@ -6,6 +6,8 @@
 #include <espial.h>
 #include "packets.h"
 #include "platform.h"
+#include <set_1.h>
+#include <strict.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -49,6 +51,7 @@ static void expect(int so, const char *what, uint32_t number) {
 /* 1. Real packets. */
 
 static espial_child children[FW_CHILDREN];
+_Static_assert((int)FW_TUNNELS == (int)strict_tunnels && (int)FW_CHILDREN == (int)strict_children, "packets.h is of another GATEWAY.toml");
 
 static espial_sa_params sa_params(uint32_t spi, uint8_t ipsec, uint8_t mode) {
     espial_sa_params params = {.size = sizeof params, .mode = mode, .key = {.spi = spi, .ipsec = ipsec, .scope = ESPIAL_SCOPE_SPI}};
@@ -332,7 +335,7 @@ static void grown(void) {
     espial_sa sas[12], found;
     open_gateway(&capacity, set_1, set_1_octets);
     open_worker();
-    DONE(espial_gateway_image_find(gateway, "strict-sa", 9, "all", 3, &child));
+    DONE(espial_gateway_image_child(gateway, set_1_child_strict_sa_all, &child));
     for (uint32_t i = 0; i < COUNT(sas); i++) {
         if (i == 2) {
             capacity.sas = capacity.sas_allocated = COUNT(sas) / 2;
