@@ -6,6 +6,8 @@
 #include <espial.h>
 #include "packets.h"
 #include "platform.h"
+#include <set_1.h>
+#include <strict.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -49,6 +51,7 @@ static void expect(int so, const char *what, uint32_t number) {
 /* 1. Real packets. */
 
 static espial_child children[FW_CHILDREN];
+_Static_assert((int)FW_TUNNELS == (int)strict_tunnels && (int)FW_CHILDREN == (int)strict_children, "packets.h is of another GATEWAY.toml");
 
 static espial_sa_params sa_params(uint32_t spi, uint8_t ipsec, uint8_t mode) {
     espial_sa_params params = {.size = sizeof params, .mode = mode, .key = {.spi = spi, .ipsec = ipsec, .scope = ESPIAL_SCOPE_SPI}};
@@ -305,6 +308,12 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
         expect(found.spi == 0xabcd1234, "find", found.spi);
         out_number("cost find-spi-miss", COST(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, 0x77777777, &found)));
         expect(found.spi == 0, "find none", found.spi);
+        out_number("cost find-esp-direct", COST(espial_worker_find_esp(worker, chosen.key.spi)));
+        expect(espial_worker_find_esp(worker, chosen.key.spi) != 0, "find ESP, direct", 0);
+        out_number("cost find-esp-hit", COST(espial_worker_find_esp(worker, 0xabcd1234)));
+        expect(espial_worker_find_esp(worker, 0xabcd1234) == sa.slot, "find ESP", 0);
+        out_number("cost find-esp-miss", COST(espial_worker_find_esp(worker, 0x77777777)));
+        expect(espial_worker_find_esp(worker, 0x77777777) == 0, "find ESP, none", 0);
         out_number("cost lookup-hit", COST(espial_worker_lookup(worker, &outer, 0, 0, &arrival)));
         expect(arrival.verdict == ESPIAL_VERDICT_OPEN, "lookup", arrival.reason);
         out_number("cost lookup-miss", COST(espial_worker_lookup(worker, &unknown, 0, 0, &arrival)));
@@ -317,6 +326,34 @@ static void costs_of(const char *name, const uint8_t *image, size_t octets, uint
 }
 
 #if MANY >= 64
+/* SAs that the gateway has grown since are found as those are that it was made with. */
+static void grown(void) {
+    static _Alignas(64) uint8_t more[16384];
+    espial_capacity capacity = {.size = sizeof capacity, .tunnels = 2, .children = 2, .sas = 1, .workers = 1, .sas_allocated = 1};
+    espial_sa_params params = sa_params(0, ESPIAL_IPSEC_ESP, ESPIAL_SA_TUNNEL);
+    espial_child child;
+    espial_sa sas[12], found;
+    open_gateway(&capacity, set_1, set_1_octets);
+    open_worker();
+    DONE(espial_gateway_image_child(gateway, set_1_child_strict_sa_all, &child));
+    for (uint32_t i = 0; i < COUNT(sas); i++) {
+        if (i == 2) {
+            capacity.sas = capacity.sas_allocated = COUNT(sas) / 2;
+            DONE(espial_gateway_grow(gateway, more, sizeof more, &capacity));
+        }
+        params.key.spi = 0xabcd0000 + i;
+        if (i % 2) DONE(espial_spi_reserve(gateway, ESPIAL_IPSEC_ESP, 0, &params.key.spi));
+        DONE(espial_sa_add(gateway, child, &params, &sas[i]));
+        for (uint32_t n = 0; n <= i; n++) {
+            expect(espial_worker_find_esp(worker, sas[n].spi) == sas[n].slot, "find ESP, grown", i);
+            DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, sas[n].spi, &found));
+            expect(found.slot == sas[n].slot && found.spi == sas[n].spi, "find, grown", i);
+        }
+        expect(espial_worker_find_esp(worker, 0x77777777) == 0, "find none, grown", i);
+    }
+    close();
+}
+
 /* The stack of a packet of IPv6 that a tree does not cover. */
 static void stack_v6(void) {
     espial_capacity capacity = {.size = sizeof capacity, .tunnels = 2, .children = 2, .sas = 2, .workers = 1};
@@ -392,6 +429,7 @@ int main(void) {
     costs_of("selectors-8", set_8, set_8_octets, 8, 0);
     costs_of("selectors-8-ports", set_8_ports, set_8_ports_octets, 8, 1);
 #if MANY >= 64
+    grown();
     costs_of("selectors-64", set_64, set_64_octets, 64, 0);
     stack_v6();
 #endif

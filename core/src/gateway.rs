@@ -133,7 +133,7 @@ impl Shown {
 /// The tables as workers see them. Shared by all threads.
 #[derive(Clone, Copy)]
 pub struct Tables<'m> {
-    newest_sad: &'m Newest<'m>,
+    pub(crate) newest_sad: &'m Newest<'m>,
     pub(crate) tunnels: &'m [TunnelCell],
     /// Installed SAs of each Child SA: the any-selector and any-source modes ask only Child SAs
     /// that have one.

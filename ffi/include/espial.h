@@ -4307,6 +4307,15 @@ int32_t espial_worker_find_sas(espial_worker *worker,
 int32_t espial_worker_find_spi(espial_worker *worker, uint32_t ipsec, uint32_t spi, espial_sa *sa);
 
 /**
+ * espial_worker_find_spi() of ESP, in the fewest instructions: returns espial_sa.slot of the SA, which with this SPI is its handle, or 0
+ * where there is none, and where worker is NULL or no worker: then drop.
+ *
+ * Thread: owner only.
+ */
+uint32_t espial_worker_find_esp(espial_worker *worker,
+                                uint32_t spi);
+
+/**
  * Judges an opened packet: may it be on this SA? Whatever the answer, its sequence number is seen and it
  * counts against the SA's limits from now on: call it once, for a packet that is authentic.
  *

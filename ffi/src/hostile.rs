@@ -144,6 +144,27 @@ pub(crate) fn chosen_packet(choices: &mut Choices<'_>) -> espial_inner {
     choices.spoil(packet)
 }
 
+/// Both checks of headers: what the short one says, the other one says too.
+pub(crate) fn ask_headers(
+    worker: *mut espial_worker,
+    sa: espial_sa,
+    inner: &espial_inner,
+) -> Option<u8> {
+    let mut short: espial_plain_verdict = unsafe { zeroed() };
+    let said = call(&mut short, |out| unsafe {
+        espial_worker_check_plain_headers(worker, sa, inner, 100, out)
+    });
+    let mut outer: espial_outer = unsafe { zeroed() };
+    (outer.family, outer.ipsec, outer.spi) = (ESPIAL_FAMILY_V4, ESPIAL_IPSEC_ESP, sa.spi);
+    let mut verdict: espial_verdict = unsafe { zeroed() };
+    let done = call(&mut verdict, |out| unsafe {
+        espial_worker_check_headers(worker, sa, &outer, inner, 100, 0, 0, out)
+    });
+    assert_eq!(done, convert::inner(inner).is_ok());
+    assert!(!said || done && short.verdict == verdict.verdict);
+    done.then_some(verdict.verdict)
+}
+
 /// Compiles a list that the input chooses, spoils its words, and asks what is left every question.
 fn ask_matcher(choices: &mut Choices<'_>) {
     let count = choices.octet() % 80;
@@ -584,6 +605,9 @@ pub(crate) fn calls(input: &[u8]) {
                     )
                 };
                 assert!(status != ESPIAL_OK || count <= ESPIAL_BURST_MAX);
+                let inner = chosen_packet(&mut choices);
+                let verdict = ask_headers(worker, choices.spoil(sa), &inner);
+                assert!(verdict != Some(ESPIAL_VERDICT_ACCEPT) || added > 0);
             }
             13 => {
                 let mut event: espial_event = unsafe { zeroed() };
@@ -675,6 +699,9 @@ pub(crate) fn calls(input: &[u8]) {
                         espial_worker_find_spi(worker, ipsec, *spi, out)
                     }));
                     assert!((one.slot, one.spi) == (answer.slot, answer.spi));
+                    if ipsec == u32::from(ESPIAL_IPSEC_ESP) {
+                        assert_eq!(unsafe { espial_worker_find_esp(worker, *spi) }, one.slot);
+                    }
                 }
             }
             _ => {

@@ -19,7 +19,9 @@ use espial::{Capacity, Gateway, Mode, Modes};
 use crate::config::*;
 use crate::convert;
 use crate::handle::{espial_gateway, espial_worker};
-use crate::hostile::{Choices, Line, call, chosen_packet, chosen_selector, plausible_sa};
+use crate::hostile::{
+    Choices, Line, ask_headers, call, chosen_packet, chosen_selector, plausible_sa,
+};
 use crate::image::*;
 use crate::matcher::espial_selector_check;
 use crate::packet::*;
@@ -227,17 +229,10 @@ impl<'m> Over<'m> {
         else {
             return;
         };
-        let mut outer: espial_outer = unsafe { zeroed() };
-        (outer.family, outer.ipsec, outer.spi) = (ESPIAL_FAMILY_V4, ESPIAL_IPSEC_ESP, sa.spi);
-        let mut verdict: espial_verdict = unsafe { zeroed() };
-        let known = convert::inner(&packet);
-        let done = call(&mut verdict, |out| unsafe {
-            espial_worker_check_headers(self.worker, *sa, &outer, &packet, 100, 0, 0, out)
-        });
-        assert_eq!(done, known.is_ok());
-        if let Ok(known) = known {
+        let verdict = ask_headers(self.worker, *sa, &packet);
+        if let Ok(known) = convert::inner(&packet) {
             let covers = self.made.selectors[*number].iter().any(|one| one.covers(&known));
-            assert_eq!(verdict.verdict == ESPIAL_VERDICT_ACCEPT, covers);
+            assert_eq!(verdict.unwrap() == ESPIAL_VERDICT_ACCEPT, covers);
         }
     }
 

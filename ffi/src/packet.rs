@@ -254,13 +254,30 @@ pub unsafe extern "C" fn espial_worker_find_spi(
     spi: u32,
     sa: *mut espial_sa,
 ) -> i32 {
-    call!(|c| {
-        let worker = c.worker(worker)?;
-        let ipsec = convert::protocol(ipsec)?;
-        let sa = c.out(sa)?;
-        sa.set(worker.spi_table().find(ipsec, Spi(spi)).into());
-        Ok(())
-    })
+    look!(
+        |c| {
+            let worker = c.worker(worker).ok()?;
+            let sa = c.out(sa).ok()?;
+            if ipsec != u32::from(ESPIAL_IPSEC_ESP) {
+                return None;
+            }
+            sa.set(worker.look_esp(Spi(spi))?.into());
+            Some(ESPIAL_OK)
+        },
+        else find_spi(worker, ipsec, spi, sa)
+    )
+}
+
+/// espial_worker_find_spi() of ESP, in the fewest instructions: returns espial_sa.slot of the SA, which with this SPI is its handle, or 0
+/// where there is none, and where worker is NULL or no worker: then drop.
+///
+/// Thread: owner only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_worker_find_esp(worker: *mut espial_worker, spi: u32) -> u32 {
+    look!(
+        |c| Some(c.worker(worker).ok()?.look_esp(Spi(spi))?.to_raw() as u32),
+        else find_esp(worker, spi)
+    )
 }
 
 /// Judges an opened packet: may it be on this SA? Whatever the answer, its sequence number is seen and it
@@ -434,7 +451,7 @@ pub unsafe extern "C" fn espial_worker_check_plain_headers(
             }
             own.count(octets);
             verdict.set(convert::ACCEPTED);
-            Some(())
+            Some(ESPIAL_OK)
         },
         else check_plain_headers(worker, sa, inner, octets, verdict)
     )
@@ -564,6 +581,27 @@ fn check_headers(
     let judged = worker.check_headers(sa, &outer, &inner, octets, ingress);
     verdict.set(convert::verdict_codes(&judged));
     Ok(())
+}
+
+/// What [`espial_worker_find_spi`] does not find at once.
+#[inline(never)]
+unsafe fn find_spi(worker: *mut espial_worker, ipsec: u32, spi: u32, sa: *mut espial_sa) -> i32 {
+    call!(|c| {
+        let worker = c.worker(worker)?;
+        let ipsec = convert::protocol(ipsec)?;
+        let sa = c.out(sa)?;
+        sa.set(worker.spi_table().find(ipsec, Spi(spi)).into());
+        Ok(())
+    })
+}
+
+/// What [`espial_worker_find_esp`] does not find at once.
+#[inline(never)]
+unsafe fn find_esp(worker: *mut espial_worker, spi: u32) -> u32 {
+    let mut sa = espial_sa { slot: 0, spi: 0 };
+    // SAFETY: the caller has the same contract; what is found is put into a variable.
+    unsafe { find_spi(worker, u32::from(ESPIAL_IPSEC_ESP), spi, &raw mut sa) };
+    sa.slot
 }
 
 /// What [`espial_worker_check_plain_headers`] does not accept at once.

@@ -97,7 +97,7 @@ static void chosen(void) {
     DONE(espial_worker_lookup(worker, &outer, now, 3, &arrival));
     CLAIM(arrival.reason == ESPIAL_DROP_UNKNOWN_SPI && arrival.spi_class == ESPIAL_SPI_CLASS_LARVAL);
     DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, spi, &found));
-    CLAIM(found.spi == 0);
+    CLAIM(found.spi == 0 && espial_worker_find_esp(worker, spi) == 0);
     params = esp(spi);
     params.replay_window = 128;
     params.esn = 1;
@@ -107,7 +107,7 @@ static void chosen(void) {
     params.hard_packets = 3;
     DONE(espial_sa_add(gateway, child, &params, &sa));
     DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, spi, &found));
-    CLAIM(found.slot == sa.slot && found.spi == sa.spi);
+    CLAIM(found.slot == sa.slot && found.spi == sa.spi && espial_worker_find_esp(worker, spi) == sa.slot);
     DONE(espial_worker_find_spi(worker, ESPIAL_IPSEC_AH, spi, &found));
     CLAIM(found.spi == 0);
     state.size = sizeof state;

@@ -75,6 +75,7 @@ static void refused_as(int kind, void *handle) {
         break;
     case WORKER:
         GIVES(ESPIAL_EHANDLE, espial_worker_find_spi(handle, ESPIAL_IPSEC_ESP, 256, &sa));
+        CLAIM(espial_worker_find_esp(handle, 256) == 0);
         GIVES(ESPIAL_EHANDLE, espial_worker_events(handle, &event, 1, &count));
         GIVES(ESPIAL_EHANDLE, espial_worker_set_event_budget(handle, 1, 1));
         GIVES(ESPIAL_EHANDLE, espial_worker_quiescent(handle));

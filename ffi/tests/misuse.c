@@ -449,6 +449,7 @@ static void dead(espial_gateway *no_gateway, espial_worker *no_worker) {
     GIVES(ESPIAL_EHANDLE, espial_sa_state_of(no_gateway, sa, &state));
     GIVES(ESPIAL_EHANDLE, espial_sa_next_due(no_gateway, 1, 0, &from, &s, &due));
     GIVES(ESPIAL_EHANDLE, espial_worker_find_spi(no_worker, ESPIAL_IPSEC_ESP, 256, &s));
+    CLAIM(espial_worker_find_esp(no_worker, 256) == 0);
     GIVES(ESPIAL_EHANDLE, espial_worker_find_sas(no_worker, NULL, 0, &s, &size));
     GIVES(ESPIAL_EHANDLE, espial_worker_find_spis(no_worker, ESPIAL_IPSEC_ESP, &spi, 1, &s, &size));
     GIVES(ESPIAL_EHANDLE, espial_worker_lookup_burst(no_worker, NULL, 0, 0, 0, NULL));

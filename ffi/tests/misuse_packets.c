@@ -94,6 +94,8 @@ static void packets(void) {
     NULLS(espial_worker_find_spis(worker, ESPIAL_IPSEC_ESP, spis, 1, sas, NULL));
     NULLS(espial_worker_find_spi(NULL, ESPIAL_IPSEC_ESP, 0x1111, sas));
     NULLS(espial_worker_find_spi(worker, ESPIAL_IPSEC_ESP, 0x1111, NULL));
+    CLAIM(espial_worker_find_esp(worker, 0x1111) == sa.slot && espial_worker_find_esp(worker, 0x7777) == 0);
+    CLAIM(espial_worker_find_esp(NULL, 0x1111) == 0 && espial_worker_find_esp(ODD(espial_worker, worker), 0x1111) == 0);
     GIVES(ESPIAL_EALIGN, espial_worker_lookup_burst(worker, ODD(espial_outer, outers), 1, 0, 0, arrivals));
     GIVES(ESPIAL_EALIGN, espial_worker_lookup_burst(worker, outers, 1, 0, 0, ODD(espial_arrival, arrivals)));
     GIVES(ESPIAL_EALIGN, espial_worker_find_sas(worker, ODD(espial_outer, outers), 1, sas, &made));

@@ -2,6 +2,7 @@
 //!
 //! Owns the forms of the report and of the C source. What an image is, is the core's ([`espial::image`]).
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct Options {
     pub output: Option<PathBuf>,
     /// C source with an array of this name in place of the octets.
     pub c_array: Option<String>,
+    /// C source with the numbers of tunnels and Child SAs by their names.
+    pub c_header: Option<PathBuf>,
     /// The byte order of the target.
     pub order: Order,
     /// What becomes of names.
@@ -46,13 +49,22 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<u8, CheckError> {
     let words = image_of(config, options).map_err(CheckError::Gateway)?;
+    let write = |path: &Path, content: Vec<u8>| {
+        std::fs::write(path, content)
+            .map_err(|error| CheckError::Gateway(format!("{}: {error}", path.display())))
+    };
+    // Before anything is written: it may be refused.
+    let header = options.c_header.as_ref().map(|path| Ok((path, header(config, path)?)));
+    let header = header.transpose().map_err(CheckError::Gateway)?;
     if let Some(path) = &options.output {
         let content = match &options.c_array {
             Some(name) => source(name, &octets(&words), options).into_bytes(),
             None => octets(&words),
         };
-        std::fs::write(path, content)
-            .map_err(|error| CheckError::Gateway(format!("{}: {error}", path.display())))?;
+        write(path, content)?;
+    }
+    if let Some((path, text)) = header {
+        write(path, text.into_bytes())?;
     }
     let file = options.output.as_ref().map(|path| path.display().to_string());
     let read = Read::new(words, file).map_err(CheckError::Gateway)?;
@@ -130,6 +142,56 @@ fn source(name: &str, octets: &[u8], options: &Options) -> String {
     }
     let _ = write!(text, "}};\nconst size_t {name}_octets = {};\n", octets.len());
     text
+}
+
+/// C or C++ with the numbers of tunnels and Child SAs in an image, by their names, behind the name of the file.
+fn header(config: &GatewayConfig, path: &Path) -> Result<String, String> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    // What starts with a digit is no identifier.
+    let digit = if stem.starts_with(|first: char| first.is_ascii_digit()) { "_" } else { "" };
+    let file = format!("{digit}{}", part(&stem));
+    let tunnels = config.tunnels.iter().map(|tunnel| {
+        (format!("{file}_tunnel_{}", part(&tunnel.name)), format!("tunnel \"{}\"", tunnel.name))
+    });
+    let children = config.tunnels.iter().flat_map(|tunnel| {
+        let file = &file;
+        tunnel.children.iter().map(move |child| {
+            let name = format!("{file}_child_{}_{}", part(&tunnel.name), part(&child.name));
+            (name, format!("child \"{}\" of tunnel \"{}\"", child.name, tunnel.name))
+        })
+    });
+    let guard = file.to_uppercase();
+    let mut text = format!(
+        "/* Numbers in an image of espial. Made by `espial compile`; do not edit. */\n\
+         #ifndef ESPIAL_{guard}_H\n#define ESPIAL_{guard}_H\n\n"
+    );
+    enumerate(&mut text, &format!("{file}_tunnels"), tunnels)?;
+    enumerate(&mut text, &format!("{file}_children"), children)?;
+    text.push_str("#endif\n");
+    Ok(text)
+}
+
+/// A name as a part of an identifier of C.
+fn part(name: &str) -> String {
+    name.chars().map(|one| if one.is_ascii_alphanumeric() { one } else { '_' }).collect()
+}
+
+/// An enum of identifiers and what each stands for, their number last; no two may be the same.
+fn enumerate(
+    text: &mut String,
+    count: &str,
+    all: impl Iterator<Item = (String, String)>,
+) -> Result<(), String> {
+    let mut seen = HashMap::new();
+    text.push_str("enum {\n");
+    for (name, what) in all {
+        let _ = writeln!(text, "    {name},");
+        if let Some(other) = seen.insert(name.clone(), what.clone()) {
+            return Err(format!("{other} and {what} are both {name} in C"));
+        }
+    }
+    let _ = writeln!(text, "    {count}\n}};\n");
+    Ok(())
 }
 
 fn order_name(order: Order) -> &'static str {

@@ -126,6 +126,7 @@ to them at run time. Without -o only sizes are printed. Policies and the gateway
 Examples:
   espial compile gateway.toml -o table.img
   espial compile gateway.toml -o table.c --c-array=branch_table
+  espial compile gateway.toml -o table.img --c-header table.h    # table_child_hub_office: Child SA \"office\" of tunnel \"hub\"
   espial compile gateway.toml -o table.img --order big --no-names
   espial compile --check table.img
   espial compile --check table.img --json | jq 'select(.kind == \"child\") | [.number, .child]'
@@ -144,6 +145,9 @@ Exit status: 0 the image is made or valid, 2 the configuration or the image is u
             default_missing_value = "espial_image", requires = "output", value_parser = identifier
         )]
         c_array: Option<String>,
+        /// Where to write a C header with the numbers of tunnels and Child SAs, by their names
+        #[arg(long, value_name = "FILE")]
+        c_header: Option<PathBuf>,
         /// The byte order of the target
         #[arg(long, value_name = "ORDER", default_value = "little")]
         order: Orders,
@@ -153,7 +157,7 @@ Exit status: 0 the image is made or valid, 2 the configuration or the image is u
         /// Validate this image of either byte order, and print what is in it
         #[arg(
             long, value_name = "FILE",
-            conflicts_with_all = ["config", "output", "c_array", "order", "no_names"]
+            conflicts_with_all = ["config", "output", "c_array", "c_header", "order", "no_names"]
         )]
         check: Option<PathBuf>,
         /// One JSON object with the sizes; with --check one a Child SA before it
@@ -349,13 +353,15 @@ fn main() -> ExitCode {
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             compile::check(&image, format, &mut out)
         }
-        Some(Command::Compile { config, output, c_array, order, no_names, json, .. }) => {
+        Some(Command::Compile {
+            config, output, c_array, c_header, order, no_names, json, ..
+        }) => {
             let order = match order {
                 Orders::Little => Order::Little,
                 Orders::Big => Order::Big,
             };
             let names = if no_names { Names::LeftOut } else { Names::Kept };
-            let options = compile::Options { output, c_array, order, names };
+            let options = compile::Options { output, c_array, c_header, order, names };
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             match config.as_deref().and_then(read) {
                 Some(gateway) => compile::run(&gateway, &options, format, &mut out),

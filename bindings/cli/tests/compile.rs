@@ -182,6 +182,32 @@ fn images_of_the_c_tests_are_up_to_date() {
     }
 }
 
+/// Names of the file stand for numbers in C, in its order; two that are the same there are refused.
+#[test]
+fn c_header_names_the_numbers() {
+    let tunnel = |tunnel: &str, child: &str| {
+        format!(
+            "[[tunnel]]\nname = \"{tunnel}\"\nmode = \"strict-sa\"\n[[tunnel.child]]\nname = \"{child}\"\n\
+             local = [\"10.0.0.0/8\"]\nremote = [\"10.1.0.0/16\"]\n"
+        )
+    };
+    let (config, header) = (scratch("names.toml"), scratch("7-names.h"));
+    fs::write(&config, tunnel("hub", "office-1") + &tunnel("Köln", "all")).unwrap();
+    let output = espial(&["compile", &config, "--c-header", &header]);
+    assert_eq!(output.status.code(), Some(0), "{:?}", texts(&output));
+    let text = fs::read_to_string(&header).unwrap();
+    let enums = "enum {\n    _7_names_tunnel_hub,\n    _7_names_tunnel_K_ln,\n    _7_names_tunnels\n};\n\n\
+        enum {\n    _7_names_child_hub_office_1,\n    _7_names_child_K_ln_all,\n    _7_names_children\n};\n";
+    assert!(text.contains(enums), "{text}");
+    fs::remove_file(&header).unwrap();
+    fs::write(&config, tunnel("a", "b-c") + &tunnel("a.b", "c")).unwrap();
+    let output = espial(&["compile", &config, "--c-header", &header]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = "child \"b-c\" of tunnel \"a\" and child \"c\" of tunnel \"a.b\" are both _7_names_child_a_b_c in C";
+    assert!(texts(&output).1.contains(said), "{:?}", texts(&output));
+    assert!(!Path::new(&header).exists());
+}
+
 #[test]
 fn what_is_unusable_is_named() {
     let (file, mut octets) = compiled("damaged.img", &[]);

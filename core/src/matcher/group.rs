@@ -228,11 +228,13 @@ impl Address for Wide {
 
     #[inline(always)]
     fn framed(frame: &Frame) -> Window {
-        let [remote, local] = frame.prefixes.map(|[high, middle, low]| {
+        let prefix = |[high, middle, low]: [u32; 3]| {
             u128::from(high) << 96 | u128::from(u64::from(middle) << 32 | u64::from(low)) << 32
-        });
-        let [remote_shift, local_shift] = frame.shifts.map(|shift| u32::from(shift & !LEAF));
-        Window { remote, local, remote_shift, local_shift }
+        };
+        let shift = |shift: u8| u32::from(shift & !LEAF);
+        let ([remote, local], [remote_shift, local_shift]) = (frame.prefixes, frame.shifts);
+        let (remote, local) = (prefix(remote), prefix(local));
+        Window { remote, local, remote_shift: shift(remote_shift), local_shift: shift(local_shift) }
     }
 
     #[inline(always)]

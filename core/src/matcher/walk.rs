@@ -10,6 +10,7 @@
 //! flash is scarce ([`COMPACT`](crate::simd::COMPACT)) it is the only search; tests hold one against the
 //! other everywhere.
 
+use super::block::Boxed;
 use super::fan::Fan;
 use super::group::{Address, Ask, DIMENSIONS, Group, NONE};
 use super::linear::Key;
@@ -20,6 +21,7 @@ use crate::simd::Base;
 type Wanted = (Ask, bool);
 
 /// [`Tree::find`] among the boxes of one Child SA, or of those that `accept` takes.
+#[inline(always)]
 pub(super) fn find<A: Address>(
     tree: &Tree<'_, A>,
     key: &Key<A>,
@@ -28,12 +30,21 @@ pub(super) fn find<A: Address>(
     accept: &dyn Fn(u32) -> bool,
     visits: &mut impl Visits,
 ) -> Option<u32> {
-    let asked = Packet { tree, key, ask: wanted.0, child, accept };
-    let Tree { arrays, root, levels, .. } = tree;
+    let Tree { boxes, arrays: Arrays { groups, rows, .. }, root, levels, .. } = *tree;
+    let asked = Packet { boxes, key, ask: wanted.0, child, accept };
     let has_value = key.values.has_value();
-    let (root, levels) = (*root, *levels);
-    let mut walk =
-        Walk { arrays, root, levels, asked: &asked, has_value, wanted, best: NONE, limit: NONE };
+    let mut walk = Walk {
+        groups,
+        rows,
+        firsts: &[],
+        root,
+        levels,
+        asked: &asked,
+        has_value,
+        wanted,
+        best: NONE,
+        limit: NONE,
+    };
     walk.run(tree.fan, tree.delta, visits);
     some(walk.best)
 }
@@ -41,7 +52,7 @@ pub(super) fn find<A: Address>(
 /// A packet, asked of one tree.
 trait Asked {
     /// In which intervals of a fan it lies.
-    fn ranks(&self, fan: &Fan) -> Option<[u32; DIMENSIONS]>;
+    fn ranks(&self, fan: &Fan, rows: &[u64]) -> Option<[u32; DIMENSIONS]>;
     /// The children of a group that hold it.
     fn children(&self, group: &Group) -> u32;
     /// The box covers it, and counts.
@@ -49,7 +60,7 @@ trait Asked {
 }
 
 struct Packet<'w, 'b, A: Address> {
-    tree: &'w Tree<'b, A>,
+    boxes: &'b [Boxed<A>],
     key: &'w Key<A>,
     ask: Ask,
     child: Option<u32>,
@@ -59,8 +70,8 @@ struct Packet<'w, 'b, A: Address> {
 impl<A: Address> Asked for Packet<'_, '_, A> {
     // What it needs of the stack is free again when groups are searched.
     #[inline(never)]
-    fn ranks(&self, fan: &Fan) -> Option<[u32; DIMENSIONS]> {
-        fan.open::<A>(self.tree.arrays.rows)?.ranks::<Base>(self.key)
+    fn ranks(&self, fan: &Fan, rows: &[u64]) -> Option<[u32; DIMENSIONS]> {
+        fan.open::<A>(rows)?.ranks::<Base>(self.key)
     }
 
     fn children(&self, group: &Group) -> u32 {
@@ -69,7 +80,7 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
 
     // The boxes themselves are asked: their windows would be more code.
     fn covered_by(&self, index: u32) -> bool {
-        let Some(one) = self.tree.boxes.get(index as usize) else { return false };
+        let Some(one) = self.boxes.get(index as usize) else { return false };
         let child = one.child();
         one.covers_in(self.key, self.ask)
             && self.child.is_none_or(|own| own == child)
@@ -78,7 +89,10 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
 }
 
 struct Walk<'w, 'b> {
-    arrays: &'w Arrays<'b>,
+    groups: &'b [Group],
+    rows: &'b [u64],
+    /// The first boxes below the fan's children.
+    firsts: &'b [u32],
     /// The group at the top, if there is no fan.
     root: u32,
     levels: usize,
@@ -104,20 +118,17 @@ impl<'b> Walk<'_, 'b> {
             }
             return;
         };
-        let Some(ranks) = self.asked.ranks(fan) else { return };
-        // Rows are the same for both families.
-        let Some(fan) = fan.open::<u32>(self.arrays.rows) else { return };
-        let (ask, has_value) = (self.wanted.0, self.has_value);
-        for nth in 0..fan.words() {
-            let mut left = fan.word(&ranks, ask, has_value, nth);
+        let Some(ranks) = self.asked.ranks(fan, self.rows) else { return };
+        let mut nth = 0;
+        while let Some(mut left) = self.meeting(fan, &ranks, nth) {
             while left != 0 {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
-                let first = fan.firsts.get(child as usize).copied().unwrap_or(NONE);
+                let first = self.firsts.get(child as usize).copied().unwrap_or(NONE);
                 if first >= self.limit {
                     return;
                 }
-                if fan.is_of_boxes {
+                if fan.is_of_boxes() {
                     visits.one();
                     if self.is_it(first) {
                         return;
@@ -126,7 +137,19 @@ impl<'b> Walk<'_, 'b> {
                     self.below(fan.children.wrapping_add(child), visits);
                 }
             }
+            nth += 1;
         }
+    }
+
+    /// One word of the children that may hold the packet, if the fan has so many. A call of its own: what it needs of the
+    /// stack is free again when groups are searched.
+    #[inline(never)]
+    fn meeting(&mut self, fan: &Fan, ranks: &[u32; DIMENSIONS], nth: usize) -> Option<u64> {
+        // But for the cuts, rows are the same for both families.
+        let fan = fan.open::<u32>(self.rows)?;
+        self.firsts = fan.firsts;
+        let (ask, has_value) = (self.wanted.0, self.has_value);
+        (nth < fan.words()).then(|| fan.word(ranks, ask, has_value, nth))
     }
 
     /// Searches a group below the fan and all that is below it.
@@ -168,7 +191,7 @@ impl<'b> Walk<'_, 'b> {
     }
 
     fn group(&self, at: u32) -> Option<&'b Group> {
-        self.arrays.groups.get(at as usize)
+        self.groups.get(at as usize)
     }
 
     /// The first box of a leaf that covers the packet, if it is before the best so far.

@@ -297,10 +297,11 @@ fn find_ahead<G: Simd>(
     for i in Places(waiting) {
         let (Some(spi), Some(hash)) = (spis.get(i), hashes.get(i)) else { break };
         let Some(sa) = sas.get_mut(i) else { break };
-        let found = match sad.table.find_first::<G>(*hash, Record::plain(ipsec, spi.0), &mut ()) {
-            First::Sa(sa) if sad.confirmed(sa).is_some() => Some(sa),
+        let pattern = Record::plain(ipsec, spi.0);
+        let found = match sad.table.find_first::<G>(*hash, pattern, &sad.segments, &mut ()) {
+            First::Sa(sa) => Some(sa),
             First::Nothing => None,
-            First::Sa(_) | First::Elsewhere => {
+            First::Elsewhere => {
                 elsewhere |= bit(i);
                 sad.table.prefetch_second(*hash);
                 continue;

@@ -13,6 +13,7 @@
 use core::hint::select_unpredictable;
 
 use super::SaId;
+use super::entry::Entry;
 use super::key::{Purpose, Random};
 use super::table::{Probe, Record, Word};
 use crate::headers::Ipsec;
@@ -89,17 +90,18 @@ impl<'m> Direct<'m> {
         }
     }
 
-    /// The SA of an SPI that no longer key shares. One load, one compare.
+    /// The SA of an SPI that no longer key shares; where words are two halves `entry` has it. One load, one compare.
     #[inline(always)]
-    pub(super) fn find_plain(
+    pub(super) fn find_plain<'e>(
         &self,
         ipsec: Ipsec,
         spi: u32,
+        entry: impl FnOnce(u32) -> Option<&'e Entry>,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
         let word = self.words.get(self.number(spi) as usize)?;
         probe.line();
-        word.plain_sa(Record::plain(ipsec, spi))
+        word.said().plain_sa(Record::plain(ipsec, spi), entry)
     }
 
     /// [`Direct::find_plain`] without a branch, for SPIs of which some are here and some are not;
@@ -214,7 +216,7 @@ impl Shared {
 
     /// Reader: the SA of an SPI.
     pub fn find(&self, spi: u32) -> Option<SaId> {
-        self.direct().find_plain(Ipsec::Esp, spi, &mut ())
+        self.direct().find_plain(Ipsec::Esp, spi, |_| None, &mut ())
     }
 
     /// Reader: true if an SPI is reserved, false if an SA lives under it.

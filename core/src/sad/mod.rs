@@ -66,7 +66,7 @@ use crate::verdict::SpiClass;
 use direct::Direct;
 use key::{Hash, HashKeys, Kind, Parts};
 use recent::{Mark, Recent};
-use table::{First as InFirst, Place, Record, Table};
+use table::{First as InFirst, Place, Record, Table, WHOLE_WORDS};
 
 /// The readers' view of the SAD. Made anew when it grows; then both lead to the same SAs.
 // What a lookup by SPI needs comes first, in two cache lines.
@@ -165,17 +165,52 @@ impl<'m> Sad<'m> {
         spi: u32,
         probe: &mut impl Probe,
     ) -> Option<SaId> {
-        if DIRECT && let Some(sa) = self.find_direct(ipsec, spi, probe) {
+        if DIRECT && let Some(sa) = self.look_direct(ipsec, spi, probe) {
             return Some(sa);
         }
         let hash = self.keys.root(ipsec, spi);
-        match self.table.find_first::<G>(hash, Record::plain(ipsec, spi), probe) {
-            InFirst::Sa(sa) if self.confirmed(sa).is_some() => Some(sa),
+        match self.look_first::<G>(hash, ipsec, spi, probe) {
+            InFirst::Sa(sa) => Some(sa),
             InFirst::Nothing => None,
-            InFirst::Sa(_) | InFirst::Elsewhere => {
+            InFirst::Elsewhere => {
                 G::leave();
                 Some(self.find_second(hash, ipsec, spi, probe)).filter(|sa| *sa != SaId::NONE)
             }
+        }
+    }
+
+    /// [`Sad::find_spi`], if the first look tells; [`SaId::NONE`] if there is none.
+    #[inline(always)]
+    pub(crate) fn look_spi(&self, ipsec: Ipsec, spi: u32) -> Option<SaId> {
+        if let Some(sa) = self.look_direct(ipsec, spi, &mut ()) {
+            return Some(sa);
+        }
+        match self.look_first::<Base>(self.keys.root(ipsec, spi), ipsec, spi, &mut ()) {
+            InFirst::Sa(sa) => Some(sa),
+            InFirst::Nothing => Some(SaId::NONE),
+            InFirst::Elsewhere => None,
+        }
+    }
+
+    /// The SA of a direct slot; of words of two halves one that the gateway was made with.
+    #[inline(always)]
+    fn look_direct(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<SaId> {
+        self.direct.find_plain(ipsec, spi, |index| self.segments.first(index), probe)
+    }
+
+    /// What the first bucket says, and the direct slot did not.
+    #[inline(always)]
+    fn look_first<G: Simd>(
+        &self,
+        hash: Hash,
+        ipsec: Ipsec,
+        spi: u32,
+        probe: &mut impl Probe,
+    ) -> InFirst {
+        match self.table.find_first::<G>(hash, Record::plain(ipsec, spi), &self.segments, probe) {
+            // The direct slot may lead to an SA that the gateway has grown since.
+            InFirst::Nothing if !WHOLE_WORDS && self.segments.have_grown() => InFirst::Elsewhere,
+            found => found,
         }
     }
 
@@ -187,25 +222,32 @@ impl<'m> Sad<'m> {
         if COMPACT {
             // One line more; the first one is looked at again.
             probe.line();
-            return self.find_alone(ipsec, spi).unwrap_or(SaId::NONE);
+            return self.find_alone(ipsec, spi);
         }
         let found = self.table.find_second(hash, Record::plain(ipsec, spi), probe);
-        let found = found.and_then(|sa| self.confirmed(sa)).or_else(|| {
+        found.and_then(|sa| self.confirmed(sa)).unwrap_or_else(|| {
             // Words that share the SPI's bits, of the other protocol or of longer keys, hide it.
             self.find_alone(ipsec, spi)
-        });
-        found.unwrap_or(SaId::NONE)
+        })
     }
 
-    /// The SA found by an SPI alone that no longer key shares, of all words.
-    fn find_alone(&self, ipsec: Ipsec, spi: u32) -> Option<SaId> {
-        let (_, root) = self.find_root(ipsec, spi, &mut ())?;
-        (root.flags() == Record::HAS_SA).then_some(root.sa(spi))
+    /// The SA found by an SPI alone that no longer key shares, of all words, or [`SaId::NONE`].
+    fn find_alone(&self, ipsec: Ipsec, spi: u32) -> SaId {
+        if (COMPACT || !WHOLE_WORDS)
+            && let Some(sa) = self.find_direct(ipsec, spi, &mut ())
+        {
+            return sa;
+        }
+        match self.find_root(ipsec, spi, &mut ()) {
+            Some((_, root)) if root.flags() == Record::HAS_SA => root.sa(spi),
+            _ => SaId::NONE,
+        }
     }
 
+    /// The SA of a direct slot, of all SAs.
     #[inline(always)]
     fn find_direct(&self, ipsec: Ipsec, spi: u32, probe: &mut impl Probe) -> Option<SaId> {
-        self.direct.find_plain(ipsec, spi, probe).and_then(|sa| self.confirmed(sa))
+        self.direct.find_plain(ipsec, spi, |index| self.segments.entry(index), probe)
     }
 
     /// The root word of an SPI.
@@ -218,8 +260,7 @@ impl<'m> Sad<'m> {
     /// Without 64-bit atomics a word may pair an SPI with another's SA: ask the SA.
     #[inline(always)]
     fn confirmed(&self, sa: SaId) -> Option<SaId> {
-        let certain = cfg!(target_has_atomic = "64")
-            || self.entry(sa).is_some_and(|entry| entry.spi() == sa.spi().0);
+        let certain = WHOLE_WORDS || self.entry(sa).is_some_and(|entry| entry.spi() == sa.spi().0);
         certain.then_some(sa)
     }
 
@@ -228,10 +269,13 @@ impl<'m> Sad<'m> {
         self.segments.entry(index)?.alive()
     }
 
-    /// The SA found by an SPI alone that no longer key shares.
+    /// The SA found by an SPI alone that no longer key shares, or [`SaId::NONE`].
     #[inline(always)]
-    pub(crate) fn find_spi(&self, ipsec: Ipsec, spi: u32) -> Option<SaId> {
-        self.find_plain::<Base, true>(ipsec, spi, &mut ())
+    pub(crate) fn find_spi(&self, ipsec: Ipsec, spi: u32) -> SaId {
+        if COMPACT {
+            return self.find_alone(ipsec, spi);
+        }
+        self.find_plain::<Base, true>(ipsec, spi, &mut ()).unwrap_or(SaId::NONE)
     }
 
     /// True if the entries of all SAs hardly stay in the second-level cache.

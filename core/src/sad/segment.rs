@@ -260,6 +260,18 @@ impl<'m> Segments<'m> {
         First { entries, counts: row.unwrap_or(&[]) }
     }
 
+    /// [`Segments::entry`] of an SA that the gateway was made with.
+    #[inline(always)]
+    pub(super) fn first(&self, index: u32) -> Option<&'m Entry> {
+        self.first.entries.get(index as usize)
+    }
+
+    /// True if the gateway has grown since.
+    #[inline(always)]
+    pub(super) fn have_grown(&self) -> bool {
+        self.added.is_some()
+    }
+
     /// A worker's count of what it accepted on an SA.
     #[inline(always)]
     pub(crate) fn accepted(&self, worker: usize, index: u32) -> Option<&'m Accepted> {

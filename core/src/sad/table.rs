@@ -35,15 +35,20 @@ use loom::sync::atomic::{AtomicU64, Ordering};
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
 
+use super::entry::Entry;
 use super::key::Hash;
 #[cfg(loom)]
 use super::key::HashKeys;
+use super::segment::Segments;
 use super::{SaId, id};
 use crate::headers::Ipsec;
 use crate::simd::{Base, COMPACT, Simd};
 
 /// Slots of a bucket.
 pub(crate) const SLOTS: usize = 8;
+
+/// Words are read at once: what one says is of one moment.
+pub(super) const WHOLE_WORDS: bool = cfg!(target_has_atomic = "64");
 
 /// A 64-bit cell that the one writer stores and readers load.
 #[cfg(target_has_atomic = "64")]
@@ -77,10 +82,10 @@ impl Word {
         self.load() as u32
     }
 
-    /// The SA of this word, if it is a plain root of the pattern's SPI and protocol.
+    /// What [`Said::plain_sa`] is asked.
     #[inline(always)]
-    pub(super) fn plain_sa(&self, pattern: Record) -> Option<SaId> {
-        Record(self.load()).plain_sa(pattern)
+    pub(super) fn said(&self) -> Said {
+        Said(self.load())
     }
 
     /// `keep`: bits that stay throughout, where the store is not one.
@@ -127,14 +132,10 @@ impl Word {
         self.high.load(Ordering::Relaxed)
     }
 
-    /// The SA of this word, if it is a plain root of the pattern's SPI and protocol. Whose SPI it has is not asked
-    /// here: `Sad` asks the SA in any case, and looks again where that has another one.
+    /// What [`Said::plain_sa`] is asked: whose word that is the SA says, not the other half, which may be of another moment.
     #[inline(always)]
-    pub(super) fn plain_sa(&self, pattern: Record) -> Option<SaId> {
-        let low = self.low();
-        let fits = (low ^ pattern.0 as u32) >> 28 == 0;
-        let high = pattern.0 & !u64::from(u32::MAX);
-        fits.then_some(SaId::from_raw(high | u64::from(low) & !Record::FILTER))
+    pub(super) fn said(&self) -> Said {
+        Said(self.low())
     }
 
     pub(crate) fn store(&self, word: u64, keep: u64) {
@@ -144,6 +145,39 @@ impl Word {
             self.high.store(high, Ordering::Release);
         }
         self.low.store(word as u32, Ordering::Release);
+    }
+}
+
+/// What a word said in one load: all of it, or where it is two halves the one without the SPI.
+#[derive(Clone, Copy)]
+pub(super) struct Said(
+    #[cfg(target_has_atomic = "64")] u64,
+    #[cfg(not(target_has_atomic = "64"))] u32,
+);
+
+impl Said {
+    /// The SA, if it was a plain root of the pattern's SPI and protocol. Where the word is two halves `entry` has it, at its
+    /// index.
+    #[inline(always)]
+    pub(super) fn plain_sa<'e>(
+        self,
+        pattern: Record,
+        entry: impl FnOnce(u32) -> Option<&'e Entry>,
+    ) -> Option<SaId> {
+        #[cfg(target_has_atomic = "64")]
+        {
+            let _ = entry;
+            Record(self.0).plain_sa(pattern)
+        }
+        #[cfg(not(target_has_atomic = "64"))]
+        {
+            let low = u64::from(self.0);
+            // Nothing but the SA and the filter bit may differ: with any other bit it is an index beyond all SAs.
+            let index = (low ^ pattern.0) as u32 & !(id::GENERATION | Record::FILTER) as u32;
+            let has_spi = entry(index)?.spi() == pattern.high();
+            let high = pattern.0 & !u64::from(u32::MAX);
+            has_spi.then_some(SaId::from_raw(high | low & !Record::FILTER))
+        }
     }
 }
 
@@ -393,7 +427,8 @@ impl<'m> Table<'m> {
         }
     }
 
-    /// What the first bucket says of an SPI that one SA only has.
+    /// What the first bucket says of an SPI that one SA only has, one of the first of `sas` where they tell whether a word is
+    /// whole.
     ///
     /// # Bound
     /// One bucket.
@@ -402,6 +437,7 @@ impl<'m> Table<'m> {
         &self,
         hash: Hash,
         pattern: Record,
+        sas: &Segments<'_>,
         probe: &mut impl Probe,
     ) -> First {
         let bucket = if COMPACT {
@@ -418,13 +454,15 @@ impl<'m> Table<'m> {
         };
         probe.line();
         if COMPACT {
-            if let Some(word) = bucket.first_with(pattern.high()) {
-                return word.plain_sa(pattern).map_or(First::Elsewhere, First::Sa);
+            if let Some(said) = bucket.first_with(pattern.high()) {
+                return said
+                    .plain_sa(pattern, |index| sas.first(index))
+                    .map_or(First::Elsewhere, First::Sa);
             }
         } else if let Some(slot) = G::first(G::slots(bucket, pattern.high())) {
             let word = bucket.0.get(slot);
             return word
-                .and_then(|word| word.plain_sa(pattern))
+                .and_then(|word| word.said().plain_sa(pattern, |index| sas.first(index)))
                 .map_or(First::Elsewhere, First::Sa);
         }
         if bucket.spilled(hash) { First::Elsewhere } else { First::Nothing }
@@ -552,15 +590,15 @@ impl Bucket {
         word.is_some_and(|word| u64::from(word.low()) & Record::FILTER != 0)
     }
 
-    /// The first word with this high half, one after the other: the first ones are filled first.
+    /// What the first word with this high half says, asked one after the other: the first ones are filled first.
     #[inline(always)]
-    fn first_with(&self, high: u32) -> Option<&Word> {
+    fn first_with(&self, high: u32) -> Option<Said> {
         // Spelled out: compilers that save space would make a loop of twice the instructions.
         let [a, b, c, d, e, f, g, h] = &self.0;
         macro_rules! ask {
             ($($word:ident)*) => {
                 $(if $word.high() == high {
-                    return Some($word);
+                    return Some($word.said());
                 })*
             };
         }
@@ -729,7 +767,7 @@ impl Shared {
     /// Reader: the index under an SPI, as `Sad` looks in a burst.
     pub fn find_plain(&self, spi: u32, probe: &mut impl Probe) -> Option<u32> {
         let (table, hash, pattern) = (self.table(), self.hash(spi), Record::plain(Ipsec::Esp, spi));
-        match table.find_first::<Base>(hash, pattern, probe) {
+        match table.find_first::<Base>(hash, pattern, &Segments::NONE, probe) {
             First::Sa(sa) => Some(sa.index()),
             First::Nothing => None,
             First::Elsewhere => table.find_second(hash, pattern, probe).map(SaId::index),

@@ -45,13 +45,13 @@ macro_rules! call {
 /// [`call!`] of a first look that ends in `None` where anything is not as it is with nearly all packets: then another function
 /// with the same arguments, which stay where they are, does it all anew and says what was wrong.
 macro_rules! look {
-    (|$caller:ident| $body:block, else $further:ident($($argument:ident),*)) => {{
+    (|$caller:ident| $body:expr, else $further:ident($($argument:ident),*)) => {{
         // SAFETY: the exported function is unsafe; its caller upholds ABI.md for every pointer.
         let $caller = unsafe { $crate::handle::Caller::new() };
         #[allow(clippy::redundant_closure_call, reason = "so that the body may use `?`")]
-        let done = (|| -> Option<()> { $body })();
+        let done = (|| -> Option<_> { $body })();
         match done {
-            Some(()) => $crate::types::ESPIAL_OK,
+            Some(answer) => answer,
             // SAFETY: it has the same contract, and nothing was done yet.
             None => unsafe { $further($($argument),*) },
         }

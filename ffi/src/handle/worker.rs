@@ -22,7 +22,8 @@ pub struct espial_worker {
     worker: UnsafeCell<&'static mut Worker<'static, dyn Audit>>,
 }
 
-handle!(espial_worker = 0x6573_7057 {
+// A number that one instruction of Thumb-2 compares with.
+handle!(espial_worker = 0xe500_e500 {
     unsafe fn end(&self) {
         // SAFETY: the caller is its owner (contract of `end`), so nobody else borrows it (H3).
         let worker = unsafe { &mut *self.worker.get() };
