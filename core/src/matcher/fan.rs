@@ -213,15 +213,22 @@ impl<A: Address> Open<'_, A> {
         let values = &self.point(key);
         let mut ranks = [0; DIMENSIONS];
         for (dimension, (value, rank)) in values.iter().zip(&mut ranks).enumerate() {
+            if dimension < 2 && self.is_wide() {
+                continue;
+            }
             *rank = S::rank(self.cuts_of(dimension).first_chunk()?, *value);
         }
-        let mut step = CUTS;
+        let deepen = |dimension: usize, step: usize, rank: u32, value: u32| {
+            let at = self.layout.before(dimension) + step + rank as usize;
+            2 * rank + u32::from(self.cuts.get(at).is_some_and(|cut| *cut < value))
+        };
+        let ([remote, local, remote_port, local_port, _], mut step) = (values, CUTS);
         while step < self.layout.addresses {
-            for (dimension, (value, rank)) in values.iter().zip(&mut ranks).enumerate() {
-                if let Some(row) = self.cuts_of(dimension).get(step..2 * step) {
-                    let is_above = row.get(*rank as usize).is_some_and(|cut| cut < value);
-                    *rank = 2 * *rank + u32::from(is_above);
-                }
+            ranks[0] = deepen(0, step, ranks[0], *remote);
+            ranks[1] = deepen(1, step, ranks[1], *local);
+            if step < self.layout.intervals(2) {
+                ranks[2] = deepen(2, step, ranks[2], *remote_port);
+                ranks[3] = deepen(3, step, ranks[3], *local_port);
             }
             step *= 2;
         }
@@ -340,12 +347,32 @@ impl<A: Address> Open<'_, A> {
         ask: Ask,
         found: &mut Children<'_, 1, WORDS>,
     ) -> Option<u32> {
-        let rows = self.rows_of::<S>(key, ask)?;
+        self.children_of::<S>(self.rows_of::<S>(key, ask)?, found)
+    }
+
+    /// The same by the numbers of its masks.
+    #[inline(always)]
+    pub(super) fn children_of<S: Simd>(
+        &self,
+        rows: [u32; DIMENSIONS],
+        found: &mut Children<'_, 1, WORDS>,
+    ) -> Option<u32> {
         found.shift = self.layout.words.trailing_zeros();
         let mut first = None;
         by_words!(self, |masks| {
             let (common, some) = masks.meet::<S>(rows);
             let (child, is_one) = found.push(0, &common, some);
+            first = is_one.then_some(child);
+        });
+        first
+    }
+
+    /// The first of them alone.
+    #[inline(always)]
+    pub(super) fn first_of<S: Simd>(&self, rows: [u32; DIMENSIONS]) -> Option<u32> {
+        let mut first = None;
+        by_words!(self, |masks| {
+            let (child, is_one) = masks.first::<S>(rows);
             first = is_one.then_some(child);
         });
         first

@@ -25,20 +25,27 @@ pub(super) fn first<S: Simd, A: Address, F: Filter, const ANY: bool>(
     best: u32,
     visits: &mut impl Visits,
 ) -> u32 {
-    let mut masks = Room::<WORDS>::new();
-    let mut children: Children<'_, 1, WORDS> = Children::new(&mut masks);
-    let mut next = fan.matches::<S>(key, ask, &mut children);
-    while let Some(child) = next {
+    let Some(rows) = fan.rows_of::<S>(key, ask) else { return best };
+    let Some(child) = fan.first_of::<S>(rows) else { return best };
+    let mut asks = |child: u32| {
         let index = fan.firsts.get(child as usize).copied().unwrap_or(NONE);
         if index >= limit::<ANY>(best) {
-            break;
+            return Some(best);
         }
         visits.one();
-        if tree.covers(index, key, ask) && filter.takes(index) {
-            return index;
+        (tree.covers(index, key, ask) && filter.takes(index)).then_some(index)
+    };
+    if let Some(found) = asks(child) {
+        return found;
+    }
+    // What is kept of the others is written down only now.
+    let mut masks = Room::<WORDS>::new();
+    let mut children: Children<'_, 1, WORDS> = Children::new(&mut masks);
+    let _ = fan.children_of::<S>(rows, &mut children);
+    while let (child, true) = children.take(0) {
+        if let Some(found) = asks(child) {
+            return found;
         }
-        let (child, is_one) = children.take(0);
-        next = is_one.then_some(child);
     }
     best
 }
