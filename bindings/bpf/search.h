@@ -1,6 +1,6 @@
 /* The first box of an image that covers a packet, as core/src/matcher/{walk,fan,group}.rs find it: a list where the
-   boxes are few, else the tree of the tunnel: a fan over boxes or over leaves, or one group over leaves, never more
-   levels, as up to 15 360 boxes have it, and no leaf beside it, which only a running gateway makes. */
+   boxes are few, else the tree of the tunnel: a fan over boxes or over leaves, never more levels, as up to 15 360 boxes
+   have it, and no leaf beside it, which only a running gateway makes. */
 #ifndef ESPIAL_BPF_SEARCH_H
 #define ESPIAL_BPF_SEARCH_H
 
@@ -122,7 +122,7 @@ __noinline int take(struct espial_bpf_image *image, struct search *search, __u32
 struct walk {
     struct espial_bpf_image *image;
     struct search *search;
-    /* Of the top: the first box of each child, the first child, words of children, those left of one word. */
+    /* Of the fan: the first box of each child, the first child, words of children, those left of one word. */
     __u64 firsts;
     __u64 left;
     __u32 children;
@@ -130,7 +130,7 @@ struct walk {
     __u32 words;
     __u32 is_stuck;
     __u32 is_done;
-    /* Of a fan: its rows, its intervals, the cuts of whole addresses or 0, the masks of the packet's interval in each
+    /* Its rows, its intervals, the cuts of whole addresses or 0, the masks of the packet's interval in each
        dimension. */
     __u32 addresses;
     __u64 fan;
@@ -406,23 +406,11 @@ __noinline __u32 find(struct espial_bpf_image *image, struct search *search) {
         return search->found;
     }
     const struct espial_grown *grown = is_v6 ? &tunnel->trees[1] : &tunnel->trees[0];
-    if ((!grown->groups && grown->fan == ESPIAL_NO_FAN) || grown->delta != ESPIAL_NO_GROUP) return STUCK;
+    if (grown->delta != ESPIAL_NO_GROUP || grown->levels) return STUCK;
     search->groups = ESPIAL_IMAGE_BLOCK + (__u64)block->groups.offset;
     search->groups_count = block->groups.count;
-    if (grown->fan != ESPIAL_NO_FAN) {
-        const struct espial_fan *fan = element(image, &block->fans, grown->fan, sizeof(struct espial_fan));
-        if (!fan || grown->levels) return STUCK;
-        if (open_fan(&walk, ESPIAL_IMAGE_BLOCK + (__u64)block->rows.offset, fan)) return STUCK;
-    } else if (!grown->levels) {
-        return leaf(image, search, grown->first) ? STUCK : search->found;
-    } else {
-        const struct espial_group *top = group_at(image, search, grown->first);
-        if (!top || grown->levels > 1) return STUCK;
-        walk.left = slots(image, search, grown->first);
-        walk.words = 1;
-        walk.children = top->index[ESPIAL_WIDTH];
-        walk.firsts = search->groups + (__u64)grown->first * sizeof *top + __builtin_offsetof(struct espial_group, index);
-    }
+    const struct espial_fan *fan = element(image, &block->fans, grown->fan, sizeof(struct espial_fan));
+    if (!fan || open_fan(&walk, ESPIAL_IMAGE_BLOCK + (__u64)block->rows.offset, fan)) return STUCK;
     bpf_loop(ESPIAL_WORDS * 65 + 1, tree_step, &walk, 0);
     return walk.is_done ? search->found : STUCK;
 }

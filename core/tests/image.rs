@@ -118,7 +118,7 @@ mod fixed {
     #[test]
     fn octets_are_the_same_everywhere() {
         let all = [Order::Little, Order::Big].map(|order| hash(&image(order, Names::Kept)));
-        let known = [0xd1bf_9694_805b_7cb5, 0xe214_2f22_ba29_579e];
+        let known = [0x8f6c_3dae_e686_4f83, 0xf646_17de_0138_9002];
         assert_eq!(all, known, "{all:#x?}");
     }
 

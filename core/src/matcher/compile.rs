@@ -88,7 +88,7 @@ fn words(tunnels: u64, children: u64, selectors: u64) -> Result<usize, SetupErro
         + tunnels * size_of::<TunnelRecord>() as u64
         + children * size_of::<ChildRecord>() as u64
         + selectors * size_of::<Box6>() as u64
-        + tree_octets(selectors);
+        + tree_octets(tunnels, selectors);
     // Offsets in the block have 32 bits.
     if octets > u64::from(u32::MAX) {
         return Err(SetupError::TooLarge);
@@ -97,16 +97,21 @@ fn words(tunnels: u64, children: u64, selectors: u64) -> Result<usize, SetupErro
 }
 
 /// Octets that the trees of so many selectors take at most, and what building them takes beside.
-fn tree_octets(selectors: u64) -> u64 {
-    if selectors <= LIST as u64 {
+fn tree_octets(tunnels: u64, selectors: u64) -> u64 {
+    // A tunnel has one of each family, of more boxes than a list.
+    let trees = (selectors / (LIST as u64 + 1)).min(2 * tunnels);
+    if trees == 0 {
         return 0;
     }
     // Deltas beside that, without which trees are built anew; and what does not end with a cache line.
-    selectors * (TREE_OCTETS + SCRATCH_OCTETS) + 5 * size_of::<Group>() as u64 + 3 * LINE as u64
+    let deltas = 5 * size_of::<Group>() as u64 + 3 * LINE as u64;
+    trees * TREE_OCTETS + selectors * (BOX_OCTETS + SCRATCH_OCTETS) + deltas
 }
 
-/// Groups, fan and rows of a tree, for each of its boxes: at most.
-pub(super) const TREE_OCTETS: u64 = 124;
+/// What a tree takes at most, its groups, its fan and their rows, beside [`BOX_OCTETS`].
+pub(super) const TREE_OCTETS: u64 = 2304;
+/// For each box of a tree.
+pub(super) const BOX_OCTETS: u64 = 116;
 /// What a tree is built in, for each of its boxes: at most.
 pub(super) const SCRATCH_OCTETS: u64 = 8;
 
@@ -173,9 +178,8 @@ fn fill(
         let (count4, count6) = (count4 as usize, count6 as usize);
         let shapes = [(count4, Shape::of::<u32>(count4)), (count6, Shape::of::<Wide>(count6))];
         for (count, shape) in shapes.iter().filter(|(count, _)| is_large(count)) {
-            let layout = shape.layout;
-            counts.fans += u32::from(layout.is_some());
-            counts.rows = counts.rows.checked_add(layout.size() as u32)?;
+            counts.fans += 1;
+            counts.rows = counts.rows.checked_add(shape.layout.size() as u32)?;
             counts.scratch = counts.scratch.max(scratch_for(*count, shape));
         }
     }

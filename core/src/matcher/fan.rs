@@ -1,5 +1,5 @@
-//! The top of a large tree: which of up to 1024 children can a packet lie in, answered for many packets at
-//! once.
+//! The top of a tree: which of up to 1024 children can a packet lie in, answered for many packets at
+//! once. Children are boxes ([`flat`](super::flat)), or groups of a large tree.
 //!
 //! ```text
 //! for each dimension   cuts  c0 <  c1 <  c2 ...       63 to 1023 of them, in the order of a search
@@ -8,9 +8,10 @@
 //! children to visit = remote & local & protocol & both port masks, each of the packet's interval
 //! ```
 //!
-//! One mask says for all children what an R-tree asks of one after the other (Guttman 1984). It is as wide
-//! as the children need, 1 to 16 words; a search in five sorted lists takes six to ten steps each, without
-//! a branch, 16 packets at a time. Cuts and masks are in the rows of the block: 4 to 350 KB.
+//! One mask says for all children what an R-tree asks of one after the other (Guttman 1984); over boxes it is a bit
+//! vector (Lakshman and Stiliadis 1998) of fewer intervals than ranges have ends. It is as wide as the children need,
+//! 1 to 16 words; a search in five sorted lists takes six to ten steps each, without
+//! a branch, 16 packets at a time. Cuts and masks are in the rows of the block ([`rows`](super::rows)): 4 to 350 KB.
 
 use core::hint::select_unpredictable;
 use core::mem::size_of;

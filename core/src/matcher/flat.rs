@@ -1,10 +1,12 @@
-//! The search of a fan over boxes: sets of up to 1024 have no groups. What masks leave of a set is nearly always the
-//! box itself, which is asked; if it does not cover the packet, the next.
+//! The search of a fan over boxes: sets of up to 1024 have no groups. The first box that masks leave is nearly always
+//! the one that covers the packet; it is asked, and if it does not, the next.
 //!
 //! # Bound
-//! A box whose ranges hold all of a packet's intervals covers the packet, and no more than a 30th of the ranges of
-//! a dimension start or end within an interval (a seventh for protocols): so many boxes can be asked in vain, each
-//! once, beside those that the filter does not take.
+//! A box whose ranges hold all of a packet's intervals covers the packet. So boxes that are asked in vain start or end
+//! within one of them: of n boxes at most 2n/63 in each dimension, of addresses 2n/127 where there are more than
+//! 512, of protocols 2n/15, together about a quarter of n; in ClassBench lists of 1k 0.01 to 0.24 a packet. Each is
+//! asked once, and beside them those that the filter does not take; in a burst that packets ask together one to five
+//! of them also alone.
 
 use super::fan::{BURST, Children, Open, Room};
 use super::group::{Address, Ask, NONE};

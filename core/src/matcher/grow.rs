@@ -18,7 +18,7 @@ use super::group::{Address, Bounds, DIMENSIONS, Frame, Group, WIDTH, window_of};
 use super::order;
 use super::patch::Old;
 use super::rows::Desk;
-use super::tree::{Grown, NO_FAN, Shape};
+use super::tree::{Grown, Shape};
 
 /// Where trees are built, of both families: the arrays, and how much of them is in use.
 pub(super) struct Builder<'b> {
@@ -103,7 +103,7 @@ impl Builder<'_> {
         Some(Grown {
             first: u32::try_from(first).ok()?,
             groups: u32::try_from(self.groups_end - first).ok()?,
-            fan: if shape.children == 0 { NO_FAN } else { u32::try_from(first_fan).ok()? },
+            fan: u32::try_from(first_fan).ok()?,
             levels: shape.levels as u32,
             ..Grown::NONE
         })
@@ -159,11 +159,6 @@ impl Builder<'_> {
         shape: &Shape,
         room: &mut [u32],
     ) -> Option<()> {
-        if shape.children == 0 {
-            let root = self.groups_end;
-            self.groups_end += 1;
-            return self.group(boxes, set, root, shape.levels);
-        }
         let (parts, ends) = room.split_at_mut_checked(PART * shape.children)?;
         let ends = ends.get_mut(..2 * shape.children)?;
         let mut parts = Parts::new(bytemuck::try_cast_slice_mut(parts).ok()?);

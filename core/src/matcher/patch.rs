@@ -6,7 +6,7 @@ use super::block::Boxed;
 use super::group::{Address, Group, WIDTH};
 use super::grow::Builder;
 use super::order;
-use super::tree::{Arrays, Grown, NO_FAN, NO_GROUP};
+use super::tree::{Arrays, Grown, NO_GROUP};
 
 /// Boxes that may come and go before a tree is built anew: as many as the delta has room for.
 const CHANGES: u32 = WIDTH as u32;
@@ -131,28 +131,26 @@ impl<A: Address> Old<'_, A> {
         } else if let Some(at) = delta_at {
             new.delta = new.first + at;
         }
-        if grown.fan != NO_FAN {
-            let mut fan = *self.arrays.fans.get(grown.fan as usize)?;
-            let words = fan.layout()?.size();
-            let old = self.arrays.rows.get(fan.rows as usize..)?.get(..words)?;
-            let rows = to.rows.get_mut(to.rows_end..)?.get_mut(..words)?;
-            // `copy_from_slice` can panic.
-            rows.iter_mut().zip(old).for_each(|(slot, word)| *slot = *word);
-            if change.removed > 0 {
-                fan.blank(rows, |index| change.is_removed(index));
-            }
-            if is_moved {
-                fan.renumber(rows, |index| change.place(index));
-            }
-            if !fan.is_of_boxes() {
-                fan.children = moved(fan.children);
-            }
-            fan.rows = u32::try_from(to.rows_end).ok()?;
-            new.fan = u32::try_from(to.fans_end).ok()?;
-            *to.fans.get_mut(to.fans_end)? = fan;
-            to.fans_end += 1;
-            to.rows_end += words;
+        let mut fan = *self.arrays.fans.get(grown.fan as usize)?;
+        let words = fan.layout()?.size();
+        let old = self.arrays.rows.get(fan.rows as usize..)?.get(..words)?;
+        let rows = to.rows.get_mut(to.rows_end..)?.get_mut(..words)?;
+        // `copy_from_slice` can panic.
+        rows.iter_mut().zip(old).for_each(|(slot, word)| *slot = *word);
+        if change.removed > 0 {
+            fan.blank(rows, |index| change.is_removed(index));
         }
+        if is_moved {
+            fan.renumber(rows, |index| change.place(index));
+        }
+        if !fan.is_of_boxes() {
+            fan.children = moved(fan.children);
+        }
+        fan.rows = u32::try_from(to.rows_end).ok()?;
+        new.fan = u32::try_from(to.fans_end).ok()?;
+        *to.fans.get_mut(to.fans_end)? = fan;
+        to.fans_end += 1;
+        to.rows_end += words;
         to.groups_end += new.groups as usize;
         Some(new)
     }

@@ -28,7 +28,7 @@ const WHOLE: usize = size_of::<Wide>() / size_of::<u64>();
 /// How large the rows of a fan are, and where their parts are, in words: cuts, masks, `opaque`, `firsts`, `wide`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Layout {
-    /// Words of a mask: a power of two up to 16; 0: there is no fan.
+    /// Words of a mask: a power of two up to 16.
     pub(super) words: usize,
     /// Intervals of addresses: a power of two from 64 to 1024.
     pub(super) addresses: usize,
@@ -57,14 +57,9 @@ impl Layout {
         Self { words, addresses, is_wide: !A::WHOLE }
     }
 
-    /// There is a fan.
-    pub(super) fn is_some(self) -> bool {
-        self.words > 0
-    }
-
     /// Words of all rows: whole cache lines.
     pub(super) const fn size(self) -> usize {
-        if self.words == 0 { 0 } else { self.wide().end }
+        self.wide().end
     }
 
     /// Intervals of ports.
@@ -138,7 +133,7 @@ impl Layout {
 }
 
 const fn words_for(children: usize) -> usize {
-    if children == 0 { 0 } else { children.div_ceil(WORD).next_power_of_two() }
+    children.div_ceil(WORD).next_power_of_two()
 }
 
 #[cfg(feature = "alloc")]

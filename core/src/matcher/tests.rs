@@ -3,15 +3,13 @@
 use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
-use super::compile::{SCRATCH_OCTETS, TREE_OCTETS};
+use super::compile::{BOX_OCTETS, SCRATCH_OCTETS, TREE_OCTETS};
 use super::fan::{BURST, Fan};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
-use super::tree::{
-    Arrays, Every, Grown, LIST, Left, NO_FAN, Shape, Tree, Visits, most_groups, some,
-};
+use super::tree::{Arrays, Every, Grown, LIST, Left, Shape, Tree, Visits, most_groups, some};
 use super::walk;
 use crate::few::few;
 use crate::simd::Backend;
@@ -181,8 +179,7 @@ fn plant<A: Address>(
 impl<A: Address> Planted<A> {
     fn new(boxes: &[Boxed<A>]) -> Self {
         let shape = Shape::of::<A>(boxes.len());
-        let fans = usize::from(shape.layout.is_some());
-        let room = (groups_of::<A>(boxes.len()), fans, shape.layout.size());
+        let room = (groups_of::<A>(boxes.len()), 1, shape.layout.size());
         plant(boxes, room, |builder| builder.build(boxes)).expect("the arrays are large enough")
     }
 
@@ -199,10 +196,7 @@ impl<A: Address> Planted<A> {
     /// The tree of other boxes, made out of this one, behind so many groups, fans and words of others.
     fn patched(&self, boxes: &[Boxed<A>], ends: (usize, usize, usize)) -> Option<Self> {
         let old = Old { boxes: &self.boxes, arrays: self.arrays(), grown: self.grown };
-        let words = match self.grown.fan {
-            NO_FAN => 0,
-            at => self.fans[at as usize].layout().unwrap().size(),
-        };
+        let words = self.fans[self.grown.fan as usize].layout().unwrap().size();
         let room = (ends.0 + self.grown.groups as usize + 1, ends.1 + 1, ends.2 + words);
         plant(boxes, room, |builder| {
             (builder.groups_end, builder.fans_end, builder.rows_end) = ends;
@@ -213,17 +207,13 @@ impl<A: Address> Planted<A> {
     /// Valid, and no group or row is left that nothing leads to.
     fn is_valid(&self) -> bool {
         let groups = self.grown.groups as usize;
-        let rows = match self.grown.fan {
-            NO_FAN => 0,
-            at => self.fans[at as usize].layout().unwrap().size(),
-        };
+        let rows = self.fans[self.grown.fan as usize].layout().unwrap().size();
         let mut left = Left { groups, rows };
         self.tree().is_valid(&mut left) && left == Left { groups: 0, rows: 0 }
     }
 
     fn octets(&self) -> Vec<u8> {
         let Self { groups, fans, rows, .. } = self;
-        let fans = if self.grown.fan == NO_FAN { &[] } else { &fans[..] };
         [bytemuck::cast_slice(groups), bytemuck::cast_slice(fans), bytemuck::cast_slice(rows)]
             .concat()
     }
@@ -472,8 +462,7 @@ fn hostile_trees_end_the_search() {
             };
         }
         let (groups, fans, rows) = &arrays;
-        let tree =
-            Tree { arrays: Arrays { groups, fans, rows }, fan: fans.first(), ..grown.tree() };
+        let tree = Tree { arrays: Arrays { groups, fans, rows }, fan: &fans[0], ..grown.tree() };
         let bound = grown.groups.len();
         if !tree.is_valid(&mut Left { groups: bound, rows: rows.len() }) {
             continue;
@@ -493,22 +482,24 @@ fn hostile_trees_end_the_search() {
 #[test]
 fn trees_too_large_for_their_boxes_are_refused() {
     let mut rng = Rng(13);
-    let boxes: Vec<Boxed<u32>> = (0..170).map(|n| one(0, n, &mut rng)).collect();
+    let boxes: Vec<Boxed<u32>> = (0..1500).map(|n| one(0, n, &mut rng)).collect();
     let grown = Planted::new(&boxes);
     assert!(grown.is_valid());
     // The same tree, said to be of a few of the boxes that its leaves name.
+    let mut rows = grown.rows.clone();
+    grown.fans[0].renumber(&mut rows, |_| 0);
     let mut few = grown.groups.clone();
     few.iter_mut()
         .filter(|group| group.is_leaf())
         .for_each(|leaf| leaf.renumber(|index| index % 5));
     few.iter_mut().for_each(|group| group.index[..WIDTH].sort_unstable());
-    let arrays = Arrays { groups: &few, ..grown.arrays() };
+    let arrays = Arrays { groups: &few, rows: &rows, ..grown.arrays() };
     let tree = Tree { boxes: &boxes[..5], arrays, ..grown.tree() };
-    let left = || Left { groups: few.len(), rows: 0 };
+    let left = || Left { groups: few.len(), rows: rows.len() };
     assert!(!tree.is_valid(&mut left()));
     assert!(Tree { boxes: &boxes, ..tree }.is_valid(&mut left()));
     // And each group once only.
-    assert!(!grown.tree().is_valid(&mut Left { groups: few.len() - 1, rows: 0 }));
+    assert!(!grown.tree().is_valid(&mut Left { groups: few.len() - 1, ..left() }));
 }
 
 /// A long list without a tree would be asked one by one.
@@ -532,11 +523,11 @@ fn long_lists_without_a_tree_are_refused() {
     let words = compile(&selectors).unwrap();
     assert!(Matcher::open(&words).is_ok());
     let mut words = words.to_vec();
-    // The tunnel's record is behind the header: its span, then the tree of IPv4: first group, groups.
+    // The tunnel's record is behind the header: its span, then the tree of IPv4: first group, groups, fan.
     let record: &mut [u32] = bytemuck::cast_slice_mut(&mut words[16..24]);
     assert_eq!((record[1], record[4]), (40, 0));
-    assert!(record[5] > 0);
-    record[5] = 0;
+    assert_eq!(record[6], 0);
+    record[6] = u32::MAX;
     assert_eq!(Matcher::open(&words).err(), Some(BlockError::Tree { tunnel: 0 }));
 }
 
@@ -545,11 +536,11 @@ fn long_lists_without_a_tree_are_refused() {
 fn rows_fit_into_what_is_counted() {
     for boxes in LIST + 1..50_000 {
         for shape in [Shape::of::<u32>(boxes), Shape::of::<Wide>(boxes)] {
-            let fan = if shape.layout.is_some() { size_of::<Fan>() } else { 0 };
             let groups = if shape.is_of_boxes() { 0 } else { most_groups(boxes) };
-            let octets = 8 * shape.layout.size() + fan + groups * size_of::<Group>();
+            let octets = 8 * shape.layout.size() + size_of::<Fan>() + groups * size_of::<Group>();
             let scratch = 4 * scratch_for(boxes, &shape);
-            assert!(octets <= boxes * TREE_OCTETS as usize, "{boxes} boxes: {octets}");
+            let most = boxes * BOX_OCTETS as usize + TREE_OCTETS as usize;
+            assert!(octets <= most, "{boxes} boxes: {octets}");
             assert!(scratch <= boxes * SCRATCH_OCTETS as usize, "{boxes} boxes: {scratch}");
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! up to 32 boxes    no tree: a list (`linear`)
-//! up to 176         a group: bounds of up to 16 leaves ─┐
-//! up to 15 360      a fan:   up to 1024 leaves          │ 16 boxes compared at once (`group`)
-//! more              a fan, and groups between, as many  │
+//! up to 1024        a fan over the boxes themselves (`flat`)
+//! up to 15 360      a fan over up to 1024 leaves ───────┐
+//! more              a fan, and groups between, as many  │ 16 boxes compared at once (`group`)
 //!                   levels as needed                    │
 //!                   leaves:  groups of up to 16 boxes  ─┘
 //! ```
@@ -16,13 +16,13 @@
 //! A published tree is changed by taking boxes out of leaves and by putting new ones into one leaf beside
 //! it, the delta: [`patch`](super::patch).
 //!
-//! IPv6 addresses are compared through windows of 32 bits, one for each group; a box that its window does
-//! not show exactly is looked at again in the list.
+//! IPv6 addresses are compared whole in a fan over boxes. Elsewhere it is through windows of 32 bits, one for each
+//! group; a box that its window does not show exactly is looked at again in the list.
 //!
 //! # Bound
-//! One fan, which costs about as much as two leaves to eight; leaves: those that there are, n/11, and one; groups
-//! between: half of that. A packet visits more than a few only in sets whose boxes nearly all meet at one
-//! point.
+//! One fan, which costs about as much as two leaves; then up to 1024 boxes those that [`flat`] says; of more leaves:
+//! those that there are, n/11, and one, and groups between: half of that. A packet visits more than a few only in
+//! sets whose boxes nearly all meet at one point.
 
 use core::mem::size_of_val;
 
@@ -85,7 +85,7 @@ pub(super) struct Shape {
     pub(super) leaves: usize,
     /// Levels of groups above the leaves, the fan not counted.
     pub(super) levels: usize,
-    /// Children of the fan, at most; 0: there is none.
+    /// Children of the fan, at most.
     pub(super) children: usize,
     pub(super) layout: Layout,
 }
@@ -94,9 +94,6 @@ impl Shape {
     #[inline]
     pub(super) fn of<A: Address>(boxes: usize) -> Self {
         let leaves = boxes.div_ceil(FILL);
-        if leaves <= WIDTH {
-            return Self::with_fan(leaves, usize::from(leaves > 1), 0, boxes);
-        }
         if boxes <= CHILDREN {
             let layout = Layout::of_boxes::<A>(boxes);
             return Self { leaves: 0, levels: 0, children: boxes, layout };
@@ -140,11 +137,11 @@ pub(super) const NO_FAN: u32 = u32::MAX;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub(super) struct Grown {
-    /// Its first group, which is the top if there is no fan.
+    /// Its first group.
     pub(super) first: u32,
-    /// Its groups, which are neighbours; 0: there is no tree, unless there is a fan.
+    /// Its groups, which are neighbours.
     pub(super) groups: u32,
-    /// Its fan, or [`NO_FAN`].
+    /// Its fan; [`NO_FAN`]: there is no tree.
     pub(super) fan: u32,
     /// A leaf of boxes that came later, or [`NO_GROUP`].
     pub(super) delta: u32,
@@ -161,7 +158,7 @@ impl Grown {
     /// There is a tree.
     #[inline]
     pub(super) fn is_some(&self) -> bool {
-        self.groups > 0 || self.fan != NO_FAN
+        self.fan != NO_FAN
     }
 }
 
@@ -178,9 +175,7 @@ pub(super) struct Arrays<'b> {
 pub(crate) struct Tree<'b, A: Address> {
     pub(super) boxes: &'b [Boxed<A>],
     pub(super) arrays: Arrays<'b>,
-    pub(super) fan: Option<&'b Fan>,
-    /// The group at the top, if there is no fan.
-    pub(super) root: u32,
+    pub(super) fan: &'b Fan,
     /// A leaf beside the tree.
     pub(super) delta: Option<&'b Group>,
     pub(super) levels: usize,
@@ -196,17 +191,13 @@ impl<'b, A: Address> Tree<'b, A> {
         grown: &Grown,
         backend: Backend,
     ) -> Option<Self> {
-        let fan = match grown.fan {
-            NO_FAN => None,
-            at => Some(arrays.fans.get(at as usize)?),
-        };
+        let fan = arrays.fans.get(grown.fan as usize)?;
         let delta = match grown.delta {
             NO_GROUP => None,
             at => Some(arrays.groups.get(at as usize)?),
         };
-        let (root, levels) = (grown.first, grown.levels as usize);
-        let is_one = grown.is_some() && levels <= LEVELS;
-        is_one.then_some(Self { boxes, arrays, fan, root, delta, levels, backend })
+        let levels = grown.levels as usize;
+        (levels <= LEVELS).then_some(Self { boxes, arrays, fan, delta, levels, backend })
     }
 }
 
@@ -258,7 +249,7 @@ impl<'b, A: Address> Tree<'b, A> {
     /// The fan, if its children are boxes.
     #[inline(always)]
     fn flat(&self) -> Option<Open<'b, A>> {
-        self.fan.filter(|fan| fan.is_of_boxes())?.open(self.arrays.rows)
+        if self.fan.is_of_boxes() { self.fan.open(self.arrays.rows) } else { None }
     }
 
     /// The first box of the delta that covers the packet, or [`NONE`].
@@ -422,12 +413,7 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
                 *best = tree.first_in_delta::<S, F>(key, ask, filter, visits);
             }
         }
-        let all = if keys.len() < N { (1 << keys.len()) - 1 } else { Bits::MAX >> (32 - N) };
-        let Some(fan) = tree.fan else {
-            self.next = [tree.root; N];
-            return self.run_below::<S, F, ANY>((0, &[]), all, keys, (ask, filter), visits);
-        };
-        let Some(fan) = fan.open(tree.arrays.rows) else { return };
+        let Some(fan) = tree.fan.open(tree.arrays.rows) else { return };
         let active = matches(&fan, self);
         if self.prefetches {
             Each(active).filter_map(|nth| self.next.get(nth)).for_each(|next| tree.prefetch(*next));
@@ -623,9 +609,7 @@ impl<A: Address> Tree<'_, A> {
     }
 
     fn is_top_valid(&self, left: &mut Left) -> bool {
-        let Some(fan) = self.fan else {
-            return self.is_group_valid(self.root, self.levels, left);
-        };
+        let fan = self.fan;
         let rows = fan.layout().and_then(|layout| left.rows.checked_sub(layout.size()));
         let Some(rows) = rows else { return false };
         left.rows = rows;

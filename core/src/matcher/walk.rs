@@ -30,14 +30,13 @@ pub(super) fn find<A: Address>(
     accept: &dyn Fn(u32) -> bool,
     visits: &mut impl Visits,
 ) -> Option<u32> {
-    let Tree { boxes, arrays: Arrays { groups, rows, .. }, root, levels, .. } = *tree;
+    let Tree { boxes, arrays: Arrays { groups, rows, .. }, levels, .. } = *tree;
     let asked = Packet { boxes, key, ask: wanted.0, child, accept };
     let has_value = key.values.has_value();
     let mut walk = Walk {
         groups,
         rows,
         firsts: &[],
-        root,
         levels,
         asked: &asked,
         has_value,
@@ -93,8 +92,6 @@ struct Walk<'w, 'b> {
     rows: &'b [u64],
     /// The first boxes below the fan's children.
     firsts: &'b [u32],
-    /// The group at the top, if there is no fan.
-    root: u32,
     levels: usize,
     asked: &'w dyn Asked,
     has_value: bool,
@@ -106,18 +103,11 @@ struct Walk<'w, 'b> {
 }
 
 impl<'b> Walk<'_, 'b> {
-    fn run(&mut self, fan: Option<&Fan>, delta: Option<&Group>, visits: &mut impl Visits) {
+    fn run(&mut self, fan: &Fan, delta: Option<&Group>, visits: &mut impl Visits) {
         if let Some(delta) = delta {
             visits.leaf();
             self.leaf(delta);
         }
-        let Some(fan) = fan else {
-            // The first box may be in the delta.
-            if self.limit > 0 {
-                self.below(self.root, visits);
-            }
-            return;
-        };
         let Some(ranks) = self.asked.ranks(fan, self.rows) else { return };
         let mut nth = 0;
         while let Some(mut left) = self.meeting(fan, &ranks, nth) {
