@@ -497,7 +497,7 @@ impl<A: Address> Open<'_, A> {
             for (dimension, (row, ranks)) in rows.iter_mut().zip(&ranks).enumerate() {
                 let (before, opaque) = (self.layout.before(dimension) as u32, self.opaque());
                 let is_port = dimension == 2 || dimension == 3;
-                let Some(row) = row.as_chunks_mut::<LANES>().0.get_mut(half) else { return None };
+                let row = row.as_chunks_mut::<LANES>().0.get_mut(half)?;
                 for ((slot, rank), mask) in row.iter_mut().zip(ranks).zip(&masks) {
                     *slot = if is_port && *mask == 0 { opaque } else { rank + before };
                 }

@@ -186,8 +186,7 @@ pub(super) fn wide_ranks(
             at = _mm512_mask_add_epi64(twice, less, twice, _mm512_set1_epi64(1));
         }
         let at = _mm512_and_si512(at, _mm512_set1_epi64(CUTS as i64 - 1));
-        // SAFETY: 32 octets of an array; any alignment will do.
-        unsafe { _mm256_storeu_si256(ranks.as_mut_ptr().cast(), _mm512_cvtepi64_epi32(at)) };
+        *ranks = bytemuck::cast(_mm512_cvtepi64_epi32(at));
     }
 }
 
