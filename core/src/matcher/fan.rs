@@ -22,7 +22,7 @@ use super::block::Wide;
 use super::group::{Address, Ask, DIMENSIONS, Frame, View};
 use super::linear::Key;
 use super::rows::{INTERVALS, Layout};
-use super::tree::{Each, NO_GROUP};
+use super::tree::{Each, NO_GROUP, ones};
 use crate::simd::{CUTS, LANES, Simd, WORDS};
 
 /// Children of a word.
@@ -402,7 +402,8 @@ impl<A: Address> Open<'_, A> {
         active
     }
 
-    /// The first child of each of so many packets. Returns a bit for each packet that has one.
+    /// The first child of each of so many packets, `u32::MAX` of those that have none. Returns a bit for each packet that
+    /// has one.
     #[inline(always)]
     pub(super) fn first_of_burst<S: Simd>(
         &self,
@@ -413,8 +414,8 @@ impl<A: Address> Open<'_, A> {
         let mut active = 0;
         by_words!(self, |masks| {
             for (nth, (next, rows)) in next.iter_mut().zip(each(rows)).take(count).enumerate() {
-                let is_one;
-                (*next, is_one) = masks.first::<S>(rows);
+                let (child, is_one) = masks.first::<S>(rows);
+                *next = child | ones(!is_one);
                 active |= u32::from(is_one) << nth;
             }
         });

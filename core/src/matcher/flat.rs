@@ -62,7 +62,7 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
     let Some(rows) = fan.rows_of_burst::<S>(keys) else { return best };
     let active = fan.first_of_burst::<S>(&rows, keys.len(), &mut next);
     let mut missed = 0;
-    // Nearly all of them have a box that may be theirs: the others are asked for one as well.
+    // Nearly all of them have a box that may be theirs; the others ask none, in the same steps.
     for (nth, ((key, next), best)) in keys.iter().zip(&next).zip(&mut best).enumerate() {
         let (index, is_it) = ask(tree, fan, *next, key);
         *best = index | ones(!is_it);

@@ -399,6 +399,30 @@ proptest! {
     }
 }
 
+/// What masks leave out is not asked: the box that comes behind a whole word of them would cover the packet, but for
+/// what only masks say of it.
+#[test]
+fn packets_without_a_box_ask_none() {
+    let mut rng = Rng(17);
+    for place in [63, 64, 65, 128] {
+        let mut boxes: Vec<Boxed<u32>> = (0..140).map(|n| one(7, n, &mut rng)).collect();
+        let all = Boxed {
+            remote_lo: 0,
+            remote_hi: u32::MAX,
+            local_lo: 0,
+            local_hi: u32::MAX,
+            rest: Rest::default(),
+        };
+        let rest =
+            Rest { remote_port_hi: u16::MAX, local_port_hi: 9, protocol_hi: u8::MAX, ..all.rest };
+        boxes[place] = Boxed { rest, ..all };
+        let tree = Planted::new(&boxes);
+        let keys = [Key { remote: 1, local: 2, values: Values::new(6, None) }; BURST];
+        bursts_agree(&boxes, &tree.tree(), &keys);
+        assert_eq!(some(tree.tree().find_burst::<false>(&keys)[0]), None);
+    }
+}
+
 /// A list that stays as it is keeps its tree, wherever that is.
 #[test]
 fn an_unchanged_tree_moves_whole() {
