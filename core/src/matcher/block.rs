@@ -542,12 +542,21 @@ impl<'b> Boxes<'_, 'b> {
         (ask, any): (Ask, bool),
         accept: &dyn Fn(u32) -> bool,
     ) -> Option<u32> {
-        let mut own = self.block.part(&self.span);
-        if own.len() > LIST
-            && let Some(found) = self.search_tree(key, (ask, any), accept)
-        {
-            return found;
+        // Both are the last thing that is done: what is called needs no stack beside the caller's.
+        match A::part(&self.span).1 as usize > LIST {
+            true => self.search_tree(key, (ask, any), accept),
+            false => self.search_list(key, (ask, any), accept),
         }
+    }
+
+    #[inline(never)]
+    fn search_list<A: Address>(
+        &self,
+        key: &Key<A>,
+        (ask, _): (Ask, bool),
+        accept: &dyn Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let mut own = self.block.part(&self.span);
         loop {
             let (found, behind) = linear::from_first(own, key, ask)?.split_first()?;
             if accept(found.child()) {
@@ -564,10 +573,10 @@ impl<'b> Boxes<'_, 'b> {
         key: &Key<A>,
         wanted: (Ask, bool),
         accept: &dyn Fn(u32) -> bool,
-    ) -> Option<Option<u32>> {
-        let tree = self.tree()?;
+    ) -> Option<u32> {
+        let Some(tree) = self.tree() else { return self.search_list(key, wanted, accept) };
         let found = walk::find(&tree, key, wanted, self.child, accept, &mut ());
-        Some(found.and_then(|found| tree.boxes.get(found as usize)).map(Boxed::child))
+        found.and_then(|found| tree.boxes.get(found as usize)).map(Boxed::child)
     }
 
     /// Brings a list closer, or the tunnel's record.

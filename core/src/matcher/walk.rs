@@ -10,12 +10,12 @@
 //! flash is scarce ([`COMPACT`](crate::simd::COMPACT)) it is the only search; tests hold one against the
 //! other everywhere.
 
-use super::block::Boxed;
+use super::block::{Boxed, Wide};
 use super::fan::Fan;
-use super::group::{Address, Ask, DIMENSIONS, Group, NONE};
-use super::linear::Key;
+use super::group::{Address, Ask, DIMENSIONS, Frame, Group, NONE};
+use super::linear::{Key, Values};
 use super::tree::{Arrays, LEVELS, Tree, Visits, some};
-use crate::simd::Base;
+use crate::simd::CUTS;
 
 /// A box that is asked for: in what, and whether any that covers the packet will do.
 type Wanted = (Ask, bool);
@@ -32,29 +32,20 @@ pub(super) fn find<A: Address>(
 ) -> Option<u32> {
     let Tree { boxes, arrays: Arrays { groups, rows, .. }, root, levels, .. } = *tree;
     let asked = Packet { boxes, key, ask: wanted.0, child, accept };
-    let has_value = key.values.has_value();
-    let mut walk = Walk {
-        groups,
-        rows,
-        firsts: &[],
-        root,
-        levels,
-        asked: &asked,
-        has_value,
-        wanted,
-        best: NONE,
-        limit: NONE,
-    };
+    let values = &key.values;
+    let limit = NONE;
+    let mut walk =
+        Walk { groups, rows, root, levels, asked: &asked, values, wanted, best: NONE, limit };
     walk.run(tree.fan, tree.delta, visits);
     some(walk.best)
 }
 
-/// A packet, asked of one tree.
+/// A packet, asked of one tree. Of its addresses the remote one is number 0, the local one number 1.
 trait Asked {
-    /// In which intervals of a fan it lies.
-    fn ranks(&self, fan: &Fan, rows: &[u64]) -> Option<[u32; DIMENSIONS]>;
-    /// The children of a group that hold it.
-    fn children(&self, group: &Group) -> u32;
+    /// What a window shows of an address.
+    fn seen(&self, frame: &Frame, which: usize) -> u32;
+    /// In which interval of whole addresses one lies; `None` for IPv4, for which there are none.
+    fn wide_rank(&self, cuts: &[u64], which: usize) -> Option<usize>;
     /// The box covers it, and counts.
     fn covered_by(&self, index: u32) -> bool;
 }
@@ -67,15 +58,27 @@ struct Packet<'w, 'b, A: Address> {
     accept: &'w dyn Fn(u32) -> bool,
 }
 
+impl<A: Address> Packet<'_, '_, A> {
+    fn address(&self, which: usize) -> A {
+        if which == 0 { self.key.remote } else { self.key.local }
+    }
+}
+
 impl<A: Address> Asked for Packet<'_, '_, A> {
-    // What it needs of the stack is free again when groups are searched.
-    #[inline(never)]
-    fn ranks(&self, fan: &Fan, rows: &[u64]) -> Option<[u32; DIMENSIONS]> {
-        fan.open::<A>(rows)?.ranks::<Base>(self.key)
+    fn seen(&self, frame: &Frame, which: usize) -> u32 {
+        A::seen(frame, which, self.address(which))
     }
 
-    fn children(&self, group: &Group) -> u32 {
-        group.holding(self.key, self.ask)
+    fn wide_rank(&self, cuts: &[u64], which: usize) -> Option<usize> {
+        if A::WHOLE {
+            return None;
+        }
+        let value = u128::from(self.address(which).wide());
+        let (high, low) = cuts.split_at_checked(cuts.len() / 2)?;
+        Some(rank(high.len(), |at| {
+            let cut = high.get(at).zip(low.get(at));
+            cut.is_some_and(|(high, low)| u128::from(Wide { high: *high, low: *low }) < value)
+        }))
     }
 
     // The boxes themselves are asked: their windows would be more code.
@@ -88,16 +91,51 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
     }
 }
 
+/// The plain twin of [`Simd::rank`](crate::simd::Simd::rank), of any number of cuts.
+#[inline(always)]
+fn rank(cuts: usize, is_above: impl Fn(usize) -> bool) -> usize {
+    let (mut rank, mut step) = (0, 1);
+    while step < cuts {
+        rank = 2 * rank + usize::from(is_above(step + rank));
+        step *= 2;
+    }
+    rank
+}
+
+/// Where a packet is in the rows of a fan.
+struct Place<'b> {
+    /// The first words of the masks that it is found by; of those that are not asked that of another.
+    masks: [usize; DIMENSIONS],
+    /// Words of a mask.
+    words: usize,
+    /// The rows.
+    rows: &'b [u64],
+    /// Where the first boxes below its children start, in numbers of 32 bits.
+    firsts: usize,
+}
+
+impl Place<'_> {
+    /// One word of the children that may hold the packet.
+    fn word(&self, nth: usize) -> u64 {
+        let word = |start: &usize| self.rows.get(start + nth).copied().unwrap_or(0);
+        self.masks.iter().map(word).fold(u64::MAX, |common, word| common & word)
+    }
+
+    /// The first box below a child, or the box that is the child.
+    fn first(&self, child: u32) -> u32 {
+        let numbers: &[u32] = bytemuck::try_cast_slice(self.rows).unwrap_or(&[]);
+        numbers.get(self.firsts + child as usize).copied().unwrap_or(NONE)
+    }
+}
+
 struct Walk<'w, 'b> {
     groups: &'b [Group],
     rows: &'b [u64],
-    /// The first boxes below the fan's children.
-    firsts: &'b [u32],
     /// The group at the top, if there is no fan.
     root: u32,
     levels: usize,
     asked: &'w dyn Asked,
-    has_value: bool,
+    values: &'w Values,
     wanted: Wanted,
     /// The first box so far.
     best: u32,
@@ -118,13 +156,13 @@ impl<'b> Walk<'_, 'b> {
             }
             return;
         };
-        let Some(ranks) = self.asked.ranks(fan, self.rows) else { return };
-        let mut nth = 0;
-        while let Some(mut left) = self.meeting(fan, &ranks, nth) {
+        let Some(place) = self.place(fan) else { return };
+        for nth in 0..place.words {
+            let mut left = place.word(nth);
             while left != 0 {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
-                let first = self.firsts.get(child as usize).copied().unwrap_or(NONE);
+                let first = place.first(child);
                 if first >= self.limit {
                     return;
                 }
@@ -137,19 +175,49 @@ impl<'b> Walk<'_, 'b> {
                     self.below(fan.children.wrapping_add(child), visits);
                 }
             }
-            nth += 1;
         }
     }
 
-    /// One word of the children that may hold the packet, if the fan has so many. A call of its own: what it needs of the
-    /// stack is free again when groups are searched.
+    /// Finds the packet in the rows of a fan. A call of its own: what it needs of the stack is free again when groups
+    /// are searched.
     #[inline(never)]
-    fn meeting(&mut self, fan: &Fan, ranks: &[u32; DIMENSIONS], nth: usize) -> Option<u64> {
-        // But for the cuts, rows are the same for both families.
-        let fan = fan.open::<u32>(self.rows)?;
-        self.firsts = fan.firsts;
-        let (ask, has_value) = (self.wanted.0, self.has_value);
-        (nth < fan.words()).then(|| fan.word(ranks, ask, has_value, nth))
+    fn place(&self, fan: &Fan) -> Option<Place<'b>> {
+        let layout = fan.layout()?;
+        let rows = self.rows.get(fan.rows as usize..)?.get(..layout.size())?;
+        let numbers: &[u32] = bytemuck::try_cast_slice(rows).ok()?;
+        let values = self.values;
+        let mut masks = [0; DIMENSIONS];
+        for (dimension, mask) in masks.iter_mut().enumerate() {
+            let start = layout.before(dimension);
+            let narrow = |value: u32| {
+                let cuts = numbers.get(start..)?.get(..layout.intervals(dimension).max(CUTS))?;
+                Some(rank(cuts.len(), |at| cuts.get(at).is_some_and(|cut| *cut < value)))
+            };
+            let wide = || {
+                let half = 2 * layout.addresses;
+                let cuts = rows.get(layout.wide())?.get(dimension * half..)?.get(..half)?;
+                self.asked.wide_rank(cuts, dimension)
+            };
+            let rank = match dimension {
+                0 | 1 => match layout.is_wide.then(wide).flatten() {
+                    Some(rank) => rank,
+                    None => narrow(self.asked.seen(&fan.frame, dimension))?,
+                },
+                2 => narrow(values.remote.into())?,
+                3 => narrow(values.local.into())?,
+                _ => narrow(values.protocol.into())?,
+            };
+            *mask = layout.masks(0).start + (start + rank) * layout.words;
+        }
+        let [remote, local, remote_port, local_port, protocol] = masks;
+        let opaque = layout.masks(0).start + layout.all() * layout.words;
+        let masks = match self.wanted.0 {
+            Ask::Source => [remote; DIMENSIONS],
+            Ask::Portless => [remote, local, protocol, protocol, protocol],
+            Ask::All if values.has_value() => [remote, local, remote_port, local_port, protocol],
+            Ask::All => [remote, local, opaque, opaque, protocol],
+        };
+        Some(Place { masks, words: layout.words, rows, firsts: 2 * layout.firsts().start })
     }
 
     /// Searches a group below the fan and all that is below it.
@@ -167,8 +235,9 @@ impl<'b> Walk<'_, 'b> {
                 Some(below) => {
                     visits.node();
                     level = below;
+                    let view = [0, 1].map(|which| self.asked.seen(&group.frame, which));
                     let Some(slot) = left.get_mut(level) else { return };
-                    *slot = (at, self.asked.children(group));
+                    *slot = (at, group.holding(view, self.values, self.wanted.0));
                 }
             }
             // Up to the nearest level that has a child left, and down into that.
