@@ -14,6 +14,7 @@ use super::block::{Boxed, Wide};
 use super::fan::Fan;
 use super::group::{Address, Ask, DIMENSIONS, Frame, Group, NONE};
 use super::linear::{Key, Values};
+use super::rows::Layout;
 use super::tree::{Arrays, LEVELS, Tree, Visits, some};
 use crate::simd::CUTS;
 
@@ -33,9 +34,19 @@ pub(super) fn find<A: Address>(
     let Tree { boxes, arrays: Arrays { groups, rows, .. }, root, levels, .. } = *tree;
     let asked = Packet { boxes, key, ask: wanted.0, child, accept };
     let values = &key.values;
-    let limit = NONE;
-    let mut walk =
-        Walk { groups, rows, root, levels, asked: &asked, values, wanted, best: NONE, limit };
+    let (levels, limit) = (levels as u32, NONE);
+    let mut walk = Walk {
+        groups,
+        rows,
+        masks: [0; DIMENSIONS],
+        root,
+        levels,
+        asked: &asked,
+        values,
+        wanted,
+        best: NONE,
+        limit,
+    };
     walk.run(tree.fan, tree.delta, visits);
     some(walk.best)
 }
@@ -102,38 +113,20 @@ fn rank(cuts: usize, is_above: impl Fn(usize) -> bool) -> usize {
     rank
 }
 
-/// Where a packet is in the rows of a fan.
-struct Place<'b> {
-    /// The first words of the masks that it is found by; of those that are not asked that of another.
-    masks: [usize; DIMENSIONS],
-    /// Words of a mask.
-    words: usize,
-    /// The rows.
-    rows: &'b [u64],
-    /// Where the first boxes below its children start, in numbers of 32 bits.
-    firsts: usize,
-}
-
-impl Place<'_> {
-    /// One word of the children that may hold the packet.
-    fn word(&self, nth: usize) -> u64 {
-        let word = |start: &usize| self.rows.get(start + nth).copied().unwrap_or(0);
-        self.masks.iter().map(word).fold(u64::MAX, |common, word| common & word)
-    }
-
-    /// The first box below a child, or the box that is the child.
-    fn first(&self, child: u32) -> u32 {
-        let numbers: &[u32] = bytemuck::try_cast_slice(self.rows).unwrap_or(&[]);
-        numbers.get(self.firsts + child as usize).copied().unwrap_or(NONE)
-    }
+/// Rows as numbers of 32 bits.
+fn numbers(rows: &[u64]) -> &[u32] {
+    bytemuck::try_cast_slice(rows).unwrap_or(&[])
 }
 
 struct Walk<'w, 'b> {
     groups: &'b [Group],
+    /// Of all fans, then those of the one at the top.
     rows: &'b [u64],
+    /// The first words of the masks that the packet is found by; for what is not asked the first mask again.
+    masks: [u32; DIMENSIONS],
     /// The group at the top, if there is no fan.
     root: u32,
-    levels: usize,
+    levels: u32,
     asked: &'w dyn Asked,
     values: &'w Values,
     wanted: Wanted,
@@ -156,13 +149,15 @@ impl<'b> Walk<'_, 'b> {
             }
             return;
         };
-        let Some(place) = self.place(fan) else { return };
-        for nth in 0..place.words {
-            let mut left = place.word(nth);
+        let Some(layout) = fan.layout().filter(|layout| self.place(fan, *layout).is_some()) else {
+            return;
+        };
+        for nth in 0..layout.words {
+            let mut left = self.word(nth);
             while left != 0 {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
-                let first = place.first(child);
+                let first = self.first(layout, child);
                 if first >= self.limit {
                     return;
                 }
@@ -178,53 +173,73 @@ impl<'b> Walk<'_, 'b> {
         }
     }
 
+    /// One word of the children that may hold the packet.
+    fn word(&self, nth: usize) -> u64 {
+        let word = |start: &u32| self.rows.get(*start as usize + nth).copied().unwrap_or(0);
+        self.masks.iter().map(word).fold(u64::MAX, |common, word| common & word)
+    }
+
+    /// The first box below a child, or the box that is the child.
+    fn first(&self, layout: Layout, child: u32) -> u32 {
+        let firsts = numbers(self.rows).get(2 * layout.firsts().start + child as usize);
+        firsts.copied().unwrap_or(NONE)
+    }
+
     /// Finds the packet in the rows of a fan. A call of its own: what it needs of the stack is free again when groups
     /// are searched.
     #[inline(never)]
-    fn place(&self, fan: &Fan) -> Option<Place<'b>> {
-        let layout = fan.layout()?;
-        let rows = self.rows.get(fan.rows as usize..)?.get(..layout.size())?;
-        let numbers: &[u32] = bytemuck::try_cast_slice(rows).ok()?;
-        let values = self.values;
-        let mut masks = [0; DIMENSIONS];
-        for (dimension, mask) in masks.iter_mut().enumerate() {
-            let start = layout.before(dimension);
-            let narrow = |value: u32| {
-                let cuts = numbers.get(start..)?.get(..layout.intervals(dimension).max(CUTS))?;
-                Some(rank(cuts.len(), |at| cuts.get(at).is_some_and(|cut| *cut < value)))
+    fn place(&mut self, fan: &Fan, layout: Layout) -> Option<()> {
+        self.rows = self.rows.get(fan.rows as usize..)?.get(..layout.size())?;
+        for dimension in 0..DIMENSIONS {
+            let is_port = dimension == 2 || dimension == 3;
+            let is_asked = match self.wanted.0 {
+                Ask::Source => dimension == 0,
+                Ask::Portless => !is_port,
+                Ask::All => true,
             };
-            let wide = || {
-                let half = 2 * layout.addresses;
-                let cuts = rows.get(layout.wide())?.get(dimension * half..)?.get(..half)?;
-                self.asked.wide_rank(cuts, dimension)
+            let mask = match is_asked {
+                false => *self.masks.first()?,
+                true => {
+                    let row = match is_port && !self.values.has_value() {
+                        true => layout.all(),
+                        false => layout.before(dimension) + self.rank(fan, layout, dimension)?,
+                    };
+                    (layout.masks(0).start + row * layout.words) as u32
+                }
             };
-            let rank = match dimension {
-                0 | 1 => match layout.is_wide.then(wide).flatten() {
-                    Some(rank) => rank,
-                    None => narrow(self.asked.seen(&fan.frame, dimension))?,
-                },
-                2 => narrow(values.remote.into())?,
-                3 => narrow(values.local.into())?,
-                _ => narrow(values.protocol.into())?,
-            };
-            *mask = layout.masks(0).start + (start + rank) * layout.words;
+            *self.masks.get_mut(dimension)? = mask;
         }
-        let [remote, local, remote_port, local_port, protocol] = masks;
-        let opaque = layout.masks(0).start + layout.all() * layout.words;
-        let masks = match self.wanted.0 {
-            Ask::Source => [remote; DIMENSIONS],
-            Ask::Portless => [remote, local, protocol, protocol, protocol],
-            Ask::All if values.has_value() => [remote, local, remote_port, local_port, protocol],
-            Ask::All => [remote, local, opaque, opaque, protocol],
+        Some(())
+    }
+
+    /// In which interval of a dimension it lies.
+    fn rank(&self, fan: &Fan, layout: Layout, dimension: usize) -> Option<usize> {
+        let value = match dimension {
+            0 | 1 => {
+                if layout.is_wide {
+                    let half = 2 * layout.addresses;
+                    let cuts =
+                        self.rows.get(layout.wide())?.get(dimension * half..)?.get(..half)?;
+                    if let Some(rank) = self.asked.wide_rank(cuts, dimension) {
+                        return Some(rank);
+                    }
+                }
+                self.asked.seen(&fan.frame, dimension)
+            }
+            2 => self.values.remote.into(),
+            3 => self.values.local.into(),
+            _ => self.values.protocol.into(),
         };
-        Some(Place { masks, words: layout.words, rows, firsts: 2 * layout.firsts().start })
+        let cuts = numbers(self.rows).get(layout.before(dimension)..)?;
+        let cuts = cuts.get(..layout.intervals(dimension).max(CUTS))?;
+        Some(rank(cuts.len(), |at| cuts.get(at).is_some_and(|cut| *cut < value)))
     }
 
     /// Searches a group below the fan and all that is below it.
     fn below(&mut self, mut at: u32, visits: &mut impl Visits) {
         // Of each level, the lowest first: the group above, and its children that are left.
         let mut left = [(0, 0_u32); LEVELS];
-        let mut level = self.levels;
+        let mut level = self.levels as usize;
         loop {
             let Some(group) = self.group(at) else { return };
             match level.checked_sub(1) {
@@ -235,14 +250,13 @@ impl<'b> Walk<'_, 'b> {
                 Some(below) => {
                     visits.node();
                     level = below;
-                    let view = [0, 1].map(|which| self.asked.seen(&group.frame, which));
                     let Some(slot) = left.get_mut(level) else { return };
-                    *slot = (at, group.holding(view, self.values, self.wanted.0));
+                    *slot = (at, self.holding(group));
                 }
             }
             // Up to the nearest level that has a child left, and down into that.
             at = loop {
-                if level == self.levels {
+                if level == self.levels as usize {
                     return;
                 }
                 let Some((above, children)) = left.get_mut(level) else { return };
@@ -257,6 +271,13 @@ impl<'b> Walk<'_, 'b> {
                 level += 1;
             };
         }
+    }
+
+    /// The children of a group that hold the packet.
+    #[inline(never)]
+    fn holding(&self, group: &Group) -> u32 {
+        let (remote, local) = (self.asked.seen(&group.frame, 0), self.asked.seen(&group.frame, 1));
+        group.holding([remote, local], self.values, self.wanted.0)
     }
 
     fn group(&self, at: u32) -> Option<&'b Group> {
