@@ -260,8 +260,7 @@ impl Address for Wide {
         View { remote, local, is_exact: remote_inside & local_inside }
     }
 
-    // A call of its own: both sides one after the other take half of the stack.
-    #[inline(never)]
+    #[inline(always)]
     fn seen(frame: &Frame, which: usize, addr: Self) -> u32 {
         let (seen, _) = show(frame.side(which), addr);
         seen

@@ -18,34 +18,36 @@ use super::rows::Layout;
 use super::tree::{Arrays, LEVELS, Tree, Visits, some};
 use crate::simd::CUTS;
 
-/// A box that is asked for: in what, and whether any that covers the packet will do.
-type Wanted = (Ask, bool);
+/// A box that is asked for.
+pub(super) struct Wanted<'w> {
+    /// What of it must cover the packet.
+    pub(super) ask: Ask,
+    /// Any such box will do.
+    pub(super) any: bool,
+    /// Which Child SAs count.
+    pub(super) accept: &'w dyn Fn(u32) -> bool,
+}
 
-/// [`Tree::find`] among the boxes of one Child SA, or of those that `accept` takes.
+/// [`Tree::find`] among the boxes of one Child SA, or of those that `accept` takes; `arrays` are the tree's.
 #[inline(always)]
-pub(super) fn find<A: Address>(
-    tree: &Tree<'_, A>,
+pub(super) fn find<'b, A: Address>(
+    tree: &Tree<'b, A>,
+    arrays: &Arrays<'b>,
     key: &Key<A>,
-    wanted: Wanted,
-    child: Option<u32>,
-    accept: &dyn Fn(u32) -> bool,
+    wanted: &Wanted<'_>,
+    child: &Option<u32>,
     visits: &mut impl Visits,
 ) -> Option<u32> {
-    let Tree { boxes, arrays: Arrays { groups, rows, .. }, root, levels, .. } = *tree;
-    let asked = Packet { boxes, key, ask: wanted.0, child, accept };
-    let values = &key.values;
-    let (levels, limit) = (levels as u32, NONE);
+    let asked = Packet { boxes: tree.boxes, key, child, wanted };
     let mut walk = Walk {
-        groups,
-        rows,
-        masks: [0; DIMENSIONS],
-        root,
-        levels,
+        arrays,
+        root: tree.root,
+        levels: tree.levels as u32,
         asked: &asked,
-        values,
+        values: &key.values,
         wanted,
         best: NONE,
-        limit,
+        limit: NONE,
     };
     walk.run(tree.fan, tree.delta, visits);
     some(walk.best)
@@ -56,7 +58,7 @@ trait Asked {
     /// What a window shows of an address.
     fn seen(&self, frame: &Frame, which: usize) -> u32;
     /// In which interval of whole addresses one lies; `None` for IPv4, for which there are none.
-    fn wide_rank(&self, cuts: &[u64], which: usize) -> Option<usize>;
+    fn wide_rank(&self, rows: &[u64], layout: &Layout, which: usize) -> Option<usize>;
     /// The box covers it, and counts.
     fn covered_by(&self, index: u32) -> bool;
 }
@@ -64,9 +66,8 @@ trait Asked {
 struct Packet<'w, 'b, A: Address> {
     boxes: &'b [Boxed<A>],
     key: &'w Key<A>,
-    ask: Ask,
-    child: Option<u32>,
-    accept: &'w dyn Fn(u32) -> bool,
+    child: &'w Option<u32>,
+    wanted: &'w Wanted<'w>,
 }
 
 impl<A: Address> Packet<'_, '_, A> {
@@ -80,10 +81,12 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
         A::seen(frame, which, self.address(which))
     }
 
-    fn wide_rank(&self, cuts: &[u64], which: usize) -> Option<usize> {
-        if A::WHOLE {
+    fn wide_rank(&self, rows: &[u64], layout: &Layout, which: usize) -> Option<usize> {
+        if A::WHOLE || !layout.is_wide {
             return None;
         }
+        let half = 2 * layout.addresses;
+        let cuts = rows.get(layout.wide())?.get(which * half..)?.get(..half)?;
         let value = u128::from(self.address(which).wide());
         let (high, low) = cuts.split_at_checked(cuts.len() / 2)?;
         Some(rank(high.len(), |at| {
@@ -96,9 +99,9 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
     fn covered_by(&self, index: u32) -> bool {
         let Some(one) = self.boxes.get(index as usize) else { return false };
         let child = one.child();
-        one.covers_in(self.key, self.ask)
+        one.covers_in(self.key, self.wanted.ask)
             && self.child.is_none_or(|own| own == child)
-            && (self.accept)(child)
+            && (self.wanted.accept)(child)
     }
 }
 
@@ -113,23 +116,40 @@ fn rank(cuts: usize, is_above: impl Fn(usize) -> bool) -> usize {
     rank
 }
 
+/// Where a packet is in the rows of a fan.
+struct Place<'b> {
+    rows: &'b [u64],
+    /// The first words of the masks that it is found by; for what is not asked the first mask again.
+    masks: [u32; DIMENSIONS],
+}
+
+impl Place<'_> {
+    /// One word of the children that may hold the packet.
+    fn word(&self, nth: usize) -> u64 {
+        let word = |start: &u32| self.rows.get(*start as usize + nth).copied().unwrap_or(0);
+        self.masks.iter().map(word).fold(u64::MAX, |common, word| common & word)
+    }
+
+    /// The first box below a child, or the box that is the child.
+    fn first(&self, layout: Layout, child: u32) -> u32 {
+        let firsts = numbers(self.rows).get(2 * layout.firsts().start + child as usize);
+        firsts.copied().unwrap_or(NONE)
+    }
+}
+
 /// Rows as numbers of 32 bits.
 fn numbers(rows: &[u64]) -> &[u32] {
     bytemuck::try_cast_slice(rows).unwrap_or(&[])
 }
 
 struct Walk<'w, 'b> {
-    groups: &'b [Group],
-    /// Of all fans, then those of the one at the top.
-    rows: &'b [u64],
-    /// The first words of the masks that the packet is found by; for what is not asked the first mask again.
-    masks: [u32; DIMENSIONS],
+    arrays: &'w Arrays<'b>,
     /// The group at the top, if there is no fan.
     root: u32,
     levels: u32,
     asked: &'w dyn Asked,
     values: &'w Values,
-    wanted: Wanted,
+    wanted: &'w Wanted<'w>,
     /// The first box so far.
     best: u32,
     /// Boxes from here on are of no interest.
@@ -149,15 +169,15 @@ impl<'b> Walk<'_, 'b> {
             }
             return;
         };
-        let Some(layout) = fan.layout().filter(|layout| self.place(fan, *layout).is_some()) else {
-            return;
-        };
+        let mut place = Place { rows: &[], masks: [0; DIMENSIONS] };
+        let layout = fan.layout().filter(|layout| self.find(fan, layout, &mut place).is_some());
+        let Some(layout) = layout else { return };
         for nth in 0..layout.words {
-            let mut left = self.word(nth);
+            let mut left = place.word(nth);
             while left != 0 {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
-                let first = self.first(layout, child);
+                let first = place.first(layout, child);
                 if first >= self.limit {
                     return;
                 }
@@ -173,56 +193,42 @@ impl<'b> Walk<'_, 'b> {
         }
     }
 
-    /// One word of the children that may hold the packet.
-    fn word(&self, nth: usize) -> u64 {
-        let word = |start: &u32| self.rows.get(*start as usize + nth).copied().unwrap_or(0);
-        self.masks.iter().map(word).fold(u64::MAX, |common, word| common & word)
-    }
-
-    /// The first box below a child, or the box that is the child.
-    fn first(&self, layout: Layout, child: u32) -> u32 {
-        let firsts = numbers(self.rows).get(2 * layout.firsts().start + child as usize);
-        firsts.copied().unwrap_or(NONE)
-    }
-
     /// Finds the packet in the rows of a fan. A call of its own: what it needs of the stack is free again when groups
     /// are searched.
     #[inline(never)]
-    fn place(&mut self, fan: &Fan, layout: Layout) -> Option<()> {
-        self.rows = self.rows.get(fan.rows as usize..)?.get(..layout.size())?;
+    fn find(&self, fan: &Fan, layout: &Layout, place: &mut Place<'b>) -> Option<()> {
+        place.rows = self.arrays.rows.get(fan.rows as usize..)?.get(..layout.size())?;
         for dimension in 0..DIMENSIONS {
             let is_port = dimension == 2 || dimension == 3;
-            let is_asked = match self.wanted.0 {
+            let is_asked = match self.wanted.ask {
                 Ask::Source => dimension == 0,
                 Ask::Portless => !is_port,
                 Ask::All => true,
             };
             let mask = match is_asked {
-                false => *self.masks.first()?,
+                false => *place.masks.first()?,
                 true => {
                     let row = match is_port && !self.values.has_value() {
                         true => layout.all(),
-                        false => layout.before(dimension) + self.rank(fan, layout, dimension)?,
+                        false => {
+                            layout.before(dimension)
+                                + self.rank(fan, layout, place.rows, dimension)?
+                        }
                     };
                     (layout.masks(0).start + row * layout.words) as u32
                 }
             };
-            *self.masks.get_mut(dimension)? = mask;
+            *place.masks.get_mut(dimension)? = mask;
         }
         Some(())
     }
 
     /// In which interval of a dimension it lies.
-    fn rank(&self, fan: &Fan, layout: Layout, dimension: usize) -> Option<usize> {
+    fn rank(&self, fan: &Fan, layout: &Layout, rows: &[u64], dimension: usize) -> Option<usize> {
         let value = match dimension {
             0 | 1 => {
-                if layout.is_wide {
-                    let half = 2 * layout.addresses;
-                    let cuts =
-                        self.rows.get(layout.wide())?.get(dimension * half..)?.get(..half)?;
-                    if let Some(rank) = self.asked.wide_rank(cuts, dimension) {
-                        return Some(rank);
-                    }
+                if let Some(rank) = self.asked.wide_rank(rows, layout, dimension) {
+                    return Some(rank);
                 }
                 self.asked.seen(&fan.frame, dimension)
             }
@@ -230,9 +236,9 @@ impl<'b> Walk<'_, 'b> {
             3 => self.values.local.into(),
             _ => self.values.protocol.into(),
         };
-        let cuts = numbers(self.rows).get(layout.before(dimension)..)?;
-        let cuts = cuts.get(..layout.intervals(dimension).max(CUTS))?;
-        Some(rank(cuts.len(), |at| cuts.get(at).is_some_and(|cut| *cut < value)))
+        let (cuts, start) = (numbers(rows), layout.before(dimension));
+        let is_above = |at: usize| cuts.get(start + at).is_some_and(|cut| *cut < value);
+        Some(rank(layout.intervals(dimension).max(CUTS), is_above))
     }
 
     /// Searches a group below the fan and all that is below it.
@@ -273,15 +279,15 @@ impl<'b> Walk<'_, 'b> {
         }
     }
 
-    /// The children of a group that hold the packet.
+    /// The children of a group that hold the packet. A call of its own for the same reason.
     #[inline(never)]
     fn holding(&self, group: &Group) -> u32 {
         let (remote, local) = (self.asked.seen(&group.frame, 0), self.asked.seen(&group.frame, 1));
-        group.holding([remote, local], self.values, self.wanted.0)
+        group.holding([remote, local], self.values, self.wanted.ask)
     }
 
     fn group(&self, at: u32) -> Option<&'b Group> {
-        self.groups.get(at as usize)
+        self.arrays.groups.get(at as usize)
     }
 
     /// The first box of a leaf that covers the packet, if it is before the best so far.
@@ -301,7 +307,7 @@ impl<'b> Walk<'_, 'b> {
         let is_it = self.asked.covered_by(index);
         if is_it {
             self.best = index;
-            self.limit = if self.wanted.1 { 0 } else { index };
+            self.limit = if self.wanted.any { 0 } else { index };
         }
         is_it
     }
