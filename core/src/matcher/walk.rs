@@ -58,7 +58,7 @@ trait Asked {
     /// What a window shows of an address.
     fn seen(&self, frame: &Frame, which: usize) -> u32;
     /// In which interval of whole addresses one lies; `None` for IPv4, for which there are none.
-    fn wide_rank(&self, rows: &[u64], layout: &Layout, which: usize) -> Option<usize>;
+    fn wide_rank(&self, fan: &Fan, rows: &[u64], which: usize) -> Option<usize>;
     /// The box covers it, and counts.
     fn covered_by(&self, index: u32) -> bool;
 }
@@ -81,10 +81,11 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
         A::seen(frame, which, self.address(which))
     }
 
-    fn wide_rank(&self, rows: &[u64], layout: &Layout, which: usize) -> Option<usize> {
-        if A::WHOLE || !layout.is_wide {
+    fn wide_rank(&self, fan: &Fan, rows: &[u64], which: usize) -> Option<usize> {
+        if A::WHOLE {
             return None;
         }
+        let layout = fan.layout().filter(|layout| layout.is_wide)?;
         let half = 2 * layout.addresses;
         let cuts = rows.get(layout.wide())?.get(which * half..)?.get(..half)?;
         let value = u128::from(self.address(which).wide());
@@ -121,6 +122,10 @@ struct Place<'b> {
     rows: &'b [u64],
     /// The first words of the masks that it is found by; for what is not asked the first mask again.
     masks: [u32; DIMENSIONS],
+    /// Words of a mask.
+    words: u32,
+    /// Where the first boxes below children start, in numbers of 32 bits.
+    firsts: u32,
 }
 
 impl Place<'_> {
@@ -131,9 +136,9 @@ impl Place<'_> {
     }
 
     /// The first box below a child, or the box that is the child.
-    fn first(&self, layout: Layout, child: u32) -> u32 {
-        let firsts = numbers(self.rows).get(2 * layout.firsts().start + child as usize);
-        firsts.copied().unwrap_or(NONE)
+    fn first(&self, child: u32) -> u32 {
+        let first = numbers(self.rows).get(self.firsts as usize + child as usize);
+        first.copied().unwrap_or(NONE)
     }
 }
 
@@ -169,15 +174,22 @@ impl<'b> Walk<'_, 'b> {
             }
             return;
         };
-        let mut place = Place { rows: &[], masks: [0; DIMENSIONS] };
-        let layout = fan.layout().filter(|layout| self.find(fan, layout, &mut place).is_some());
-        let Some(layout) = layout else { return };
-        for nth in 0..layout.words {
+        let mut place = Place { rows: &[], masks: [0; DIMENSIONS], words: 0, firsts: 0 };
+        if self.find(fan, &mut place).is_some() {
+            self.visit(fan, &place, visits);
+        }
+    }
+
+    /// Searches the children of a fan that may hold the packet. A call of its own: before, nothing of it is on the
+    /// stack.
+    #[inline(never)]
+    fn visit(&mut self, fan: &Fan, place: &Place<'_>, visits: &mut impl Visits) {
+        for nth in 0..place.words as usize {
             let mut left = place.word(nth);
             while left != 0 {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
-                let first = place.first(layout, child);
+                let first = place.first(child);
                 if first >= self.limit {
                     return;
                 }
@@ -196,7 +208,10 @@ impl<'b> Walk<'_, 'b> {
     /// Finds the packet in the rows of a fan. A call of its own: what it needs of the stack is free again when groups
     /// are searched.
     #[inline(never)]
-    fn find(&self, fan: &Fan, layout: &Layout, place: &mut Place<'b>) -> Option<()> {
+    fn find(&self, fan: &Fan, place: &mut Place<'b>) -> Option<()> {
+        let layout = fan.layout()?;
+        place.words = layout.words as u32;
+        place.firsts = 2 * layout.firsts().start as u32;
         place.rows = self.arrays.rows.get(fan.rows as usize..)?.get(..layout.size())?;
         for dimension in 0..DIMENSIONS {
             let is_port = dimension == 2 || dimension == 3;
@@ -224,10 +239,10 @@ impl<'b> Walk<'_, 'b> {
     }
 
     /// In which interval of a dimension it lies.
-    fn rank(&self, fan: &Fan, layout: &Layout, rows: &[u64], dimension: usize) -> Option<usize> {
+    fn rank(&self, fan: &Fan, layout: Layout, rows: &[u64], dimension: usize) -> Option<usize> {
         let value = match dimension {
             0 | 1 => {
-                if let Some(rank) = self.asked.wide_rank(rows, layout, dimension) {
+                if let Some(rank) = self.asked.wide_rank(fan, rows, dimension) {
                     return Some(rank);
                 }
                 self.asked.seen(&fan.frame, dimension)
