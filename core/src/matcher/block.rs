@@ -26,12 +26,12 @@ use core::mem::{size_of, size_of_val};
 
 use bytemuck::{Pod, Zeroable};
 
-use super::group::{Address, Ask};
+use super::group::Address;
 use super::linear::{self, Key};
 use super::patch::{Old, are_alike};
 use super::set::Set;
 use super::tree::{Arrays, Grown, LIST, Tree};
-use super::walk;
+use super::walk::{self, Wanted};
 use crate::prefetch;
 use crate::selector::{AddrRange, PortRange, Selector};
 use crate::simd::{Backend, COMPACT};
@@ -533,41 +533,34 @@ impl<'b> Boxes<'_, 'b> {
         A::boxes(self.block).get(first as usize..)?.get(..count as usize)
     }
 
-    /// The Child SA of the first box that covers the packet in what is asked and that `accept` takes; of any
-    /// such box, if any will do. Every question of where code is to be small, compiled once.
-    #[inline(never)]
-    pub(super) fn search<A: Address>(
-        &self,
-        key: &Key<A>,
-        (ask, any): (Ask, bool),
-        accept: &dyn Fn(u32) -> bool,
-    ) -> Option<u32> {
-        let mut own = self.block.part(&self.span);
-        if own.len() > LIST
-            && let Some(found) = self.search_tree(key, (ask, any), accept)
-        {
-            return found;
+    /// The Child SA of the first box that is wanted, or of any such box. Every question of where code is to be small,
+    /// compiled once. Calls are the last thing that is done: so they need no stack beside the caller's.
+    #[inline]
+    pub(super) fn search<A: Address>(&self, key: &Key<A>, wanted: &Wanted<'_>) -> Option<u32> {
+        match A::part(&self.span).1 as usize > LIST {
+            true => self.search_tree(key, wanted),
+            false => self.search_list(key, wanted),
         }
+    }
+
+    #[inline(never)]
+    fn search_list<A: Address>(&self, key: &Key<A>, wanted: &Wanted<'_>) -> Option<u32> {
+        let mut own = self.block.part(&self.span);
         loop {
-            let (found, behind) = linear::from_first(own, key, ask)?.split_first()?;
-            if accept(found.child()) {
+            let (found, behind) = linear::from_first(own, key, wanted.ask)?.split_first()?;
+            if (wanted.accept)(found.child()) {
                 return Some(found.child());
             }
             own = behind;
         }
     }
 
-    /// [`Boxes::search`] in a tree, if there is one. A call of its own, so that lists need no stack for it.
+    /// [`Boxes::search`] in a tree, if there is one.
     #[inline(never)]
-    fn search_tree<A: Address>(
-        &self,
-        key: &Key<A>,
-        wanted: (Ask, bool),
-        accept: &dyn Fn(u32) -> bool,
-    ) -> Option<Option<u32>> {
-        let tree = self.tree()?;
-        let found = walk::find(&tree, key, wanted, self.child, accept, &mut ());
-        Some(found.and_then(|found| tree.boxes.get(found as usize)).map(Boxed::child))
+    fn search_tree<A: Address>(&self, key: &Key<A>, wanted: &Wanted<'_>) -> Option<u32> {
+        let Some(tree) = self.tree() else { return self.search_list(key, wanted) };
+        let found = walk::find(&tree, &self.block.arrays, key, wanted, &self.child, &mut ());
+        found.and_then(|found| tree.boxes.get(found as usize)).map(Boxed::child)
     }
 
     /// Brings a list closer, or the tunnel's record.

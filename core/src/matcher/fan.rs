@@ -306,40 +306,6 @@ impl<A: Address> Open<'_, A> {
         WideCuts { high, low }
     }
 
-    /// Words of a mask.
-    pub(super) fn words(&self) -> usize {
-        self.layout.words
-    }
-
-    /// The plain twin of [`Masks::meet`]: one word of the children that are in the masks of all intervals
-    /// that a packet lies in.
-    pub(super) fn word(
-        &self,
-        ranks: &[u32; DIMENSIONS],
-        ask: Ask,
-        has_value: bool,
-        nth: usize,
-    ) -> u64 {
-        let mut common = u64::MAX;
-        for (dimension, rank) in ranks.iter().enumerate() {
-            let is_port = dimension == 2 || dimension == 3;
-            let is_asked = match ask {
-                Ask::Source => dimension == 0,
-                Ask::Portless => !is_port,
-                Ask::All => has_value || !is_port,
-            };
-            if is_asked {
-                let row = self.layout.before(dimension) + *rank as usize;
-                common &= self.masks.get(row * self.layout.words + nth).copied().unwrap_or(0);
-            }
-        }
-        if ask == Ask::All && !has_value {
-            let row = self.layout.all() * self.layout.words;
-            common &= self.masks.get(row + nth).copied().unwrap_or(0);
-        }
-        common
-    }
-
     /// Finds the children whose bounds hold the packet in what is asked; returns the first.
     #[inline(always)]
     pub(super) fn matches<S: Simd>(

@@ -41,6 +41,8 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     /// is nearer to it. So what is in a range is shown in it; the reverse holds for [`View::is_exact`]
     /// and [`Address::is_exact`] only.
     fn project(window: &Self::Window, remote: Self, local: Self) -> View;
+    /// The same of the remote address alone, which is number 0, or of the local one.
+    fn seen(frame: &Frame, which: usize, addr: Self) -> u32;
     /// True if the window shows both ends of both ranges of a box.
     fn is_exact(window: &Self::Window, one: &Boxed<Self>) -> bool;
     /// Boxes as they are in memory.
@@ -94,11 +96,25 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// What the window shows of the packet's addresses.
-    #[inline(never)]
-    pub(super) fn view<A: Address>(&self, key: &Key<A>) -> View {
-        A::project(&A::framed(self), key.remote, key.local)
+    /// The prefix of one side, and how many bits are cut off.
+    #[inline(always)]
+    fn side(&self, which: usize) -> (u128, u32) {
+        let ([remote, local], [remote_shift, local_shift]) = (self.prefixes, self.shifts);
+        let ([high, middle, low], shift) =
+            if which == 0 { (remote, remote_shift) } else { (local, local_shift) };
+        let below = u128::from(u64::from(middle) << 32 | u64::from(low)) << 32;
+        (u128::from(high) << 96 | below, u32::from(shift & !LEAF))
     }
+}
+
+/// What one side of a window shows of an address, and whether that lies in it.
+#[inline(always)]
+fn show((base, shift): (u128, u32), addr: Wide) -> (u32, bool) {
+    let addr = u128::from(addr);
+    let seen = (addr ^ base) >> (shift & 127);
+    let is_inside = seen >> 32 == 0;
+    let end = if addr < base { 0 } else { u32::MAX };
+    (if is_inside { seen as u32 } else { end }, is_inside)
 }
 
 /// A leaf's window.
@@ -144,6 +160,11 @@ impl Address for u32 {
     #[inline(always)]
     fn project(_window: &(), remote: Self, local: Self) -> View {
         View { remote, local, is_exact: true }
+    }
+
+    #[inline(always)]
+    fn seen(_frame: &Frame, _which: usize, addr: Self) -> u32 {
+        addr
     }
 
     /// As keys are.
@@ -228,27 +249,21 @@ impl Address for Wide {
 
     #[inline(always)]
     fn framed(frame: &Frame) -> Window {
-        let prefix = |[high, middle, low]: [u32; 3]| {
-            u128::from(high) << 96 | u128::from(u64::from(middle) << 32 | u64::from(low)) << 32
-        };
-        let shift = |shift: u8| u32::from(shift & !LEAF);
-        let ([remote, local], [remote_shift, local_shift]) = (frame.prefixes, frame.shifts);
-        let (remote, local) = (prefix(remote), prefix(local));
-        Window { remote, local, remote_shift: shift(remote_shift), local_shift: shift(local_shift) }
+        let ((remote, remote_shift), (local, local_shift)) = (frame.side(0), frame.side(1));
+        Window { remote, local, remote_shift, local_shift }
     }
 
     #[inline(always)]
     fn project(window: &Window, remote: Self, local: Self) -> View {
-        let show = |base: u128, shift: u32, addr: Self| {
-            let addr = u128::from(addr);
-            let seen = (addr ^ base) >> (shift & 127);
-            let is_inside = seen >> 32 == 0;
-            let end = if addr < base { 0 } else { u32::MAX };
-            (if is_inside { seen as u32 } else { end }, is_inside)
-        };
-        let (remote, remote_inside) = show(window.remote, window.remote_shift, remote);
-        let (local, local_inside) = show(window.local, window.local_shift, local);
+        let (remote, remote_inside) = show((window.remote, window.remote_shift), remote);
+        let (local, local_inside) = show((window.local, window.local_shift), local);
         View { remote, local, is_exact: remote_inside & local_inside }
+    }
+
+    #[inline(always)]
+    fn seen(frame: &Frame, which: usize, addr: Self) -> u32 {
+        let (seen, _) = show(frame.side(which), addr);
+        seen
     }
 
     fn is_exact(window: &Window, one: &Boxed<Self>) -> bool {
@@ -533,24 +548,28 @@ impl Group {
             }
     }
 
-    /// The plain twin of [`Group::matches`] of a group above leaves: a bit for each child.
-    pub(super) fn holding<A: Address>(&self, key: &Key<A>, ask: Ask) -> u32 {
-        self.slots(&self.frame.view(key), &key.values, ask)
-    }
-
-    fn slots(&self, view: &View, values: &Values, ask: Ask) -> u32 {
-        let covers = |slot: &usize| self.slot_covers(*slot, view, values, ask);
+    /// The plain twin of [`Group::matches`] of a group above leaves: a bit for each child that holds what is seen
+    /// of the remote and the local address.
+    #[inline(never)]
+    pub(super) fn holding(&self, seen: [u32; 2], values: &Values, ask: Ask) -> u32 {
+        let covers = |slot: &usize| self.slot_covers(*slot, seen, values, ask);
         (0..WIDTH).filter(covers).fold(0, |mask, slot| mask | 1 << slot)
     }
 
     #[inline]
-    fn slot_covers(&self, slot: usize, view: &View, values: &Values, ask: Ask) -> bool {
+    fn slot_covers(
+        &self,
+        slot: usize,
+        [remote, local]: [u32; 2],
+        values: &Values,
+        ask: Ask,
+    ) -> bool {
         fn holds<T: Ord>(lo: &[T; WIDTH], hi: &[T; WIDTH], slot: usize, value: T) -> bool {
             let range = lo.get(slot).zip(hi.get(slot));
             range.is_some_and(|(lo, hi)| *lo <= value && value <= *hi)
         }
         let rest = || {
-            holds(&self.local_lo, &self.local_hi, slot, view.local)
+            holds(&self.local_lo, &self.local_hi, slot, local)
                 && holds(&self.protocol_lo, &self.protocol_hi, slot, values.protocol)
         };
         let ports = || match values.has_value() {
@@ -565,7 +584,7 @@ impl Group {
             }
             false => self.frame.beside >> slot & 1 == 1,
         };
-        holds(&self.remote_lo, &self.remote_hi, slot, view.remote)
+        holds(&self.remote_lo, &self.remote_hi, slot, remote)
             && (ask == Ask::Source || rest() && (ask == Ask::Portless || ports()))
     }
 

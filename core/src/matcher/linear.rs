@@ -72,6 +72,9 @@ unsafe impl NoUninit for Values {}
 unsafe impl NoUninit for Key<u32> {}
 
 impl<A: Copy + Ord> Boxed<A> {
+    /// All of a key goes in registers.
+    const IS_SHORT: bool = size_of::<A>() <= size_of::<u32>();
+
     #[inline]
     pub(super) fn remote_covers(&self, key: &Key<A>) -> bool {
         (self.remote_lo <= key.remote) & (key.remote <= self.remote_hi)
@@ -121,10 +124,11 @@ impl<A: Copy + Ord> Boxed<A> {
     /// The box covers the packet in what is asked. Of one place in the program.
     #[inline(never)]
     pub(super) fn covers_in(&self, key: &Key<A>, ask: Ask) -> bool {
-        if COMPACT {
+        if COMPACT && Self::IS_SHORT {
             return from_first(core::slice::from_ref(self), key, ask).is_some();
         }
         match ask {
+            _ if COMPACT => self.holds(key, ask),
             Ask::All => self.covers(key),
             Ask::Portless => self.covers_portless(key),
             Ask::Source => self.remote_covers(key),
@@ -242,9 +246,21 @@ pub(super) fn from_first<'b, A: Copy + Ord>(
     key: &Key<A>,
     ask: Ask,
 ) -> Option<&'b [Boxed<A>]> {
-    let key = *key;
+    let copied;
+    let key = match Boxed::<A>::IS_SHORT {
+        true => {
+            copied = *key;
+            &copied
+        }
+        false => key,
+    };
     while let [one, behind @ ..] = boxes {
-        if one.holds(&key, ask) {
+        // What of a long key is kept is more of the stack, and its comparison more code.
+        let is_one = match Boxed::<A>::IS_SHORT {
+            true => one.holds(key, ask),
+            false => one.covers_in(key, ask),
+        };
+        if is_one {
             return Some(boxes);
         }
         boxes = behind;

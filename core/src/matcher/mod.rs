@@ -56,6 +56,7 @@ use crate::verdict::Field;
 use block::{Block, Boxed, Boxes, ChildRecord, Span, Wide};
 use group::{Address, Ask};
 use linear::{Key, Values};
+use walk::Wanted;
 
 /// A packet, ready to be compared with boxes of its family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -160,40 +161,43 @@ impl Question {
     }
 
     /// [`Question::covered_by`] of one place in the program, for who is in no hurry.
-    #[inline(never)]
+    #[cfg_attr(not(target_os = "none"), inline(never))]
     pub(crate) fn is_covered(&self, boxes: Boxes<'_, '_>) -> bool {
         if COMPACT {
-            // Those of IPv6 take too much code for a second way.
-            if let Self::V4(key) = self
-                && let Some(few) = boxes.few()
-            {
-                return linear::from_first(few, key, Ask::All).is_some();
-            }
-            return self.search(boxes, (Ask::All, true), &|_| true).is_some();
+            return self.covering(&boxes).is_some();
         }
         self.covered_by(boxes)
+    }
+
+    /// Some number if a box covers the packet, where code is to be small.
+    #[inline(never)]
+    fn covering(&self, boxes: &Boxes<'_, '_>) -> Option<u32> {
+        const ANY: &Wanted<'_> = &Wanted { ask: Ask::All, any: true, accept: &|_| true };
+        // Those of IPv6 take too much code for a second way.
+        if let Self::V4(key) = self
+            && let Some(few) = boxes.few()
+        {
+            return linear::from_first(few, key, Ask::All).map(|_| 0);
+        }
+        self.search(boxes, ANY)
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
     #[inline]
     pub(crate) fn first(&self, boxes: Boxes<'_, '_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
         if COMPACT {
-            return self.search(boxes, (Ask::All, false), &accept);
+            let wanted = Wanted { ask: Ask::All, any: false, accept: &accept };
+            return self.search(&boxes, &wanted);
         }
         by_family!(self, boxes, |key, set| set.first(key, accept))
     }
 
     /// All of these questions, where code is to be small: in what is asked, and whether any box will do.
     #[inline(never)]
-    fn search(
-        &self,
-        boxes: Boxes<'_, '_>,
-        wanted: (Ask, bool),
-        accept: &dyn Fn(u32) -> bool,
-    ) -> Option<u32> {
+    fn search(&self, boxes: &Boxes<'_, '_>, wanted: &Wanted<'_>) -> Option<u32> {
         match self {
-            Self::V4(key) => boxes.search(key, wanted, accept),
-            Self::V6(key) => boxes.search(key, wanted, accept),
+            Self::V4(key) => boxes.search(key, wanted),
+            Self::V6(key) => boxes.search(key, wanted),
         }
     }
 
@@ -211,7 +215,8 @@ impl Question {
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
         if COMPACT {
-            return self.search(boxes, (Ask::Source, false), &accept);
+            let wanted = Wanted { ask: Ask::Source, any: false, accept: &accept };
+            return self.search(&boxes, &wanted);
         }
         by_family!(self, boxes, |key, set| set.first_source(key, accept))
     }
@@ -223,7 +228,8 @@ impl Question {
         accept: impl Fn(u32) -> bool,
     ) -> bool {
         if COMPACT {
-            return self.search(boxes, (Ask::Portless, true), &accept).is_some();
+            let wanted = Wanted { ask: Ask::Portless, any: true, accept: &accept };
+            return self.search(&boxes, &wanted).is_some();
         }
         by_family!(self, boxes, |key, set| set.any_portless(key, accept))
     }

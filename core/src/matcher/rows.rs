@@ -255,7 +255,7 @@ impl Desk<'_> {
         let masks = self.rows.get_mut(layout.masks(dimension))?;
         for child in 0..count {
             if let Some(range) = range(child) {
-                mark(&intervals, range, child, masks.chunks_mut(layout.words))?;
+                mark(&intervals, range, child, (masks, layout.words))?;
             }
         }
         Some(())
@@ -291,7 +291,7 @@ impl Desk<'_> {
         in_steps(low, u64::MAX, |nth| Some(intervals.get(nth)?.low));
         let masks = self.rows.get_mut(layout.masks(dimension))?;
         for child in 0..count {
-            mark(&intervals, range(child), child, masks.chunks_mut(layout.words))?;
+            mark(&intervals, range(child), child, (masks, layout.words))?;
         }
         Some(())
     }
@@ -311,15 +311,16 @@ fn in_steps<T: Copy>(cuts: &mut [T], last: T, of: impl Fn(usize) -> Option<T>) {
 }
 
 /// Adds a child to the masks of the intervals that its range meets.
-fn mark<'m, T: Copy + Ord>(
+fn mark<T: Copy + Ord>(
     intervals: &[T],
     (lo, hi): (T, T),
     child: usize,
-    masks: impl Iterator<Item = &'m mut [u64]>,
+    (masks, words): (&mut [u64], usize),
 ) -> Option<()> {
     let interval = |at: T| intervals.partition_point(|end| *end < at);
     let (first, last) = (interval(lo), interval(hi));
-    for mask in masks.skip(first).take(last + 1 - first) {
+    // A fan has words, but the compiler does not see it, and chunks of none panic.
+    for mask in masks.chunks_mut(words.max(1)).skip(first).take(last + 1 - first) {
         *mask.get_mut(child / WORD)? |= 1 << (child % WORD);
     }
     Some(())

@@ -10,7 +10,7 @@ use super::grow::{Builder, scratch_for};
 use super::linear::{self, Key, Values};
 use super::patch::Old;
 use super::tree::{Arrays, Every, Grown, LIST, Left, Shape, Tree, Visits, most_groups, some};
-use super::walk;
+use super::walk::{self, Wanted};
 use crate::few::few;
 use crate::simd::Backend;
 
@@ -252,8 +252,10 @@ fn agrees<A: Address>(boxes: &[Boxed<A>], tree: &Tree<'_, A>, key: &Key<A>) -> C
             any.is_none_or(|index| boxes[index as usize].covers(key) && accept(covering(index)));
         assert!(named, "{any:?} does not cover the packet");
         let mut plain = Count::default();
-        let walked =
-            |ask, any, count: &mut Count| walk::find(tree, key, (ask, any), None, &accept, count);
+        let walked = |ask, any, count: &mut Count| {
+            let wanted = Wanted { ask, any, accept: &accept };
+            walk::find(tree, &tree.arrays, key, &wanted, &None, count)
+        };
         assert_eq!(walked(Ask::All, false, &mut plain), first);
         assert!((plain.nodes, plain.leaves) <= (count.nodes, count.leaves), "visits more");
         assert!(plain.ones <= count.ones, "asks more");

@@ -10,36 +10,40 @@
 //! flash is scarce ([`COMPACT`](crate::simd::COMPACT)) it is the only search; tests hold one against the
 //! other everywhere.
 
-use super::block::Boxed;
+use super::block::{Boxed, Wide};
 use super::fan::Fan;
-use super::group::{Address, Ask, DIMENSIONS, Group, NONE};
-use super::linear::Key;
+use super::group::{Address, Ask, DIMENSIONS, Frame, Group, NONE};
+use super::linear::{Key, Values};
+use super::rows::Layout;
 use super::tree::{Arrays, LEVELS, Tree, Visits, some};
-use crate::simd::Base;
+use crate::simd::CUTS;
 
-/// A box that is asked for: in what, and whether any that covers the packet will do.
-type Wanted = (Ask, bool);
+/// A box that is asked for.
+pub(super) struct Wanted<'w> {
+    /// What of it must cover the packet.
+    pub(super) ask: Ask,
+    /// Any such box will do.
+    pub(super) any: bool,
+    /// Which Child SAs count.
+    pub(super) accept: &'w dyn Fn(u32) -> bool,
+}
 
-/// [`Tree::find`] among the boxes of one Child SA, or of those that `accept` takes.
+/// [`Tree::find`] among the boxes of one Child SA, or of those that `accept` takes; `arrays` are the tree's.
 #[inline(always)]
-pub(super) fn find<A: Address>(
-    tree: &Tree<'_, A>,
+pub(super) fn find<'b, A: Address>(
+    tree: &Tree<'b, A>,
+    arrays: &Arrays<'b>,
     key: &Key<A>,
-    wanted: Wanted,
-    child: Option<u32>,
-    accept: &dyn Fn(u32) -> bool,
+    wanted: &Wanted<'_>,
+    child: &Option<u32>,
     visits: &mut impl Visits,
 ) -> Option<u32> {
-    let Tree { boxes, arrays: Arrays { groups, rows, .. }, levels, .. } = *tree;
-    let asked = Packet { boxes, key, ask: wanted.0, child, accept };
-    let has_value = key.values.has_value();
+    let asked = Packet { boxes: tree.boxes, key, child, wanted };
     let mut walk = Walk {
-        groups,
-        rows,
-        firsts: &[],
-        levels,
+        arrays,
+        levels: tree.levels as u32,
         asked: &asked,
-        has_value,
+        values: &key.values,
         wanted,
         best: NONE,
         limit: NONE,
@@ -48,12 +52,12 @@ pub(super) fn find<A: Address>(
     some(walk.best)
 }
 
-/// A packet, asked of one tree.
+/// A packet, asked of one tree. Of its addresses the remote one is number 0, the local one number 1.
 trait Asked {
-    /// In which intervals of a fan it lies.
-    fn ranks(&self, fan: &Fan, rows: &[u64]) -> Option<[u32; DIMENSIONS]>;
-    /// The children of a group that hold it.
-    fn children(&self, group: &Group) -> u32;
+    /// What a window shows of an address.
+    fn seen(&self, frame: &Frame, which: usize) -> u32;
+    /// In which interval of whole addresses one lies; `None` for IPv4, for which there are none.
+    fn wide_rank(&self, fan: &Fan, rows: &[u64], which: usize) -> Option<usize>;
     /// The box covers it, and counts.
     fn covered_by(&self, index: u32) -> bool;
 }
@@ -61,41 +65,93 @@ trait Asked {
 struct Packet<'w, 'b, A: Address> {
     boxes: &'b [Boxed<A>],
     key: &'w Key<A>,
-    ask: Ask,
-    child: Option<u32>,
-    accept: &'w dyn Fn(u32) -> bool,
+    child: &'w Option<u32>,
+    wanted: &'w Wanted<'w>,
+}
+
+impl<A: Address> Packet<'_, '_, A> {
+    fn address(&self, which: usize) -> A {
+        if which == 0 { self.key.remote } else { self.key.local }
+    }
 }
 
 impl<A: Address> Asked for Packet<'_, '_, A> {
-    // What it needs of the stack is free again when groups are searched.
-    #[inline(never)]
-    fn ranks(&self, fan: &Fan, rows: &[u64]) -> Option<[u32; DIMENSIONS]> {
-        fan.open::<A>(rows)?.ranks::<Base>(self.key)
+    fn seen(&self, frame: &Frame, which: usize) -> u32 {
+        A::seen(frame, which, self.address(which))
     }
 
-    fn children(&self, group: &Group) -> u32 {
-        group.holding(self.key, self.ask)
+    fn wide_rank(&self, fan: &Fan, rows: &[u64], which: usize) -> Option<usize> {
+        if A::WHOLE {
+            return None;
+        }
+        let layout = fan.layout().filter(|layout| layout.is_wide)?;
+        let half = 2 * layout.addresses;
+        let cuts = rows.get(layout.wide())?.get(which * half..)?.get(..half)?;
+        let value = u128::from(self.address(which).wide());
+        let (high, low) = cuts.split_at_checked(cuts.len() / 2)?;
+        Some(rank(high.len(), |at| {
+            let cut = high.get(at).zip(low.get(at));
+            cut.is_some_and(|(high, low)| u128::from(Wide { high: *high, low: *low }) < value)
+        }))
     }
 
     // The boxes themselves are asked: their windows would be more code.
     fn covered_by(&self, index: u32) -> bool {
         let Some(one) = self.boxes.get(index as usize) else { return false };
         let child = one.child();
-        one.covers_in(self.key, self.ask)
+        one.covers_in(self.key, self.wanted.ask)
             && self.child.is_none_or(|own| own == child)
-            && (self.accept)(child)
+            && (self.wanted.accept)(child)
     }
 }
 
-struct Walk<'w, 'b> {
-    groups: &'b [Group],
+/// The plain twin of [`Simd::rank`](crate::simd::Simd::rank), of any number of cuts.
+#[inline(always)]
+fn rank(cuts: usize, is_above: impl Fn(usize) -> bool) -> usize {
+    let (mut rank, mut step) = (0, 1);
+    while step < cuts {
+        rank = 2 * rank + usize::from(is_above(step + rank));
+        step *= 2;
+    }
+    rank
+}
+
+/// Where a packet is in the rows of a fan.
+struct Place<'b> {
     rows: &'b [u64],
-    /// The first boxes below the fan's children.
-    firsts: &'b [u32],
-    levels: usize,
+    /// The first words of the masks that it is found by; for what is not asked the first mask again.
+    masks: [u32; DIMENSIONS],
+    /// Words of a mask.
+    words: u32,
+    /// Where the first boxes below children start, in numbers of 32 bits.
+    firsts: u32,
+}
+
+impl Place<'_> {
+    /// One word of the children that may hold the packet.
+    fn word(&self, nth: usize) -> u64 {
+        let word = |start: &u32| self.rows.get(*start as usize + nth).copied().unwrap_or(0);
+        self.masks.iter().map(word).fold(u64::MAX, |common, word| common & word)
+    }
+
+    /// The first box below a child, or the box that is the child.
+    fn first(&self, child: u32) -> u32 {
+        let first = numbers(self.rows).get(self.firsts as usize + child as usize);
+        first.copied().unwrap_or(NONE)
+    }
+}
+
+/// Rows as numbers of 32 bits.
+fn numbers(rows: &[u64]) -> &[u32] {
+    bytemuck::try_cast_slice(rows).unwrap_or(&[])
+}
+
+struct Walk<'w, 'b> {
+    arrays: &'w Arrays<'b>,
+    levels: u32,
     asked: &'w dyn Asked,
-    has_value: bool,
-    wanted: Wanted,
+    values: &'w Values,
+    wanted: &'w Wanted<'w>,
     /// The first box so far.
     best: u32,
     /// Boxes from here on are of no interest.
@@ -108,13 +164,22 @@ impl<'b> Walk<'_, 'b> {
             visits.leaf();
             self.leaf(delta);
         }
-        let Some(ranks) = self.asked.ranks(fan, self.rows) else { return };
-        let mut nth = 0;
-        while let Some(mut left) = self.meeting(fan, &ranks, nth) {
+        let mut place = Place { rows: &[], masks: [0; DIMENSIONS], words: 0, firsts: 0 };
+        if self.find(fan, &mut place).is_some() {
+            self.visit(fan, &place, visits);
+        }
+    }
+
+    /// Searches the children of a fan that may hold the packet. A call of its own: before, nothing of it is on the
+    /// stack.
+    #[inline(never)]
+    fn visit(&mut self, fan: &Fan, place: &Place<'_>, visits: &mut impl Visits) {
+        for nth in 0..place.words as usize {
+            let mut left = place.word(nth);
             while left != 0 {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
-                let first = self.firsts.get(child as usize).copied().unwrap_or(NONE);
+                let first = place.first(child);
                 if first >= self.limit {
                     return;
                 }
@@ -127,26 +192,65 @@ impl<'b> Walk<'_, 'b> {
                     self.below(fan.children.wrapping_add(child), visits);
                 }
             }
-            nth += 1;
         }
     }
 
-    /// One word of the children that may hold the packet, if the fan has so many. A call of its own: what it needs of the
-    /// stack is free again when groups are searched.
+    /// Finds the packet in the rows of a fan. A call of its own: what it needs of the stack is free again when groups
+    /// are searched.
     #[inline(never)]
-    fn meeting(&mut self, fan: &Fan, ranks: &[u32; DIMENSIONS], nth: usize) -> Option<u64> {
-        // But for the cuts, rows are the same for both families.
-        let fan = fan.open::<u32>(self.rows)?;
-        self.firsts = fan.firsts;
-        let (ask, has_value) = (self.wanted.0, self.has_value);
-        (nth < fan.words()).then(|| fan.word(ranks, ask, has_value, nth))
+    fn find(&self, fan: &Fan, place: &mut Place<'b>) -> Option<()> {
+        let layout = fan.layout()?;
+        place.words = layout.words as u32;
+        place.firsts = 2 * layout.firsts().start as u32;
+        place.rows = self.arrays.rows.get(fan.rows as usize..)?.get(..layout.size())?;
+        for dimension in 0..DIMENSIONS {
+            let is_port = dimension == 2 || dimension == 3;
+            let is_asked = match self.wanted.ask {
+                Ask::Source => dimension == 0,
+                Ask::Portless => !is_port,
+                Ask::All => true,
+            };
+            let mask = match is_asked {
+                false => *place.masks.first()?,
+                true => {
+                    let row = match is_port && !self.values.has_value() {
+                        true => layout.all(),
+                        false => {
+                            layout.before(dimension)
+                                + self.rank(fan, layout, place.rows, dimension)?
+                        }
+                    };
+                    (layout.masks(0).start + row * layout.words) as u32
+                }
+            };
+            *place.masks.get_mut(dimension)? = mask;
+        }
+        Some(())
+    }
+
+    /// In which interval of a dimension it lies.
+    fn rank(&self, fan: &Fan, layout: Layout, rows: &[u64], dimension: usize) -> Option<usize> {
+        let value = match dimension {
+            0 | 1 => {
+                if let Some(rank) = self.asked.wide_rank(fan, rows, dimension) {
+                    return Some(rank);
+                }
+                self.asked.seen(&fan.frame, dimension)
+            }
+            2 => self.values.remote.into(),
+            3 => self.values.local.into(),
+            _ => self.values.protocol.into(),
+        };
+        let (cuts, start) = (numbers(rows), layout.before(dimension));
+        let is_above = |at: usize| cuts.get(start + at).is_some_and(|cut| *cut < value);
+        Some(rank(layout.intervals(dimension).max(CUTS), is_above))
     }
 
     /// Searches a group below the fan and all that is below it.
     fn below(&mut self, mut at: u32, visits: &mut impl Visits) {
         // Of each level, the lowest first: the group above, and its children that are left.
         let mut left = [(0, 0_u32); LEVELS];
-        let mut level = self.levels;
+        let mut level = self.levels as usize;
         loop {
             let Some(group) = self.group(at) else { return };
             match level.checked_sub(1) {
@@ -158,12 +262,12 @@ impl<'b> Walk<'_, 'b> {
                     visits.node();
                     level = below;
                     let Some(slot) = left.get_mut(level) else { return };
-                    *slot = (at, self.asked.children(group));
+                    *slot = (at, self.holding(group));
                 }
             }
             // Up to the nearest level that has a child left, and down into that.
             at = loop {
-                if level == self.levels {
+                if level == self.levels as usize {
                     return;
                 }
                 let Some((above, children)) = left.get_mut(level) else { return };
@@ -180,8 +284,15 @@ impl<'b> Walk<'_, 'b> {
         }
     }
 
+    /// The children of a group that hold the packet. A call of its own for the same reason.
+    #[inline(never)]
+    fn holding(&self, group: &Group) -> u32 {
+        let (remote, local) = (self.asked.seen(&group.frame, 0), self.asked.seen(&group.frame, 1));
+        group.holding([remote, local], self.values, self.wanted.ask)
+    }
+
     fn group(&self, at: u32) -> Option<&'b Group> {
-        self.groups.get(at as usize)
+        self.arrays.groups.get(at as usize)
     }
 
     /// The first box of a leaf that covers the packet, if it is before the best so far.
@@ -201,7 +312,7 @@ impl<'b> Walk<'_, 'b> {
         let is_it = self.asked.covered_by(index);
         if is_it {
             self.best = index;
-            self.limit = if self.wanted.1 { 0 } else { index };
+            self.limit = if self.wanted.any { 0 } else { index };
         }
         is_it
     }
