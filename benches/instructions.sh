@@ -5,14 +5,14 @@
 #
 #   benches/instructions.sh              # 1024, 65536 and 140000 SAs, about a minute
 #   benches/instructions.sh 1048576     # others
-#   benches/instructions.sh spi 1024    # the SPI table alone: the gate does not build the benchmarks for this
+#   benches/instructions.sh spi 1024    # the SPI table alone, AVX2 alone: the gate builds neither benchmarks nor a second core
 #
 # Maxima are what Rust 1.95 makes and about 5 %. A lookup in tables above 1 MiB takes more instructions
 # (it fetches lines ahead) and waits less.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-flows=yes
-[ "${1-}" != spi ] || { flows=; shift; }
+all=yes
+[ "${1-}" != spi ] || { all=; shift; }
 sizes=("$@")
 [ ${#sizes[@]} -gt 0 ] || sizes=(1024 65536 140000)
 if ! command -v valgrind >/dev/null; then
@@ -46,21 +46,25 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
-# Gives a flag to this workspace's crates alone, so that the others are not compiled anew.
-wrapper=$target/rustc-espial-scalar
-printf '#!/bin/sh\nexec "$@" --cfg espial_scalar\n' >"$wrapper"
-chmod +x "$wrapper"
-build() { # name [ENVIRONMENT...]
-  # The command line is named for its features: with them the gate has built the core already.
-  env "${@:2}" cargo build --quiet --release --locked -p espial-instructions -p espial-cli --bin espial-instructions
+build() { # name packages... ; the environment is the caller's
+  cargo build --quiet --release --locked "${@:2}" --bin espial-instructions
   cp "$target/release/espial-instructions" "$work/$1"
 }
-build scalar RUSTC_WORKSPACE_WRAPPER="$wrapper"
-build avx2 RUSTC_WORKSPACE_WRAPPER=
-# Sessions and flows: as the benchmarks ask them.
-[ -n "$flows" ] || maxima=$(grep -v '^flows' <<<"$maxima")
-[ -z "$flows" ] || cargo build --quiet --release --locked -p espial-benches --example flows
-[ -z "$flows" ] || cp "$target/release/examples/flows" "$work/flows"
+if [ -n "$all" ]; then
+  # Gives a flag to this workspace's crates alone, so that the others are not compiled anew.
+  wrapper=$target/rustc-espial-scalar
+  printf '#!/bin/sh\nexec "$@" --cfg espial_scalar\n' >"$wrapper"
+  chmod +x "$wrapper"
+  # The command line is named for its features: with them .ci/full has built the core already.
+  RUSTC_WORKSPACE_WRAPPER=$wrapper build scalar -p espial-instructions -p espial-cli
+  RUSTC_WORKSPACE_WRAPPER='' build avx2 -p espial-instructions -p espial-cli
+  # Sessions and flows: as the benchmarks ask them.
+  cargo build --quiet --release --locked -p espial-benches --example flows
+  cp "$target/release/examples/flows" "$work/flows"
+else
+  maxima=$(grep '^avx2' <<<"$maxima")
+  build avx2 -p espial-instructions
+fi
 
 count() { # backend case sas passes
   local name=$1.$2.$3.$4
