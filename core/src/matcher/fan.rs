@@ -21,7 +21,7 @@ use bytemuck::{Pod, Zeroable};
 use super::block::Wide;
 use super::group::{Address, Ask, DIMENSIONS, Frame, View};
 use super::linear::Key;
-use super::rows::{INTERVALS, Layout};
+use super::rows::{INTERVALS, Layout, is_in_steps};
 use super::tree::{Each, NO_GROUP, ones};
 use crate::simd::{CUTS, LANES, Simd, WORDS};
 
@@ -206,6 +206,23 @@ impl<A: Address> Open<'_, A> {
     /// Children that there are.
     pub(super) fn count(&self) -> usize {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()
+    }
+
+    /// True if cuts stand as a search expects them: then all ways to search them say the same.
+    pub(super) fn is_ordered(&self) -> bool {
+        let is_narrow = |dimension: usize| dimension > 1 || !self.is_wide();
+        let are_narrow =
+            (0..DIMENSIONS).filter(|dimension| is_narrow(*dimension)).all(|dimension| {
+                let cuts = self.cuts_of(dimension);
+                // Those who count all cuts count the one that no search comes to.
+                cuts.first() == Some(&u32::MAX) && is_in_steps(cuts.len(), |at| cuts.get(at))
+            });
+        are_narrow
+            && (!self.is_wide()
+                || (0..2).all(|which| {
+                    let WideCuts { high, low } = self.wide_cuts(which);
+                    is_in_steps(high.len(), |at| high.get(at).zip(low.get(at)))
+                }))
     }
 
     /// In which interval of each dimension a packet lies.

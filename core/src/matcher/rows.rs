@@ -310,6 +310,15 @@ fn in_steps<T: Copy>(cuts: &mut [T], last: T, of: impl Fn(usize) -> Option<T>) {
     }
 }
 
+/// True if so many cuts, a power of two, are in the order that [`in_steps`] leaves.
+pub(super) fn is_in_steps<T: PartialOrd>(cuts: usize, at: impl Fn(usize) -> T) -> bool {
+    let place = |nth: usize| {
+        let below = nth.trailing_zeros();
+        (cuts >> (below + 1)) + (nth >> (below + 1))
+    };
+    (1..cuts.saturating_sub(1)).all(|nth| at(place(nth)) <= at(place(nth + 1)))
+}
+
 /// Adds a child to the masks of the intervals that its range meets.
 fn mark<T: Copy + Ord>(
     intervals: &[T],

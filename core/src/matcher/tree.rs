@@ -616,7 +616,8 @@ impl<A: Address> Tree<'_, A> {
         fan.open::<A>(self.arrays.rows).is_some_and(|fan| {
             // `is_sorted` can panic.
             let firsts = fan.firsts.get(..fan.count()).unwrap_or(&[]);
-            fan.firsts.iter().zip(fan.firsts.iter().skip(1)).all(|(one, next)| one <= next)
+            fan.is_ordered()
+                && fan.firsts.iter().zip(fan.firsts.iter().skip(1)).all(|(one, next)| one <= next)
                 && match fan.is_of_boxes {
                     true => firsts.iter().all(|index| (*index as usize) < self.boxes.len()),
                     false => (0..firsts.len() as u32).all(|child| {
