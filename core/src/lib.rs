@@ -141,6 +141,7 @@ pub mod sad {
     pub mod id;
     mod key;
     pub mod table;
+    pub mod word;
 
     pub use id::SaId;
 

@@ -9,7 +9,8 @@
 //! one pass.
 
 use super::key::{Hash, Kind, Parts};
-use super::table::{First, Record};
+use super::table::First;
+use super::word::Record;
 use super::{SaId, Sad, longest};
 use crate::headers::{Ipsec, OuterHeaders, Spi};
 use crate::prefetch;

@@ -15,7 +15,8 @@ use core::hint::select_unpredictable;
 use super::SaId;
 use super::entry::Entry;
 use super::key::{Purpose, Random};
-use super::table::{Probe, Record, Word};
+use super::table::Probe;
+use super::word::{Record, Word};
 use crate::headers::Ipsec;
 
 /// Low bits of an SPI that name a slot, at most, unless more slots than that were asked for when

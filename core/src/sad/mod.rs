@@ -43,6 +43,7 @@ mod segment;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+pub(crate) mod word;
 mod writer;
 
 pub use entry::{Replay, ReplayStart, SaMode};
@@ -66,7 +67,8 @@ use crate::verdict::SpiClass;
 use direct::Direct;
 use key::{Hash, HashKeys, Kind, Parts};
 use recent::{Mark, Recent};
-use table::{First as InFirst, Place, Record, Table, WHOLE_WORDS};
+use table::{First as InFirst, Place, Table};
+use word::{Record, WHOLE_WORDS};
 
 /// The readers' view of the SAD. Made anew when it grows; then both lead to the same SAs.
 // What a lookup by SPI needs comes first, in two cache lines.
@@ -129,7 +131,7 @@ impl<'m> Sad<'m> {
         recent: Recent<'m>,
     ) {
         let octets =
-            table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<table::Word>();
+            table.len() * size_of::<table::Bucket>() + direct.len() * size_of::<word::Word>();
         let many = segments.slots() as usize * size_of::<entry::Entry>() > LARGE;
         let (large, longer) = (octets > LARGE, segments.has_longer_keys());
         // Field by field: what is put together first takes stack.

@@ -7,7 +7,8 @@
 use bytemuck::Zeroable;
 
 use super::key::{HashKeys, Parts};
-use super::table::{SLOTS, Word};
+use super::table::SLOTS;
+use super::word::Word;
 
 /// How long a deleted SA is remembered, in milliseconds: one day. Times are kept modulo 2^32
 /// milliseconds, so one that was never displaced comes back for a while after 25 days and more.

@@ -655,7 +655,7 @@ fn a_spi_only_key_takes_at_most_12_octets_of_tables() {
         let buckets = Table::buckets_for(n);
         let octets = buckets * (size_of::<table::Bucket>() as u64 + size_of::<u16>() as u64);
         assert!(octets <= 12 * n + 66, "{octets} for {n}");
-        assert_eq!(size_of::<table::Word>(), 8);
+        assert_eq!(size_of::<word::Word>(), 8);
     }
     assert_eq!(Table::buckets_for(0), 0);
 }

@@ -388,7 +388,7 @@ fn outside(ends: [u32; 4], values: [u32; 4]) -> u32 {
 fn scalar(bucket: &Bucket, high: u32) -> u32 {
     // Spelled out: compilers that save space would make a loop of twice the instructions.
     let [a, b, c, d, e, f, g, h] = &bucket.0;
-    let bit = |word: &crate::sad::table::Word, bit: u32| if word.high() == high { bit } else { 0 };
+    let bit = |word: &crate::sad::word::Word, bit: u32| if word.high() == high { bit } else { 0 };
     let slots = bit(a, 1)
         | bit(b, 2)
         | bit(c, 4)
