@@ -343,7 +343,7 @@ impl Bucket {
         ask!(a b c d e f g h);
         // Before the filter bit is read: halves of words are loaded without one.
         #[cfg(all(not(target_has_atomic = "64"), not(loom)))]
-        core::sync::atomic::fence(Ordering::Acquire);
+        core::sync::atomic::fence(core::sync::atomic::Ordering::Acquire);
         None
     }
 }
