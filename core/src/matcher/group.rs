@@ -392,6 +392,12 @@ impl Bounds {
         }
     }
 
+    /// Both ends in a dimension.
+    #[inline]
+    pub(super) fn range(&self, dimension: usize) -> Option<(u32, u32)> {
+        self.lo.get(dimension).copied().zip(self.hi.get(dimension).copied())
+    }
+
     #[inline]
     pub(super) fn join(&mut self, other: &Self) {
         let pairs = self.lo.iter_mut().zip(&mut self.hi).zip(other.lo.iter().zip(&other.hi));

@@ -6,7 +6,8 @@
 //! within the bounds of a half search it, unless all its boxes come later than theirs, and a search costs
 //! about as the root of what is searched (binned bounding volume hierarchies, Wald 2007, with packets
 //! instead of surfaces). Ordering by extent sets wide boxes apart, which would make the bounds of all
-//! others wide.
+//! others wide. Greedy choices like these depend on their samples: the first few are made six times, and those are kept
+//! that cost a packet least.
 
 use core::mem::size_of;
 
@@ -79,13 +80,17 @@ impl Part {
     fn of<'s, T>(&self, set: &'s [T]) -> &'s [T] {
         set.get(self.start as usize..).and_then(|set| set.get(..self.len as usize)).unwrap_or(&[])
     }
+
+    fn of_mut<'s>(&self, set: &'s mut [u32]) -> Option<&'s mut [u32]> {
+        set.get_mut(self.start as usize..)?.get_mut(..self.len as usize)
+    }
 }
 
 impl Builder<'_> {
     /// Builds the tree of a set. `None` if the arrays end. The same set gives the same tree.
     ///
     /// # Bound
-    /// O(n log n) in time on average, 24 KiB of stack.
+    /// O(n log n) in time on average, 40 KiB of stack.
     pub(super) fn build<A: Address>(&mut self, boxes: &[Boxed<A>]) -> Option<Grown> {
         let scratch = core::mem::take(&mut self.scratch);
         let (first, first_fan) = (self.groups_end, self.fans_end);
@@ -171,12 +176,19 @@ impl Builder<'_> {
         let bounds = |child: usize| {
             parts.get(child).map_or(Bounds::NONE, |part| part.bounds(boxes, set, &window))
         };
+        let ranges = |child: usize, dimension: usize| {
+            let part = parts.get(child).map_or(&[][..], |part| part.of(set));
+            let bounds = part
+                .iter()
+                .filter_map(|index| Some(Bounds::of(&window, *index, boxes.get(*index as usize)?)));
+            bounds.filter_map(move |bounds| bounds.range(dimension))
+        };
         let places = (u32::try_from(start).ok()?, children);
-        let fan = Fan::of_groups::<A>(
+        let fan = Fan::of_groups::<A, _>(
             &window,
             places,
             (shape.layout, parts.len()),
-            bounds,
+            (bounds, ranges),
             Desk { ends, rows },
         )?;
         *self.fans.get_mut(self.fans_end)? = fan;
@@ -194,15 +206,20 @@ impl Builder<'_> {
         level: usize,
         found: &mut Parts<'_>,
     ) -> Option<u32> {
-        let window = window_of(boxes, set);
         let room = WIDTH << (4 * level);
-        Divide { boxes, window, room }.divide(set, 0, parts, found)?;
+        let mut divide = Divide { boxes, window: window_of(boxes, set), room, seed: 0 };
+        // The first of a tree, of all its boxes.
+        if parts > WIDTH {
+            divide.best(set, parts, found)?
+        } else {
+            divide.all(set, 0, parts, found)?
+        }
         let found = found.found();
         order::sort(found, |part| (part.first, part.start));
         let children = self.groups_end;
         self.groups_end += found.len();
         for (nth, part) in found.iter().enumerate() {
-            let set = set.get_mut(part.start as usize..)?.get_mut(..part.len as usize)?;
+            let set = part.of_mut(set)?;
             self.group(boxes, set, children + nth, level)?;
         }
         u32::try_from(children).ok()
@@ -308,12 +325,50 @@ fn spread(nth: usize, over: usize, count: usize) -> usize {
     (nth * over).checked_div(count).unwrap_or(0)
 }
 
+/// What the search of so many leaves costs, by an estimate: five eighths of their power, times 4096.
+fn cost_of(leaves: usize) -> u64 {
+    // Three roots each would be a fifth of what building a tree takes.
+    let far = (usize::BITS - leaves.leading_zeros()).saturating_sub(COSTS_BITS);
+    let cost = |at: usize| COSTS.get(at % COSTS.len()).copied().unwrap_or(0);
+    // Powers of two that are a power of eight of the estimate's, and one of the first eight.
+    let (eights, rest) = (far / 8, far % 8);
+    ((cost(leaves >> far) * cost(1 << rest)) >> 12) << (5 * eights)
+}
+
+const COSTS_BITS: u32 = 8;
+
+static COSTS: [u64; 1 << COSTS_BITS] = {
+    let mut costs = [0; 1 << COSTS_BITS];
+    let mut leaves = 0;
+    while leaves < costs.len() {
+        let fourth_root = ((leaves as u64) << 32).isqrt().isqrt();
+        costs[leaves] = ((leaves as u64 * fourth_root) << 16).isqrt();
+        leaves += 1;
+    }
+    costs
+};
+
 /// Where a set may be halved: between two of so many parts.
 const BINS: usize = 32;
 /// Boxes that are looked at to choose; of larger sets every nth.
-const SAMPLE: usize = 1024;
+const SAMPLE: usize = 512;
 /// Packets that are looked at to choose.
 const POINTS: usize = 64;
+/// Divisions of all boxes that are compared.
+const TRIES: u64 = 6;
+/// About as many pieces they have.
+const PIECES: usize = 32;
+/// Packets that divisions are compared with.
+const TRIAL: usize = 512;
+
+/// A part that is to be divided further, and into how many.
+struct Piece {
+    part: Part,
+    parts: u32,
+}
+
+/// A half has a 16th of its whole at least, so that there is room for all of them.
+type Pieces = heapless::Vec<Piece, { 32 * PIECES }>;
 
 /// How a set is halved.
 #[derive(Clone, Copy)]
@@ -330,6 +385,8 @@ struct Divide<'b, A: Address> {
     window: A::Window,
     /// Boxes that a part may have.
     room: usize,
+    /// Which packets are looked at.
+    seed: u64,
 }
 
 impl<A: Address> Divide<'_, A> {
@@ -337,7 +394,71 @@ impl<A: Address> Divide<'_, A> {
         Some(Bounds::of(&self.window, index, self.boxes.get(index as usize)?))
     }
 
+    /// Divides the set of all boxes into up to `parts`. Which packets are looked at decides much: it is divided into
+    /// pieces a few times, and those that other packets visit least are divided further.
+    fn best(&mut self, set: &mut [u32], parts: usize, found: &mut Parts<'_>) -> Option<()> {
+        let mut pieces = Pieces::new();
+        let mut least: Option<(u64, u64)> = None;
+        for seed in 0..TRIES {
+            let cost = self.pieces(set, (parts, seed), &mut pieces)?;
+            if least.is_none_or(|(least, _)| cost < least) {
+                least = Some((cost, seed));
+            }
+        }
+        let (_, seed) = least?;
+        self.pieces(set, (parts, seed), &mut pieces)?;
+        self.seed = 0;
+        for Piece { part, parts } in &pieces {
+            self.all(part.of_mut(set)?, part.start as usize, *parts as usize, found)?;
+        }
+        Some(())
+    }
+
+    /// Divides the set of all boxes into pieces of at most a 32nd of the parts; what packets in them cost.
+    fn pieces(
+        &mut self,
+        set: &mut [u32],
+        (parts, seed): (usize, u64),
+        pieces: &mut Pieces,
+    ) -> Option<u64> {
+        self.seed = seed;
+        set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
+        pieces.clear();
+        let limit = (parts / PIECES).max(1);
+        self.divide(set, 0, (parts, limit), &mut |set, start, parts| {
+            let part = Part { first: 0, start: start as u32, len: set.len() as u32 };
+            pieces.push(Piece { part, parts: parts as u32 }).ok()
+        })?;
+        Some(self.cost(set, pieces))
+    }
+
+    /// What packets in these pieces cost.
+    fn cost(&self, set: &[u32], pieces: &Pieces) -> u64 {
+        let all = Self { seed: u64::MAX / 3, window: self.window, ..*self };
+        let points: heapless::Vec<Point, TRIAL> = all.points(set, false);
+        let cost = |Piece { part, .. }: &Piece| {
+            let bounds = part.bounds(self.boxes, set, &self.window);
+            let visits = points.iter().map(|point| u64::from(point.visits(&bounds))).sum::<u64>();
+            visits * cost_of((part.len as usize).div_ceil(WIDTH))
+        };
+        pieces.iter().map(cost).sum()
+    }
+
     /// Divides a set, which starts at `start` of the whole, into up to `parts`.
+    fn all(
+        &self,
+        set: &mut [u32],
+        start: usize,
+        parts: usize,
+        found: &mut Parts<'_>,
+    ) -> Option<()> {
+        self.divide(set, start, (parts, 1), &mut |set, start, _| {
+            found.push(set.iter().copied().min()?, start, set.len())
+        })
+    }
+
+    /// Divides a set, which starts at `start` of the whole, into pieces of up to `limit` parts of those that there
+    /// are, and says of each where it starts and how many parts it has.
     ///
     /// # Bound
     /// Calls itself for the half with fewer parts only, so as many times at once as their number has bits.
@@ -345,10 +466,10 @@ impl<A: Address> Divide<'_, A> {
         &self,
         mut set: &mut [u32],
         mut start: usize,
-        mut parts: usize,
-        found: &mut Parts<'_>,
+        (mut parts, limit): (usize, usize),
+        found: &mut impl FnMut(&mut [u32], usize, usize) -> Option<()>,
     ) -> Option<()> {
-        while parts > 1 && set.len() > WIDTH {
+        while parts > limit && set.len() > WIDTH {
             let Halves { by, left, left_parts } = self.choose(set, parts)?;
             order::halve(set, left, |index| {
                 (self.bounds(*index).map(|bounds| by.key(&bounds)), *index)
@@ -356,15 +477,14 @@ impl<A: Address> Divide<'_, A> {
             let (one, other) = set.split_at_mut_checked(left)?;
             let right_parts = parts - left_parts;
             if left_parts < right_parts {
-                self.divide(one, start, left_parts, found)?;
+                self.divide(one, start, (left_parts, limit), found)?;
                 (set, start, parts) = (other, start + left, right_parts);
             } else {
-                self.divide(other, start + left, right_parts, found)?;
+                self.divide(other, start + left, (right_parts, limit), found)?;
                 (set, parts) = (one, left_parts);
             }
         }
-        let first = set.iter().copied().min()?;
-        found.push(first, start, set.len())
+        found(set, start, parts)
     }
 
     /// How many parts the left half is divided into, if it has so many boxes of all; `None` if the
@@ -381,7 +501,7 @@ impl<A: Address> Divide<'_, A> {
     fn choose(&self, set: &[u32], parts: usize) -> Option<Halves> {
         // Neither half without a 16th of the set: or a division could take as many steps as it has parts.
         let ends = (set.len() / 16).max(1);
-        let points = self.points(set);
+        let points: heapless::Vec<Point, POINTS> = self.points(set, true);
         let mut best: Option<(u64, Halves)> = None;
         for by in ORDERS {
             let bins = self.bins(set, by);
@@ -395,9 +515,8 @@ impl<A: Address> Divide<'_, A> {
                     continue;
                 }
                 let Some(left_parts) = self.left_parts(left, set.len(), parts) else { continue };
-                let cost = |visits: u32, boxes: usize| {
-                    u64::from(visits) * ((boxes.div_ceil(WIDTH) as u64) << 8).isqrt()
-                };
+                let cost =
+                    |visits: u32, boxes: usize| u64::from(visits) * cost_of(boxes.div_ceil(WIDTH));
                 let cost = cost(visits.0, left) + cost(visits.1, right);
                 if best.is_none_or(|(least, _)| cost < least) {
                     best = Some((cost, Halves { by, left, left_parts }));
@@ -412,13 +531,13 @@ impl<A: Address> Divide<'_, A> {
     }
 
     /// Packets in boxes of the set, some of them with one number of another box.
-    fn points(&self, set: &[u32]) -> heapless::Vec<Point, POINTS> {
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    fn points<const N: usize>(&self, set: &[u32], are_changed: bool) -> heapless::Vec<Point, N> {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * self.seed + 1);
         let mut next = move || {
             random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             (random >> 32) as u32
         };
-        let count = set.len().min(POINTS);
+        let count = set.len().min(N);
         let mut points = heapless::Vec::new();
         for nth in 0..count {
             let other = (next() as usize).checked_rem(set.len()).unwrap_or(0);
@@ -437,7 +556,8 @@ impl<A: Address> Divide<'_, A> {
             for (dimension, number) in point.iter_mut().enumerate() {
                 *number = within(&own, dimension, next());
             }
-            let changed = next() as usize % (2 * DIMENSIONS);
+            let changed =
+                next() as usize % (2 * DIMENSIONS) + if are_changed { 0 } else { DIMENSIONS };
             let mut first = own.first;
             if let Some(number) = point.get_mut(changed) {
                 *number = within(&other, changed, next());

@@ -157,18 +157,18 @@ pub(super) struct Desk<'b> {
 type Ranges = [(Wide, Wide); 2];
 
 impl Fan {
-    /// A fan over groups: `count` of them, in the order of their first boxes; `bounds` of each, seen through the
-    /// window.
-    pub(super) fn of_groups<A: Address>(
+    /// A fan over groups: `count` of them, in the order of their first boxes; `bounds` of each, and the ranges of its
+    /// boxes in a dimension, seen through the window.
+    pub(super) fn of_groups<A: Address, I: Iterator<Item = (u32, u32)>>(
         window: &A::Window,
         (rows, children): (u32, u32),
         (layout, count): (Layout, usize),
-        bounds: impl Fn(usize) -> Bounds,
+        (bounds, boxes): (impl Fn(usize) -> Bounds, impl Fn(usize, usize) -> I),
         mut room: Desk<'_>,
     ) -> Option<Self> {
         room.fill(layout, count, &bounds)?;
         for dimension in 0..DIMENSIONS {
-            room.narrow(layout, dimension, count, &bounds)?;
+            room.narrow(layout, dimension, count, (&bounds, &boxes))?;
         }
         Some(layout.fan((rows, children), A::frame(window)))
     }
@@ -186,7 +186,10 @@ impl Fan {
         for dimension in 0..DIMENSIONS {
             match dimension < 2 && layout.is_wide {
                 true => room.wide(layout, dimension, count, &ranges)?,
-                false => room.narrow(layout, dimension, count, &bounds)?,
+                false => {
+                    let ranges = |child, dimension| bounds(child).range(dimension).into_iter();
+                    room.narrow(layout, dimension, count, (&bounds, &ranges))?;
+                }
             }
         }
         let beside = if layout.is_wide { WIDE } else { 0 };
@@ -224,18 +227,14 @@ impl Desk<'_> {
     }
 
     /// Writes cuts and masks of a dimension that has numbers of 32 bits.
-    fn narrow(
+    fn narrow<I: Iterator<Item = (u32, u32)>>(
         &mut self,
         layout: Layout,
         dimension: usize,
         count: usize,
-        bounds: &impl Fn(usize) -> Bounds,
+        (bounds, boxes): (&impl Fn(usize) -> Bounds, &impl Fn(usize, usize) -> I),
     ) -> Option<()> {
-        let range = |child: usize| {
-            let bounds = bounds(child);
-            let (lo, hi) = (*bounds.lo.get(dimension)?, *bounds.hi.get(dimension)?);
-            (lo <= hi).then_some((lo, hi))
-        };
+        let range = |child: usize| bounds(child).range(dimension).filter(|(lo, hi)| lo <= hi);
         let mut ends = 0;
         for (lo, hi) in (0..count).filter_map(range) {
             // An interval ends with a range, and in front of one; nothing ends behind the last number.
@@ -254,9 +253,9 @@ impl Desk<'_> {
         in_steps(cuts, u32::MAX, |nth| intervals.get(nth).copied());
         let masks = self.rows.get_mut(layout.masks(dimension))?;
         for child in 0..count {
-            if let Some(range) = range(child) {
-                mark(&intervals, range, child, (masks, layout.words))?;
-            }
+            let ranges = boxes(child, dimension);
+            let ranges = ranges.filter(|(lo, hi)| lo <= hi);
+            mark(&intervals, ranges, child, (masks, layout.words))?;
         }
         Some(())
     }
@@ -291,7 +290,8 @@ impl Desk<'_> {
         in_steps(low, u64::MAX, |nth| Some(intervals.get(nth)?.low));
         let masks = self.rows.get_mut(layout.masks(dimension))?;
         for child in 0..count {
-            mark(&intervals, range(child), child, (masks, layout.words))?;
+            let range = core::iter::once(range(child));
+            mark(&intervals, range, child, (masks, layout.words))?;
         }
         Some(())
     }
@@ -319,18 +319,32 @@ pub(super) fn is_in_steps<T: PartialOrd>(cuts: usize, at: impl Fn(usize) -> T) -
     (1..cuts.saturating_sub(1)).all(|nth| at(place(nth)) <= at(place(nth + 1)))
 }
 
-/// Adds a child to the masks of the intervals that its range meets.
+/// Adds a child to the masks of the intervals that its boxes' ranges meet.
 fn mark<T: Copy + Ord>(
     intervals: &[T],
-    (lo, hi): (T, T),
+    ranges: impl Iterator<Item = (T, T)>,
     child: usize,
     (masks, words): (&mut [u64], usize),
 ) -> Option<()> {
     let interval = |at: T| intervals.partition_point(|end| *end < at);
-    let (first, last) = (interval(lo), interval(hi));
-    // A fan has words, but the compiler does not see it, and chunks of none panic.
-    for mask in masks.chunks_mut(words.max(1)).skip(first).take(last + 1 - first) {
-        *mask.get_mut(child / WORD)? |= 1 << (child % WORD);
+    let mut met = [0_u64; INTERVALS / WORD];
+    let mut end = 0;
+    for (lo, hi) in ranges {
+        let (first, last) = (interval(lo), interval(hi));
+        end = end.max(last / WORD + 1);
+        for (nth, word) in met.iter_mut().enumerate().take(last / WORD + 1).skip(first / WORD) {
+            let start = nth * WORD;
+            let behind = WORD - 1 - last.saturating_sub(start).min(WORD - 1);
+            *word |= u64::MAX << first.saturating_sub(start) & u64::MAX >> behind;
+        }
+    }
+    for (nth, word) in met.iter().enumerate().take(end) {
+        let mut left = *word;
+        while left != 0 {
+            let at = nth * WORD + left.trailing_zeros() as usize;
+            left &= left - 1;
+            *masks.get_mut(at * words + child / WORD)? |= 1 << (child % WORD);
+        }
     }
     Some(())
 }
