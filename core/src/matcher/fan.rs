@@ -104,6 +104,7 @@ impl<'m, const N: usize, const ROOM: usize> Children<'m, N, ROOM> {
 }
 
 /// A fan and its rows.
+#[derive(Clone, Copy)]
 pub(super) struct Open<'b, A: Address> {
     window: A::Window,
     /// 0 if they are boxes.

@@ -204,7 +204,7 @@ impl Question {
     /// What the first box that covers the packet names, if none of them is left out.
     #[inline]
     pub(crate) fn first_of_all(&self, boxes: Boxes<'_, '_>) -> Option<u32> {
-        by_family!(self, boxes, |key, set| set.find(key, Ask::All))
+        by_family!(self, boxes, |key, set| set.find(None, key, Ask::All))
     }
 
     /// The Child SA of the first box whose remote range holds the packet's source address.

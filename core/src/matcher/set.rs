@@ -1,7 +1,7 @@
 //! A set of boxes of one family: a list, and a tree where that is long.
 
 use super::block::Boxed;
-use super::fan::BURST;
+use super::fan::{BURST, Open};
 use super::group::{Address, Ask, NONE};
 use super::linear::{self, Key};
 use super::tree::{Every, LIST, Left, Tree};
@@ -58,10 +58,16 @@ impl<'b, A: Address> Set<'b, A> {
     /// Up to 32 boxes, each once; more: as [`tree`](super::tree) says.
     #[inline]
     pub(super) fn any(&self, key: &Key<A>) -> bool {
+        self.any_below(None, key)
+    }
+
+    /// The same, of a set whose fan has been opened before.
+    #[inline]
+    pub(super) fn any_below(&self, fan: Option<&Open<'b, A>>, key: &Key<A>) -> bool {
         match &self.tree {
             None => linear::any(self.boxes, *key),
             Some(Indexed { tree, child: None }) => {
-                tree.find::<true>(key, Ask::All, Every, &mut ()).is_some()
+                tree.find_below::<true>(fan, key, Ask::All, Every, &mut ()).is_some()
             }
             Some(tree) => tree.find::<true>(key, Ask::All, |_| true).is_some(),
         }
@@ -95,7 +101,7 @@ impl<'b, A: Address> Set<'b, A> {
 }
 
 /// Sets of which all boxes count.
-impl<A: Address> Set<'_, A> {
+impl<'b, A: Address> Set<'b, A> {
     /// The same set; if its boxes name their own places, no search has to look.
     ///
     /// # Bound
@@ -120,12 +126,17 @@ impl<A: Address> Set<'_, A> {
         if self.names_places { index } else { child_of(tree, index?) }
     }
 
-    /// What the first box that covers the packet in what is asked names.
+    /// The fan of its tree, for those who ask more than once.
+    pub(super) fn open(&self) -> Option<Open<'b, A>> {
+        self.tree?.tree.open()
+    }
+
+    /// What the first box that covers the packet in what is asked names; `fan` is the set's.
     #[inline]
-    pub(super) fn find(&self, key: &Key<A>, ask: Ask) -> Option<u32> {
+    pub(super) fn find(&self, fan: Option<&Open<'b, A>>, key: &Key<A>, ask: Ask) -> Option<u32> {
         match &self.tree {
             Some(Indexed { tree, .. }) => {
-                self.named(tree, tree.find::<false>(key, ask, Every, &mut ()))
+                self.named(tree, tree.find_below::<false>(fan, key, ask, Every, &mut ()))
             }
             None if ask == Ask::Source => self.first_source(key, |_| true),
             None => self.first(key, |_| true),

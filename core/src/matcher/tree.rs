@@ -212,7 +212,26 @@ impl<'b, A: Address> Tree<'b, A> {
         filter: impl Filter,
         visits: &mut impl Visits,
     ) -> Option<u32> {
-        self.backend.run(One::<'_, '_, A, _, _, ANY> { tree: self, key, ask, filter, visits })
+        self.find_below::<ANY>(None, key, ask, filter, visits)
+    }
+
+    /// The same, of a tree whose fan has been opened before.
+    #[inline]
+    pub(super) fn find_below<const ANY: bool>(
+        &self,
+        fan: Option<&Open<'b, A>>,
+        key: &Key<A>,
+        ask: Ask,
+        filter: impl Filter,
+        visits: &mut impl Visits,
+    ) -> Option<u32> {
+        self.backend.run(One::<'_, '_, A, _, _, ANY> { tree: self, fan, key, ask, filter, visits })
+    }
+
+    /// The fan with its rows.
+    #[inline(always)]
+    pub(super) fn open(&self) -> Option<Open<'b, A>> {
+        self.fan.open(self.arrays.rows)
     }
 
     /// [`Tree::find`] for up to 32 packets, all that covers them asked; [`NONE`] for those that no box covers.
@@ -244,12 +263,6 @@ impl<'b, A: Address> Tree<'b, A> {
         } else {
             one.covers_in(key, ask)
         }
-    }
-
-    /// The fan, if its children are boxes.
-    #[inline(always)]
-    fn flat(&self) -> Option<Open<'b, A>> {
-        if self.fan.is_of_boxes() { self.fan.open(self.arrays.rows) } else { None }
     }
 
     /// The first box of the delta that covers the packet, or [`NONE`].
@@ -401,6 +414,7 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
+        fan: &Open<'_, A>,
         matches: impl Fn(&Open<'_, A>, &mut Self) -> Bits,
     ) {
         let tree = self.tree;
@@ -413,8 +427,7 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
                 *best = tree.first_in_delta::<S, F>(key, ask, filter, visits);
             }
         }
-        let Some(fan) = tree.fan.open(tree.arrays.rows) else { return };
-        let active = matches(&fan, self);
+        let active = matches(fan, self);
         if self.prefetches {
             Each(active).filter_map(|nth| self.next.get(nth)).for_each(|next| tree.prefetch(*next));
         }
@@ -507,6 +520,7 @@ pub(super) fn some(best: u32) -> Option<u32> {
 /// [`Tree::find`], to be done in the way that suits the processor.
 struct One<'t, 'b, A: Address, F, V, const ANY: bool> {
     tree: &'t Tree<'b, A>,
+    fan: Option<&'t Open<'b, A>>,
     key: &'t Key<A>,
     ask: Ask,
     filter: F,
@@ -519,16 +533,24 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
 
     #[inline(always)]
     fn run<S: Simd>(self) -> Option<u32> {
-        let Self { tree, key, ask, filter, visits } = self;
-        if let Some(fan) = tree.flat() {
+        let Self { tree, fan, key, ask, filter, visits } = self;
+        let opened;
+        let fan = match fan {
+            Some(fan) => fan,
+            None => {
+                opened = tree.open()?;
+                &opened
+            }
+        };
+        if fan.is_of_boxes {
             let best = tree.first_in_delta::<S, F>(key, ask, &filter, visits);
-            let (at, wanted) = ((tree, &fan), (key, ask, &filter));
+            let (at, wanted) = ((tree, fan), (key, ask, &filter));
             return some(flat::first::<S, A, F, ANY>(at, wanted, best, visits));
         }
         let (mut masks, mut left) = (Room::new(), Levels::new());
         let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree, &mut masks, &mut left);
         let keys = core::slice::from_ref(key);
-        search.run::<S, F, ANY>(keys, (ask, &filter), visits, |fan, search| {
+        search.run::<S, F, ANY>(keys, (ask, &filter), visits, fan, |fan, search| {
             let child = fan.matches::<S>(key, ask, &mut search.top);
             search.next = [fan.children.wrapping_add(child.unwrap_or(0))];
             child.is_some().into()
@@ -550,7 +572,8 @@ impl<A: Address, const ANY: bool> Job for Many<'_, '_, A, ANY> {
     #[inline(always)]
     fn run<S: Simd>(self) -> [u32; BURST] {
         let Self { tree, keys } = self;
-        if let Some(fan) = tree.flat() {
+        let Some(fan) = tree.open() else { return [NONE; BURST] };
+        if fan.is_of_boxes {
             let mut best = flat::first_of_burst::<S, A, ANY>((tree, &fan), keys);
             if tree.delta.is_some() {
                 for (best, key) in best.iter_mut().zip(keys) {
@@ -562,7 +585,7 @@ impl<A: Address, const ANY: bool> Job for Many<'_, '_, A, ANY> {
         }
         let (mut masks, mut left) = (Room::new(), Levels::new());
         let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree, &mut masks, &mut left);
-        search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), |fan, search| {
+        search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), &fan, |fan, search| {
             let Search { top, next, .. } = search;
             fan.matches_burst::<S>(keys, top, next)
         });
