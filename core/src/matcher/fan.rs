@@ -399,8 +399,9 @@ impl<A: Address> Open<'_, A> {
         by_words!(self, |masks| {
             for (nth, (next, rows)) in next.iter_mut().zip(each(rows)).take(count).enumerate() {
                 let (child, is_one) = masks.first::<S>(rows);
-                *next = child | ones(!is_one);
-                active |= u32::from(is_one) << nth;
+                let is_none = ones(!is_one);
+                *next = child | is_none;
+                active |= !is_none & 1 << nth;
             }
         });
         active

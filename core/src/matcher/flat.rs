@@ -64,8 +64,9 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
     // Nearly all of them have a box that may be theirs; the others ask none, in the same steps.
     for (nth, ((key, next), best)) in keys.iter().zip(&next).zip(&mut best).enumerate() {
         let (index, is_it) = ask(tree, fan, *next, key);
-        *best = index | ones(!is_it);
-        missed |= u32::from(!is_it) << nth;
+        let is_not = ones(!is_it);
+        *best = index | is_not;
+        missed |= is_not & 1 << nth;
     }
     missed &= active;
     for _ in 0..ROUNDS {

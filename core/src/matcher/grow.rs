@@ -670,3 +670,19 @@ impl Bins {
         visits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::cost_of;
+
+    /// Five eighths of the power, as far as a table of 256 says it; no more leaves cost less.
+    #[test]
+    fn costs_are_a_power_of_the_leaves() {
+        let near = |leaves: usize| {
+            let cost = cost_of(leaves) as f64 / 4096.0;
+            (cost / (leaves as f64).powf(0.625) - 1.0).abs()
+        };
+        assert!((1..200_000).all(|leaves| near(leaves) < 0.01));
+        assert!((1..200_000).all(|leaves| cost_of(leaves) <= cost_of(leaves + 1)));
+    }
+}
