@@ -97,7 +97,7 @@ fn ask_local_in(choices: &mut Choices<'_>) -> bool {
     };
     let mut words = compiled.to_vec();
     let whole = spoil_words(choices, &mut words);
-    let mut memory = [Line([0; 64]); 8];
+    let mut memory = [Line([0; 64]); 16];
     let mut local_in: *mut espial_local_in = null_mut();
     let made = call(&mut local_in, |out| unsafe {
         let (mem, len) = (memory.as_mut_ptr().cast::<c_void>(), size_of_val(&memory));
@@ -231,7 +231,7 @@ fn ask_passthrough(choices: &mut Choices<'_>) {
     let compiled = rules_of(u32::from(choices.octet() % 4), &rules);
     let Ok(mut words) = compiled.map_err(|status| assert!(!known(status.0))) else { return };
     let whole = spoil_words(choices, &mut words);
-    let mut memory = [Line([0; 64]); 16];
+    let mut memory = [Line([0; 64]); 32];
     let mut opened: *mut espial_passthrough_rules = null_mut();
     let made = call(&mut opened, |out| unsafe {
         let (mem, len) = (memory.as_mut_ptr().cast::<c_void>(), size_of_val(&memory));

@@ -13,7 +13,7 @@ use super::tree::{Each, some};
 use crate::error::SetupError;
 use crate::headers::InnerHeaders;
 use crate::selector::Selector;
-use crate::simd::Backend;
+use crate::simd::{Backend, COMPACT};
 
 /// A compiled list of selectors. Each question names a selector by its place in the list.
 ///
@@ -56,28 +56,41 @@ pub struct Matcher<'b> {
     octets: usize,
 }
 
+/// Fans that are kept open.
+const KEPT: usize = if COMPACT { 0 } else { 1 };
+
 /// The selectors of a family.
 #[derive(Clone, Copy)]
 struct Family<'b, A: Address> {
     set: Set<'b, A>,
-    /// The fan of its tree: to open it takes a tenth of what a packet takes.
-    fan: Option<Open<'b, A>>,
+    /// The fan of its tree: to open it takes a tenth of what a packet takes. Not kept where memory is scarce.
+    fan: [Option<Open<'b, A>>; KEPT],
 }
 
 impl<'b, A: Address> Family<'b, A> {
+    /// One that is asked once.
     #[inline]
     fn new(set: Set<'b, A>) -> Self {
-        Self { set, fan: None }
+        Self { set, fan: [None; KEPT] }
+    }
+
+    fn opened(set: Set<'b, A>) -> Self {
+        Self { set, fan: [set.open(); KEPT] }
+    }
+
+    #[inline(always)]
+    fn fan(&self) -> Option<&Open<'b, A>> {
+        self.fan.first()?.as_ref()
     }
 
     #[inline]
     fn find(&self, key: &Key<A>, ask: Ask) -> Option<u32> {
-        self.set.find(self.fan.as_ref(), key, ask)
+        self.set.find(self.fan(), key, ask)
     }
 
     #[inline]
     fn any(&self, key: &Key<A>) -> bool {
-        self.set.any_below(self.fan.as_ref(), key)
+        self.set.any_below(self.fan(), key)
     }
 }
 
@@ -94,9 +107,7 @@ impl<'b> Matcher<'b> {
         // All selectors are those of one tunnel.
         let boxes = block.tunnel_boxes(0);
         let (v4, v6) = (boxes.of::<u32>().of_places(), boxes.of::<Wide>().of_places());
-        let (fan4, fan6) = (v4.open(), v6.open());
-        let (v4, v6) = (Family { set: v4, fan: fan4 }, Family { set: v6, fan: fan6 });
-        Ok(Self { v4, v6, octets: block.octets() })
+        Ok(Self { v4: Family::opened(v4), v6: Family::opened(v6), octets: block.octets() })
     }
 
     /// A matcher of some of a block's boxes, which answers with what the boxes name.

@@ -4,7 +4,7 @@
 //! Boxes are ordered by the middle or the extent of one dimension. Between any two of them the set can be
 //! halved; what a packet costs then is estimated with a sample of packets that lie in the boxes: those
 //! within the bounds of a half search it, unless all its boxes come later than theirs, and a search costs
-//! about as the root of what is searched (binned bounding volume hierarchies, Wald 2007, with packets
+//! about what is searched to the power of 5/8 (binned bounding volume hierarchies, Wald 2007, with packets
 //! instead of surfaces). Ordering by extent sets wide boxes apart, which would make the bounds of all
 //! others wide. Greedy choices like these depend on their samples: the first few are made six times, and those are kept
 //! that cost a packet least.
@@ -325,12 +325,12 @@ fn spread(nth: usize, over: usize, count: usize) -> usize {
     (nth * over).checked_div(count).unwrap_or(0)
 }
 
-/// What the search of so many leaves costs, by an estimate: five eighths of their power, times 4096.
+/// What the search of so many leaves costs, by an estimate: their number to the power of 5/8, times 4096.
 fn cost_of(leaves: usize) -> u64 {
     // Three roots each would be a fifth of what building a tree takes.
     let far = (usize::BITS - leaves.leading_zeros()).saturating_sub(COSTS_BITS);
     let cost = |at: usize| COSTS.get(at % COSTS.len()).copied().unwrap_or(0);
-    // Powers of two that are a power of eight of the estimate's, and one of the first eight.
+    // Eight doublings cost 2^5, the rest as the table says.
     let (eights, rest) = (far / 8, far % 8);
     ((cost(leaves >> far) * cost(1 << rest)) >> 12) << (5 * eights)
 }
@@ -675,9 +675,9 @@ impl Bins {
 mod tests {
     use super::cost_of;
 
-    /// Five eighths of the power, as far as a table of 256 says it; no more leaves cost less.
+    /// As far as a table of 256 says it; no more leaves cost less.
     #[test]
-    fn costs_are_a_power_of_the_leaves() {
+    fn costs_are_the_power_of_leaves_that_is_stated() {
         let near = |leaves: usize| {
             let cost = cost_of(leaves) as f64 / 4096.0;
             (cost / (leaves as f64).powf(0.625) - 1.0).abs()

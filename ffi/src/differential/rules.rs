@@ -362,7 +362,7 @@ fn firewalls_answer_as_the_cores_do() {
                 other_ms: idle,
             },
         };
-        let (mut rules_memory, mut table) = (memory(1024), memory(1 << 14));
+        let (mut rules_memory, mut table) = (memory(2048), memory(1 << 14));
         let (mut c_rules, mut c): (*mut espial_passthrough_rules, *mut espial_passthrough) =
             (null_mut(), null_mut());
         unsafe {
