@@ -181,7 +181,7 @@ fn ask_matcher(choices: &mut Choices<'_>) {
     }
     words.truncate(words.len() - usize::from(choices.octet() % 8 == 7));
     let whole = words == *compiled;
-    let mut memory = [Line([0; 64]); 16];
+    let mut memory = [Line([0; 64]); 8];
     let mut matcher: *mut espial_matcher = null_mut();
     let made = call(&mut matcher, |out| unsafe {
         let (mem, len) = (memory.as_mut_ptr().cast::<c_void>(), size_of_val(&memory));

@@ -97,7 +97,7 @@ fn ask_local_in(choices: &mut Choices<'_>) -> bool {
     };
     let mut words = compiled.to_vec();
     let whole = spoil_words(choices, &mut words);
-    let mut memory = [Line([0; 64]); 16];
+    let mut memory = [Line([0; 64]); 8];
     let mut local_in: *mut espial_local_in = null_mut();
     let made = call(&mut local_in, |out| unsafe {
         let (mem, len) = (memory.as_mut_ptr().cast::<c_void>(), size_of_val(&memory));

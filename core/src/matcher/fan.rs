@@ -14,6 +14,7 @@
 //! a branch, 16 packets at a time. Cuts and masks are in the rows of the block ([`rows`](super::rows)): 4 to 350 KB.
 
 use core::hint::select_unpredictable;
+use core::marker::PhantomData;
 use core::mem::size_of;
 
 use bytemuck::{Pod, Zeroable};
@@ -106,7 +107,7 @@ impl<'m, const N: usize, const ROOM: usize> Children<'m, N, ROOM> {
 /// A fan and its rows.
 #[derive(Clone, Copy)]
 pub(super) struct Open<'b, A: Address> {
-    window: A::Window,
+    frame: &'b Frame,
     /// 0 if they are boxes.
     pub(super) children: u32,
     pub(super) is_of_boxes: bool,
@@ -118,6 +119,7 @@ pub(super) struct Open<'b, A: Address> {
     pub(super) firsts: &'b [u32],
     /// Of both addresses, if they are compared whole.
     wide: &'b [u64],
+    family: PhantomData<A>,
 }
 
 impl Fan {
@@ -141,13 +143,14 @@ impl Fan {
 
     /// The fan with its rows, of those of all fans; `None` if they are not there.
     #[inline(always)]
-    pub(super) fn open<'b, A: Address>(&self, rows: &'b [u64]) -> Option<Open<'b, A>> {
+    pub(super) fn open<'b, A: Address>(&'b self, rows: &'b [u64]) -> Option<Open<'b, A>> {
         let layout = self.layout()?;
         let rows = rows.get(self.rows as usize..)?.get(..layout.size())?;
         let (cuts, masks) = rows.split_at_checked(layout.masks(0).start)?;
         let is_of_boxes = self.is_of_boxes();
         Some(Open {
-            window: A::framed(&self.frame),
+            frame: &self.frame,
+            family: PhantomData,
             children: if is_of_boxes { 0 } else { self.children },
             is_of_boxes,
             layout,
@@ -268,7 +271,7 @@ impl<A: Address> Open<'_, A> {
     fn point(&self, key: &Key<A>) -> [u32; DIMENSIONS] {
         let view = match self.is_wide() {
             true => View::default(),
-            false => A::project(&self.window, key.remote, key.local),
+            false => A::project(&A::framed(self.frame), key.remote, key.local),
         };
         point(view, key)
     }
@@ -497,8 +500,8 @@ impl<A: Address> Open<'_, A> {
     #[inline(always)]
     fn columns<S: Simd>(&self, keys: &[Key<A>]) -> ([[u32; LANES]; DIMENSIONS], [u32; LANES]) {
         let (mut room, mut columns) = ([[0; 4]; LANES], [[0; LANES]; 4]);
-        let window = (!self.is_wide()).then_some(&self.window);
-        S::turn(A::rows(window, keys, &mut room), &mut columns);
+        let window = (!self.is_wide()).then(|| A::framed(self.frame));
+        S::turn(A::rows(window.as_ref(), keys, &mut room), &mut columns);
         let [remote, local, ports, last] = columns;
         let halves = |pair: u32| bytemuck::cast::<u32, [u16; 2]>(pair);
         let remote_port = ports.map(|pair| {
