@@ -1,7 +1,7 @@
 /* The calls that take a configuration apart, of the shared library only: a status for every wrong argument. */
 #include "claims.h"
 
-static _Alignas(64) uint8_t memory[512], row[2048];
+static _Alignas(64) uint8_t memory[1024], row[2048];
 
 static espial_selector selector(uint8_t third) {
     espial_selector one = {
