@@ -90,7 +90,7 @@ impl<'b, A: Address> Family<'b, A> {
 
     #[inline]
     fn any(&self, key: &Key<A>) -> bool {
-        self.set.any_below(self.fan(), key)
+        self.set.any_opened(self.fan(), key)
     }
 }
 

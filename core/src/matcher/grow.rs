@@ -395,7 +395,9 @@ impl<A: Address> Divide<'_, A> {
     }
 
     /// Divides the set of all boxes into up to `parts`. Which packets are looked at decides much: it is divided into
-    /// pieces a few times, and those that other packets visit least are divided further.
+    /// pieces a few times, and those that other packets visit least are divided further. A call of its own: what it needs
+    /// of the stack is free again when groups are built, level below level.
+    #[inline(never)]
     fn best(&mut self, set: &mut [u32], parts: usize, found: &mut Parts<'_>) -> Option<()> {
         let mut pieces = Pieces::new();
         let mut least: Option<(u64, u64)> = None;

@@ -58,16 +58,16 @@ impl<'b, A: Address> Set<'b, A> {
     /// Up to 32 boxes, each once; more: as [`tree`](super::tree) says.
     #[inline]
     pub(super) fn any(&self, key: &Key<A>) -> bool {
-        self.any_below(None, key)
+        self.any_opened(None, key)
     }
 
     /// The same, of a set whose fan has been opened before.
     #[inline]
-    pub(super) fn any_below(&self, fan: Option<&Open<'b, A>>, key: &Key<A>) -> bool {
+    pub(super) fn any_opened(&self, fan: Option<&Open<'b, A>>, key: &Key<A>) -> bool {
         match &self.tree {
             None => linear::any(self.boxes, *key),
             Some(Indexed { tree, child: None }) => {
-                tree.find_below::<true>(fan, key, Ask::All, Every, &mut ()).is_some()
+                tree.find_opened::<true>(fan, key, Ask::All, Every, &mut ()).is_some()
             }
             Some(tree) => tree.find::<true>(key, Ask::All, |_| true).is_some(),
         }
@@ -136,7 +136,7 @@ impl<'b, A: Address> Set<'b, A> {
     pub(super) fn find(&self, fan: Option<&Open<'b, A>>, key: &Key<A>, ask: Ask) -> Option<u32> {
         match &self.tree {
             Some(Indexed { tree, .. }) => {
-                self.named(tree, tree.find_below::<false>(fan, key, ask, Every, &mut ()))
+                self.named(tree, tree.find_opened::<false>(fan, key, ask, Every, &mut ()))
             }
             None if ask == Ask::Source => self.first_source(key, |_| true),
             None => self.first(key, |_| true),

@@ -212,12 +212,12 @@ impl<'b, A: Address> Tree<'b, A> {
         filter: impl Filter,
         visits: &mut impl Visits,
     ) -> Option<u32> {
-        self.find_below::<ANY>(None, key, ask, filter, visits)
+        self.find_opened::<ANY>(None, key, ask, filter, visits)
     }
 
     /// The same, of a tree whose fan has been opened before.
     #[inline]
-    pub(super) fn find_below<const ANY: bool>(
+    pub(super) fn find_opened<const ANY: bool>(
         &self,
         fan: Option<&Open<'b, A>>,
         key: &Key<A>,
