@@ -192,7 +192,7 @@ impl<'b> Matcher<'b> {
     #[inline(always)]
     pub(crate) fn find_burst<'p, const ANY: bool>(
         &self,
-        packets: impl Iterator<Item = &'p InnerHeaders>,
+        packets: impl Iterator<Item = &'p InnerHeaders> + Clone,
     ) -> [u32; BURST] {
         let mut found = [NONE; BURST];
         if self.v4.set.is_list() && self.v6.set.is_list() {
@@ -201,6 +201,13 @@ impl<'b> Matcher<'b> {
                 *slot = first.unwrap_or(NONE);
             }
             return found;
+        }
+        // Nearly every burst is of one family.
+        if let Some(keys) = keys_of(packets.clone(), &mut [Key::default(); BURST]) {
+            return self.v4.set.find_burst::<ANY>(keys);
+        }
+        if let Some(keys) = keys_of(packets.clone(), &mut [Key::default(); BURST]) {
+            return self.v6.set.find_burst::<ANY>(keys);
         }
         let mut questions = Questions::none();
         for (nth, packet) in packets.take(BURST).enumerate() {
@@ -232,6 +239,20 @@ impl<'b> Matcher<'b> {
         }
         found
     }
+}
+
+/// The keys of up to 32 packets, if all are of one family.
+#[inline(always)]
+fn keys_of<'k, 'p, A: Address>(
+    packets: impl Iterator<Item = &'p InnerHeaders>,
+    keys: &'k mut [Key<A>; BURST],
+) -> Option<&'k [Key<A>]> {
+    let mut count = 0;
+    for (slot, packet) in keys.iter_mut().zip(packets) {
+        *slot = Key::of(packet)?;
+        count += 1;
+    }
+    keys.get(..count)
 }
 
 /// One for each packet of a burst, at most.

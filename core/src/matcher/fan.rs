@@ -23,7 +23,7 @@ use super::block::Wide;
 use super::group::{Address, Ask, DIMENSIONS, Frame, View};
 use super::linear::Key;
 use super::rows::{INTERVALS, Layout, is_in_steps};
-use super::tree::{Each, NO_GROUP, ones};
+use super::tree::{Each, NO_GROUP};
 use crate::simd::{CUTS, LANES, Simd, WORDS};
 
 /// Children of a word.
@@ -360,8 +360,8 @@ impl<A: Address> Open<'_, A> {
     pub(super) fn first_of<S: Simd>(&self, rows: [u32; DIMENSIONS]) -> Option<u32> {
         let mut first = None;
         by_words!(self, |masks| {
-            let (child, is_one) = masks.first::<S>(rows);
-            first = is_one.then_some(child);
+            let child = masks.first::<S>(rows);
+            first = (child != NO_CHILD).then_some(child);
         });
         first
     }
@@ -389,25 +389,19 @@ impl<A: Address> Open<'_, A> {
         active
     }
 
-    /// The first child of each of so many packets, `u32::MAX` of those that have none. Returns a bit for each packet that
-    /// has one.
+    /// The first child of each of so many packets, or [`NO_CHILD`].
     #[inline(always)]
     pub(super) fn first_of_burst<S: Simd>(
         &self,
         rows: &Rows,
         count: usize,
         next: &mut [u32; BURST],
-    ) -> u32 {
-        let mut active = 0;
+    ) {
         by_words!(self, |masks| {
-            for (nth, (next, rows)) in next.iter_mut().zip(each(rows)).take(count).enumerate() {
-                let (child, is_one) = masks.first::<S>(rows);
-                let is_none = ones(!is_one);
-                *next = child | is_none;
-                active |= !is_none & 1 << nth;
+            for (next, rows) in next.iter_mut().zip(each(rows)).take(count) {
+                *next = masks.first::<S>(rows);
             }
         });
-        active
     }
 
     /// The same behind the child that each of these packets came to.
@@ -417,18 +411,16 @@ impl<A: Address> Open<'_, A> {
         packets: Each,
         rows: &Rows,
         next: &mut [u32; BURST],
-    ) -> u32 {
-        let mut active = 0;
+    ) {
         by_words!(self, |masks| {
             for nth in packets {
                 let rows = rows.each_ref().map(|row| row.get(nth).copied().unwrap_or(0));
                 let Some(next) = next.get_mut(nth) else { break };
-                let is_one;
-                (*next, is_one) = masks.behind::<S>(rows, *next);
-                active |= u32::from(is_one) << nth;
+                if *next != NO_CHILD {
+                    *next = masks.behind::<S>(rows, *next);
+                }
             }
         });
-        active
     }
 
     /// The numbers of the masks that a packet is found by.
@@ -588,16 +580,16 @@ impl<const W: usize> Masks<'_, W> {
         (common, some)
     }
 
-    /// The first of those children, if there is one.
+    /// The first of those children, or [`NO_CHILD`].
     #[inline(always)]
-    fn first<S: Simd>(&self, rows: [u32; DIMENSIONS]) -> (u32, bool) {
+    fn first<S: Simd>(&self, rows: [u32; DIMENSIONS]) -> u32 {
         let (common, some) = self.meet::<S>(rows);
-        Self::lowest::<S>(&common, some)
+        lowest::<S, W>(&common, some)
     }
 
     /// The same behind one of them.
     #[inline(always)]
-    fn behind<S: Simd>(&self, rows: [u32; DIMENSIONS], child: u32) -> (u32, bool) {
+    fn behind<S: Simd>(&self, rows: [u32; DIMENSIONS], child: u32) -> u32 {
         let (common, _) = self.meet::<S>(rows);
         let (word, bit) = (child as usize / WORD, child as usize % WORD);
         let (mut behind, mut left) = ([0; W], [0; W]);
@@ -606,15 +598,19 @@ impl<const W: usize> Masks<'_, W> {
             *slot = if nth == word { (u64::MAX << 1) << bit } else { from };
         }
         let some = S::meet([&common, &behind, &behind, &behind, &behind], &mut left);
-        Self::lowest::<S>(&left, some)
+        lowest::<S, W>(&left, some)
     }
+}
 
-    #[inline(always)]
-    fn lowest<S: Simd>(common: &[u64; W], some: u32) -> (u32, bool) {
-        let word = some.trailing_zeros() % W as u32;
-        let mask = S::word(common, word as usize);
-        (word * WORD as u32 + mask.trailing_zeros(), some != 0)
-    }
+/// Behind the children of every fan.
+pub(super) const NO_CHILD: u32 = (u32::BITS + 1) * WORD as u32;
+
+/// The first child of a mask, by the words in which there are some. Where there is none, each number of zeros in front
+/// of a bit is that of all bits: [`NO_CHILD`], as the word that is read then is 0.
+#[inline(always)]
+fn lowest<S: Simd, const W: usize>(mask: &[u64; W], some: u32) -> u32 {
+    let word = some.trailing_zeros();
+    word * WORD as u32 + S::word(mask, word as usize).trailing_zeros()
 }
 
 /// A packet's number in each dimension.

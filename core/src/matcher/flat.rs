@@ -7,7 +7,7 @@
 //! 512, of protocols 2n/15, together about a quarter of n; in ClassBench lists of 1k 0.06 to 0.10 a packet. Each is
 //! asked once, and beside them those that the filter does not take; up to five of them twice in a burst.
 
-use super::fan::{BURST, Children, Open, Room};
+use super::fan::{BURST, Children, NO_CHILD, Open, Room};
 use super::group::{Address, Ask, NONE};
 use super::linear::Key;
 use super::tree::{Each, Every, Filter, Tree, Visits, limit, ones};
@@ -57,9 +57,9 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
     (tree, fan): (&Tree<'_, A>, &Open<'_, A>),
     keys: &[Key<A>],
 ) -> [u32; BURST] {
-    let (mut best, mut next) = ([NONE; BURST], [0; BURST]);
+    let (mut best, mut next) = ([NONE; BURST], [NO_CHILD; BURST]);
     let Some(rows) = fan.rows_of_burst::<S>(keys) else { return best };
-    let active = fan.first_of_burst::<S>(&rows, keys.len(), &mut next);
+    fan.first_of_burst::<S>(&rows, keys.len(), &mut next);
     let mut missed = 0;
     // Nearly all of them have a box that may be theirs; the others ask none, in the same steps.
     for (nth, ((key, next), best)) in keys.iter().zip(&next).zip(&mut best).enumerate() {
@@ -68,14 +68,12 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
         *best = index | is_not;
         missed |= is_not & 1 << nth;
     }
-    missed &= active;
     for _ in 0..ROUNDS {
         if missed == 0 {
             return best;
         }
-        let active = fan.behind_of_burst::<S>(Each(missed), &rows, &mut next);
-        missed = 0;
-        for nth in Each(active) {
+        fan.behind_of_burst::<S>(Each(missed), &rows, &mut next);
+        for nth in Each(missed) {
             let (Some(key), Some(next), Some(best)) =
                 (keys.get(nth), next.get(nth), best.get_mut(nth))
             else {
@@ -83,7 +81,8 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
             };
             let (index, is_it) = ask(tree, fan, *next, key);
             *best = index | ones(!is_it);
-            missed |= u32::from(!is_it) << nth;
+            let is_done = is_it | (*next == NO_CHILD);
+            missed &= !(u32::from(is_done) << nth);
         }
     }
     for nth in Each(missed) {

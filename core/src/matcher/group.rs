@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::block::{ADMITS_OPAQUE, Block, Boxed, Span, Wide};
 use super::linear::{Key, Values};
+use crate::headers::Endpoints;
 use crate::prefetch;
 use crate::simd::{Base, Ends, LANES, Simd};
 
@@ -26,6 +27,8 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     /// Which of a tunnel's trees holds its boxes.
     const TREE: usize;
 
+    /// Source and destination, if they are of this family.
+    fn of(endpoints: Endpoints) -> Option<(Self, Self)>;
     /// Its boxes in a block.
     fn boxes<'b>(block: &Block<'b>) -> &'b [Boxed<Self>];
     /// The first of its boxes in a span, and how many.
@@ -138,6 +141,14 @@ impl Address for u32 {
     const TREE: usize = 0;
 
     #[inline(always)]
+    fn of(endpoints: Endpoints) -> Option<(Self, Self)> {
+        match endpoints {
+            Endpoints::V4 { src, dst } => Some((src, dst)),
+            Endpoints::V6 { .. } => None,
+        }
+    }
+
+    #[inline(always)]
     fn boxes<'b>(block: &Block<'b>) -> &'b [Boxed<Self>] {
         block.boxes4
     }
@@ -215,6 +226,14 @@ impl Address for Wide {
     type Window = Window;
     const WHOLE: bool = false;
     const TREE: usize = 1;
+
+    #[inline(always)]
+    fn of(endpoints: Endpoints) -> Option<(Self, Self)> {
+        match endpoints {
+            Endpoints::V4 { .. } => None,
+            Endpoints::V6 { src, dst } => Some((src.into(), dst.into())),
+        }
+    }
 
     #[inline(always)]
     fn boxes<'b>(block: &Block<'b>) -> &'b [Boxed<Self>] {

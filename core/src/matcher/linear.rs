@@ -9,12 +9,13 @@ use bytemuck::NoUninit;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest};
 use super::group::{Address, Ask};
+use crate::headers::{Fragment, InnerHeaders, NextLayer};
 use crate::simd::COMPACT;
 use crate::verdict::Field;
 
 /// A packet as boxes are compared with it. Made by [`Question`](super::Question), where source
 /// becomes remote and destination local.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Key<A> {
     pub(crate) remote: A,
@@ -22,8 +23,24 @@ pub(crate) struct Key<A> {
     pub(crate) values: Values,
 }
 
+impl<A: Address> Key<A> {
+    /// That of an inbound packet, if it is of this family.
+    #[inline(always)]
+    pub(crate) fn of(packet: &InnerHeaders) -> Option<Self> {
+        let (remote, local) = A::of(packet.endpoints)?;
+        // Nearly all packets are whole and have ports.
+        let values = match packet.next_layer {
+            NextLayer::Ports { src, dst } if packet.fragment != Fragment::NonInitial => {
+                Values::new(packet.protocol, Some([src, dst]))
+            }
+            _ => Values::rarer(packet),
+        };
+        Some(Self { remote, local, values })
+    }
+}
+
 /// Protocol and ports of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Values {
     /// Source port, ICMP value or Mobility Header value.
@@ -38,6 +55,19 @@ pub(crate) struct Values {
 }
 
 impl Values {
+    /// Those of a packet without ports.
+    #[inline(never)]
+    fn rarer(packet: &InnerHeaders) -> Self {
+        let values = match packet.next_layer {
+            // Whatever a host says its ports are, a later fragment does not hold them (T20).
+            _ if packet.fragment == Fragment::NonInitial => None,
+            NextLayer::Ports { src, dst } => Some([src, dst]),
+            NextLayer::Icmp(value) | NextLayer::Mobility(value) => Some([value, 0]),
+            NextLayer::Opaque => None,
+        };
+        Self::new(packet.protocol, values)
+    }
+
     /// Remote and local, if there are any.
     #[inline(always)]
     pub(crate) fn new(protocol: u8, values: Option<[u16; 2]>) -> Self {

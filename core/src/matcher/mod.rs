@@ -49,7 +49,7 @@ pub use alone::{Words, compile};
 pub(crate) use alone::Questions;
 pub(crate) use tree::Each;
 
-use crate::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
+use crate::headers::InnerHeaders;
 use crate::selector::Selector;
 use crate::simd::COMPACT;
 use crate::verdict::Field;
@@ -127,19 +127,9 @@ impl Question {
     /// [`Question::inbound`], to be inlined where the family is known.
     #[inline(always)]
     pub(crate) fn of(packet: &InnerHeaders) -> Self {
-        let values = match packet.next_layer {
-            // Whatever a host says its ports are, a later fragment does not hold them (T20).
-            _ if packet.fragment == Fragment::NonInitial => None,
-            NextLayer::Ports { src, dst } => Some([src, dst]),
-            NextLayer::Icmp(value) | NextLayer::Mobility(value) => Some([value, 0]),
-            NextLayer::Opaque => None,
-        };
-        let values = Values::new(packet.protocol, values);
-        match packet.endpoints {
-            Endpoints::V4 { src, dst } => Self::V4(Key { remote: src, local: dst, values }),
-            Endpoints::V6 { src, dst } => {
-                Self::V6(Key { remote: src.into(), local: dst.into(), values })
-            }
+        match Key::of(packet) {
+            Some(key) => Self::V4(key),
+            None => Self::V6(Key::of(packet).unwrap_or_default()),
         }
     }
 

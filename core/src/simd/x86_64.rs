@@ -183,12 +183,12 @@ impl Simd for Base {
 /// Ranges in vectors of 16 octets.
 mod sse2 {
     use core::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi32, _mm_cmpgt_epi8,
-        _mm_cmpgt_epi16, _mm_cmpgt_epi32, _mm_cvtsi64_si128, _mm_loadu_si128, _mm_max_epu8,
-        _mm_min_epu8, _mm_move_epi64, _mm_movemask_epi8, _mm_movemask_ps, _mm_or_si128,
-        _mm_packs_epi16, _mm_packs_epi32, _mm_set_epi32, _mm_set1_epi8, _mm_set1_epi32,
-        _mm_setr_epi16, _mm_setzero_si128, _mm_shuffle_epi32, _mm_subs_epu16, _mm_unpackhi_epi64,
-        _mm_unpacklo_epi16, _mm_xor_si128,
+        __m128i, _mm_and_si128, _mm_castsi128_ps, _mm_cmpeq_epi8, _mm_cmpeq_epi32, _mm_cmpgt_epi32,
+        _mm_cvtsi64_si128, _mm_loadu_si128, _mm_max_epu8, _mm_min_epu8, _mm_move_epi64,
+        _mm_movemask_epi8, _mm_movemask_ps, _mm_or_si128, _mm_packs_epi16, _mm_packs_epi32,
+        _mm_set_epi32, _mm_set1_epi8, _mm_set1_epi32, _mm_setr_epi16, _mm_setzero_si128,
+        _mm_shuffle_epi32, _mm_subs_epu8, _mm_subs_epu16, _mm_unpackhi_epi64, _mm_unpacklo_epi16,
+        _mm_xor_si128,
     };
 
     /// The nth 16 octets of an array.
@@ -252,25 +252,35 @@ mod sse2 {
     }
 
     /// What differs from 0 where a lower end is above its value or an upper end below it: both turned so that one
-    /// compare of each size serves all.
+    /// subtraction of each size serves all.
     #[target_feature(enable = "sse2")]
     #[inline]
     fn beyond_rest(rest: __m128i, values: __m128i) -> __m128i {
-        let turn = _mm_setr_epi16(i16::MIN, i16::MAX, i16::MIN, i16::MAX, 0x7f80, 0, 0, 0);
+        let turn = _mm_setr_epi16(0, -1, 0, -1, -0x100, 0, 0, 0);
         // Each value twice, for the lower end and the upper one; behind them the protocol, then the mask.
         let twice = _mm_unpacklo_epi16(values, values);
         let mask = _mm_move_epi64(_mm_shuffle_epi32::<0b11_11_11_11>(twice));
         let (ends, values) = (_mm_xor_si128(rest, turn), _mm_xor_si128(twice, turn));
-        let ports = _mm_and_si128(_mm_cmpgt_epi16(ends, values), mask);
         let fifth = _mm_setr_epi16(0, 0, 0, 0, -1, 0, 0, 0);
-        _mm_or_si128(ports, _mm_and_si128(_mm_cmpgt_epi8(ends, values), fifth))
+        _mm_or_si128(
+            _mm_and_si128(_mm_subs_epu16(ends, values), mask),
+            _mm_and_si128(_mm_subs_epu8(ends, values), fifth),
+        )
+    }
+
+    /// 0 if all of it is 0.
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    fn differs(beyond: __m128i) -> u32 {
+        let same = _mm_cmpeq_epi8(beyond, _mm_setzero_si128());
+        _mm_movemask_epi8(same) as u32 ^ 0xffff
     }
 
     #[target_feature(enable = "sse2")]
     #[inline]
     pub(super) fn outside_rest(rest: &[u16; 8], values: [u16; 4]) -> u32 {
         let values = _mm_cvtsi64_si128(bytemuck::cast(values));
-        _mm_movemask_epi8(beyond_rest(bytemuck::cast(*rest), values)) as u32
+        differs(beyond_rest(bytemuck::cast(*rest), values))
     }
 
     #[target_feature(enable = "sse2")]
@@ -282,7 +292,7 @@ mod sse2 {
         let values = _mm_xor_si128(_mm_shuffle_epi32::<0b01_01_00_00>(key), turn);
         let addresses = _mm_cmpgt_epi32(_mm_xor_si128(ends, turn), values);
         let rest = beyond_rest(rest, _mm_unpackhi_epi64(key, key));
-        _mm_movemask_epi8(_mm_or_si128(addresses, rest)) as u32
+        differs(_mm_or_si128(addresses, rest))
     }
 
     /// A bit for each end that its value is beyond.
