@@ -292,28 +292,25 @@ impl<A: Address> Open<'_, A> {
 
     /// [`Open::wide_ranks`] of up to sixteen packets.
     #[inline(always)]
-    fn wide_ranks_of<S: Simd>(
-        &self,
-        keys: &[Key<A>],
-        remotes: &mut [u32; LANES],
-        locals: &mut [u32; LANES],
-    ) -> Option<()> {
-        for (which, ranks) in [remotes, locals].into_iter().enumerate() {
-            let mut values = [[0; LANES]; 2];
-            let [highs, lows] = &mut values;
-            let value = |key: &Key<A>| if which == 0 { key.remote } else { key.local }.wide();
-            for ((key, high), low) in keys.iter().zip(highs).zip(lows) {
-                (*high, *low) = (value(key).high, value(key).low);
+    fn wide_ranks_of<S: Simd>(&self, keys: &[Key<A>], ranks: &mut [[u32; LANES]; 2]) -> Option<()> {
+        let mut values = [[[0; LANES]; 2]; 2];
+        let [[remote_high, remote_low], [local_high, local_low]] = &mut values;
+        let slots = remote_high.iter_mut().zip(remote_low).zip(local_high).zip(local_low);
+        for ((((remote_high, remote_low), local_high), local_low), key) in slots.zip(keys) {
+            let (remote, local) = (key.remote.wide(), key.local.wide());
+            (*remote_high, *remote_low) = (remote.high, remote.low);
+            (*local_high, *local_low) = (local.high, local.low);
+        }
+        let (remotes, locals) = (self.wide_cuts(0), self.wide_cuts(1));
+        S::wide_ranks([remotes.near()?, locals.near()?], &values, ranks);
+        let [remote, local] = ranks;
+        let mut step = CUTS;
+        while step < self.layout.addresses {
+            for ((key, remote), local) in keys.iter().zip(&mut *remote).zip(&mut *local) {
+                *remote = remotes.deepen(step, *remote, key.remote.wide());
+                *local = locals.deepen(step, *local, key.local.wide());
             }
-            let cuts = self.wide_cuts(which);
-            S::wide_ranks([cuts.high.first_chunk()?, cuts.low.first_chunk()?], &values, ranks);
-            let mut step = CUTS;
-            while step < self.layout.addresses {
-                for (rank, key) in ranks.iter_mut().zip(keys) {
-                    *rank = cuts.deepen(step, *rank, value(key));
-                }
-                step *= 2;
-            }
+            step *= 2;
         }
         Some(())
     }
@@ -456,12 +453,13 @@ impl<A: Address> Open<'_, A> {
         for (half, keys) in keys.chunks(LANES).enumerate() {
             let (values, masks) = self.columns::<S>(keys);
             let mut ranks = [[0; LANES]; DIMENSIONS];
-            match (self.is_wide(), &mut ranks, &values) {
-                (true, [remote, local, ranks @ ..], [_, _, values @ ..]) => {
-                    S::ranks([t2, t3, t4], values, ranks);
-                    self.wide_ranks_of::<S>(keys, remote, local)?;
-                }
-                (_, ranks, values) => S::ranks([t0, t1, t2, t3, t4], values, ranks),
+            if self.is_wide() {
+                let [_, _, values @ ..] = &values;
+                let (addresses, others) = ranks.split_first_chunk_mut()?;
+                S::ranks([t2, t3, t4], values, others.first_chunk_mut()?);
+                self.wide_ranks_of::<S>(keys, addresses)?;
+            } else {
+                S::ranks([t0, t1, t2, t3, t4], &values, &mut ranks);
             }
             let mut step = CUTS;
             while step < self.layout.addresses {
@@ -539,7 +537,13 @@ struct WideCuts<'b> {
     low: &'b [u64],
 }
 
-impl WideCuts<'_> {
+impl<'b> WideCuts<'b> {
+    /// Those of the first six steps.
+    #[inline(always)]
+    fn near(&self) -> Option<[&'b [u64; CUTS]; 2]> {
+        Some([self.high.first_chunk()?, self.low.first_chunk()?])
+    }
+
     /// One step of a search more, of so many places.
     #[inline(always)]
     fn deepen(&self, step: usize, rank: u32, value: Wide) -> u32 {

@@ -59,11 +59,13 @@ impl Values {
     #[inline(never)]
     fn rarer(packet: &InnerHeaders) -> Self {
         let values = match packet.next_layer {
+            NextLayer::Icmp(value) | NextLayer::Mobility(value)
+                if packet.fragment != Fragment::NonInitial =>
+            {
+                Some([value, 0])
+            }
             // Whatever a host says its ports are, a later fragment does not hold them (T20).
-            _ if packet.fragment == Fragment::NonInitial => None,
-            NextLayer::Ports { src, dst } => Some([src, dst]),
-            NextLayer::Icmp(value) | NextLayer::Mobility(value) => Some([value, 0]),
-            NextLayer::Opaque => None,
+            _ => None,
         };
         Self::new(packet.protocol, values)
     }

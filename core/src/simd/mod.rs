@@ -167,11 +167,17 @@ pub(crate) trait Simd: Copy {
         }
     }
 
-    /// [`Simd::rank`] of sixteen values of 128 bits in a tree of such numbers: high halves, then low ones.
+    /// [`Simd::rank`] of sixteen values of 128 bits in each of some trees of such numbers: high halves, then low ones.
     #[cfg(not(loom))]
     #[inline(always)]
-    fn wide_ranks(cuts: [&[u64; CUTS]; 2], values: &[[u64; LANES]; 2], ranks: &mut [u32; LANES]) {
-        wide_ranks(cuts, values, ranks);
+    fn wide_ranks<const N: usize>(
+        trees: [[&[u64; CUTS]; 2]; N],
+        values: &[[[u64; LANES]; 2]; N],
+        ranks: &mut [[u32; LANES]; N],
+    ) {
+        for ((cuts, values), ranks) in trees.into_iter().zip(values).zip(ranks) {
+            wide_ranks(cuts, values, ranks);
+        }
     }
 
     /// One step more: `row` has a number for each rank, and twice as many ranks follow from it.

@@ -620,9 +620,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn wide_ranks(cuts: [&[u64; CUTS]; 2], values: &[[u64; LANES]; 2], ranks: &mut [u32; LANES]) {
+    fn wide_ranks<const N: usize>(
+        trees: [[&[u64; CUTS]; 2]; N],
+        values: &[[[u64; LANES]; 2]; N],
+        ranks: &mut [[u32; LANES]; N],
+    ) {
         // SAFETY: as above.
-        unsafe { avx512::wide_ranks(cuts, values, ranks) }
+        unsafe { avx512::wide_ranks(trees, values, ranks) }
     }
 
     #[inline(always)]

@@ -147,46 +147,56 @@ pub(super) fn ranks<const N: usize>(
     }
 }
 
-/// Eight searches of six steps at once, twice; the tree in registers.
+/// The numbers of a tree that searches come to in a step.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn pick(tree: &[u64; CUTS], at: __m512i, nth: usize) -> __m512i {
+    let pair = |low: &[u64; 8], high: &[u64; 8]| {
+        _mm512_permutex2var_epi64(load_eight(low), at, load_eight(high))
+    };
+    match (nth, tree.as_chunks().0) {
+        (0..3, [near, ..]) => _mm512_permutexvar_epi64(at, load_eight(near)),
+        (3, [_, far, ..]) => _mm512_permutexvar_epi64(at, load_eight(far)),
+        (4, [_, _, low, high, ..]) => pair(low, high),
+        (_, [_, _, _, _, a, b, c, d]) => {
+            let second = _mm512_test_epi64_mask(at, _mm512_set1_epi64(16));
+            _mm512_mask_blend_epi64(second, pair(a, b), pair(c, d))
+        }
+        // 64 numbers are eight times eight.
+        _ => at,
+    }
+}
+
+/// Eight searches of six steps at once, twice in each tree, all their first steps before the second ones: no step waits for
+/// the one before it.
 #[target_feature(enable = "avx512f,avx512vl")]
 #[inline]
 #[allow(unsafe_code)]
-pub(super) fn wide_ranks(
-    cuts: [&[u64; CUTS]; 2],
-    values: &[[u64; LANES]; 2],
-    ranks: &mut [u32; LANES],
+pub(super) fn wide_ranks<const N: usize>(
+    trees: [[&[u64; CUTS]; 2]; N],
+    values: &[[[u64; LANES]; 2]; N],
+    ranks: &mut [[u32; LANES]; N],
 ) {
-    let [highs, lows] = cuts.map(|cuts| cuts.as_chunks().0);
-    let pick = |parts: &[[u64; 8]], at: __m512i, nth: usize| {
-        let pair = |low: &[u64; 8], high: &[u64; 8]| {
-            _mm512_permutex2var_epi64(load_eight(low), at, load_eight(high))
-        };
-        match (nth, parts) {
-            (0..3, [near, ..]) => _mm512_permutexvar_epi64(at, load_eight(near)),
-            (3, [_, far, ..]) => _mm512_permutexvar_epi64(at, load_eight(far)),
-            (4, [_, _, low, high, ..]) => pair(low, high),
-            (_, [_, _, _, _, a, b, c, d]) => {
-                let second = _mm512_test_epi64_mask(at, _mm512_set1_epi64(16));
-                _mm512_mask_blend_epi64(second, pair(a, b), pair(c, d))
+    let mut places = [[_mm512_set1_epi64(1); 2]; N];
+    for nth in 0..6 {
+        for ((places, [highs, lows]), [high, low]) in places.iter_mut().zip(trees).zip(values) {
+            let halves = high.as_chunks().0.iter().zip(low.as_chunks().0);
+            for (at, (high, low)) in places.iter_mut().zip(halves) {
+                let (high, low) = (load_eight(high), load_eight(low));
+                let cut = pick(highs, *at, nth);
+                let is_same = _mm512_cmpeq_epu64_mask(cut, high);
+                let below = _mm512_mask_cmplt_epu64_mask(is_same, pick(lows, *at, nth), low);
+                let less = _mm512_cmplt_epu64_mask(cut, high) | below;
+                let twice = _mm512_add_epi64(*at, *at);
+                *at = _mm512_mask_add_epi64(twice, less, twice, _mm512_set1_epi64(1));
             }
-            // 64 numbers are eight times eight.
-            _ => at,
         }
-    };
-    let [high, low] = values.each_ref().map(|values| values.as_chunks().0);
-    for ((high, low), ranks) in high.iter().zip(low).zip(ranks.as_chunks_mut::<8>().0) {
-        let (high, low) = (load_eight(high), load_eight(low));
-        let mut at = _mm512_set1_epi64(1);
-        for nth in 0..6 {
-            let cut = pick(highs, at, nth);
-            let is_same = _mm512_cmpeq_epu64_mask(cut, high);
-            let below = _mm512_mask_cmplt_epu64_mask(is_same, pick(lows, at, nth), low);
-            let less = _mm512_cmplt_epu64_mask(cut, high) | below;
-            let twice = _mm512_add_epi64(at, at);
-            at = _mm512_mask_add_epi64(twice, less, twice, _mm512_set1_epi64(1));
+    }
+    for (places, ranks) in places.iter().zip(ranks) {
+        for (at, ranks) in places.iter().zip(ranks.as_chunks_mut::<8>().0) {
+            let at = _mm512_and_si512(*at, _mm512_set1_epi64(CUTS as i64 - 1));
+            *ranks = bytemuck::cast(_mm512_cvtepi64_epi32(at));
         }
-        let at = _mm512_and_si512(at, _mm512_set1_epi64(CUTS as i64 - 1));
-        *ranks = bytemuck::cast(_mm512_cvtepi64_epi32(at));
     }
 }
 
