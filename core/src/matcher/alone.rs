@@ -3,11 +3,11 @@
 use core::mem::size_of;
 
 use super::Question;
-use super::block::{Block, BlockError, Boxes, ChildRecord, Wide};
+use super::block::{Block, BlockError, Boxed, Boxes, ChildRecord, Wide};
 use super::compile::{self, Source, Staged};
 use super::fan::{BURST, Open};
 use super::group::{Address, Ask, NONE};
-use super::linear::Key;
+use super::linear::{self, Key};
 use super::set::Set;
 use super::tree::{Each, some};
 use crate::error::SetupError;
@@ -83,6 +83,24 @@ impl<'b, A: Address> Family<'b, A> {
         self.fan.first()?.as_ref()
     }
 
+    /// [`Family::find`] of a key in registers: one that has just been put together in memory cannot be read at once.
+    #[inline(always)]
+    fn find_short(&self, key: Key<A>) -> Option<u32> {
+        match self.set.is_list() {
+            true => linear::first_of_all(self.set.boxes, key).map(Boxed::child),
+            false => self.find(&key, Ask::All),
+        }
+    }
+
+    /// [`Family::any`], as that.
+    #[inline(always)]
+    fn any_short(&self, key: Key<A>) -> bool {
+        match self.set.is_list() {
+            true => linear::any(self.set.boxes, key),
+            false => self.any(&key),
+        }
+    }
+
     #[inline]
     fn find(&self, key: &Key<A>, ask: Ask) -> Option<u32> {
         self.set.find(self.fan(), key, ask)
@@ -137,9 +155,9 @@ impl<'b> Matcher<'b> {
     /// and half as many groups between, and a few of either unless most selectors meet at one point.
     #[inline]
     pub fn first(&self, packet: &InnerHeaders) -> Option<u32> {
-        match Question::inbound(packet) {
-            Question::V4(key) => self.v4.find(&key, Ask::All),
-            Question::V6(key) => self.v6.find(&key, Ask::All),
+        match Key::of(packet) {
+            Some(key) => self.v4.find_short(key),
+            None => self.v6.find(&Key::of(packet)?, Ask::All),
         }
     }
 
@@ -149,9 +167,9 @@ impl<'b> Matcher<'b> {
     /// As [`Matcher::first`].
     #[inline]
     pub fn any(&self, packet: &InnerHeaders) -> bool {
-        match Question::inbound(packet) {
-            Question::V4(key) => self.v4.any(&key),
-            Question::V6(key) => self.v6.any(&key),
+        match Key::of(packet) {
+            Some(key) => self.v4.any_short(key),
+            None => Key::of(packet).is_some_and(|key| self.v6.any(&key)),
         }
     }
 

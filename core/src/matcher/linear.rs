@@ -81,6 +81,26 @@ impl Values {
         }
     }
 
+    /// In one register, put together there: compilers would do it in memory.
+    #[inline(always)]
+    fn packed(self) -> u64 {
+        let Self { remote, local, protocol, mask, .. } = self;
+        let ports = u64::from(remote) | u64::from(local) << 16;
+        ports | u64::from(protocol) << 32 | u64::from(mask) << 48
+    }
+
+    #[inline(always)]
+    fn unpacked(packed: u64) -> Self {
+        let protocol = (packed >> 32) as u8;
+        Self {
+            remote: packed as u16,
+            local: (packed >> 16) as u16,
+            protocol,
+            again: protocol,
+            mask: (packed >> 48) as u16,
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn has_value(&self) -> bool {
         self.mask != 0
@@ -132,10 +152,7 @@ impl<A: Copy + Ord> Boxed<A> {
     /// The box covers the packet, with a branch a field: for boxes that are expected to.
     #[inline(always)]
     pub(super) fn covers_in_turn(&self, key: &Key<A>) -> bool {
-        self.remote_covers(key)
-            && self.local_covers(key)
-            && self.rest.protocol_covers(&key.values)
-            && self.rest.values_cover(&key.values)
+        self.remote_covers(key) && self.local_covers(key) && self.rest.covers(&key.values)
     }
 
     /// The box covers the packet in what is asked, with a branch for each end: most fail at the first ones.
@@ -213,6 +230,16 @@ impl Rest {
         self.local_port_lo <= values.local && values.local <= self.local_port_hi
     }
 
+    /// What a box says beside addresses covers the packet.
+    #[inline(always)]
+    fn covers(&self, values: &Values) -> bool {
+        self.protocol_covers(values)
+            && match values.has_value() {
+                true => self.remote_port_covers(values) && self.local_port_covers(values),
+                false => self.flags & ADMITS_OPAQUE != 0,
+            }
+    }
+
     #[inline]
     fn protocol_covers(&self, values: &Values) -> bool {
         (self.protocol_lo <= values.protocol) & (values.protocol <= self.protocol_hi)
@@ -262,10 +289,16 @@ impl Rest {
 /// True if a box covers the packet.
 #[inline(always)]
 pub(super) fn any<A: Address>(boxes: &[Boxed<A>], key: Key<A>) -> bool {
+    first_of_all(boxes, key).is_some()
+}
+
+/// The first box that covers the packet.
+#[inline(always)]
+pub(super) fn first_of_all<A: Address>(boxes: &[Boxed<A>], key: Key<A>) -> Option<&Boxed<A>> {
     // Most Child SAs have one selector.
     match boxes {
-        [one] => one.covers_in_turn(&key),
-        several => any_of_several(several, key.remote, key.local, key.values),
+        [one] => one.covers_in_turn(&key).then_some(one),
+        several => first_of_several(several, key.remote, key.local, key.values.packed()),
     }
 }
 
@@ -327,8 +360,13 @@ pub(super) fn any_in_pairs(mut boxes: &[Boxed<u32>], key: &Key<u32>) -> bool {
 
 /// The parts of a key go in registers: one that has just been put together in memory cannot be read at once.
 #[inline(never)]
-fn any_of_several<A: Address>(boxes: &[Boxed<A>], remote: A, local: A, values: Values) -> bool {
-    first(boxes, &Key { remote, local, values }, |_| true).is_some()
+fn first_of_several<A: Address>(
+    boxes: &[Boxed<A>],
+    remote: A,
+    local: A,
+    packed: u64,
+) -> Option<&Boxed<A>> {
+    first(boxes, &Key { remote, local, values: Values::unpacked(packed) }, |_| true)
 }
 
 /// The first box that covers the packet and that `accept` takes.
@@ -342,17 +380,19 @@ pub(super) fn first<'b, A: Address>(
     accept: impl Fn(u32) -> bool,
 ) -> Option<&'b Boxed<A>> {
     for boxes in boxes.chunks(16) {
-        // Four bits a box, the first one lowest.
+        // Four bits a box, the first one lowest; what is behind the last one is outside.
         let outside = boxes
             .iter()
             .rev()
-            .fold(0, |outside: u64, one| outside << 4 | u64::from(A::outside(one, key)));
+            .fold(u64::MAX, |outside, one| outside << 4 | u64::from(A::outside(one, key)));
         let pairs = outside | outside >> 1;
-        let unused = u64::MAX.checked_shl(4 * boxes.len() as u32).unwrap_or(0);
-        let mut inside = !(pairs | pairs >> 2 | unused) & 0x1111_1111_1111_1111;
+        let mut inside = !(pairs | pairs >> 2) & 0x1111_1111_1111_1111;
         while inside != 0 {
             let one = boxes.get(inside.trailing_zeros() as usize / 4)?;
-            if one.covers_in_turn(key) && accept(one.child()) {
+            // All of an address of IPv6 is compared only here.
+            let is_one =
+                if A::WHOLE { one.rest.covers(&key.values) } else { one.covers_in_turn(key) };
+            if is_one && accept(one.child()) {
                 return Some(one);
             }
             inside &= inside - 1;
