@@ -2,6 +2,7 @@
 //! orders that contradict themselves, and a library for bare metal must not.
 
 use core::cell::Cell;
+use core::hint::select_unpredictable;
 
 /// `Cell::swap` panics where cells overlap.
 fn swap<T: Copy>(one: &Cell<T>, other: &Cell<T>) {
@@ -35,27 +36,66 @@ pub(super) fn sort<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
     }
 }
 
-/// Brings the `count` entries with the lowest keys to the front, in any order. No two keys are equal.
+/// Brings each column of 32 rows into order, all of them at once and without a branch: with Batcher's merge exchange
+/// (1968), which compares the same places whatever is there.
+pub(super) fn sort_columns(rows: &mut [[[i32; 4]; 3]; 32]) {
+    let rows = Cell::from_mut(&mut rows[..]).as_slice_of_cells();
+    let mut part = rows.len() / 2;
+    while part > 0 {
+        let (mut wide, mut remainder, mut gap) = (rows.len() / 2, 0, part);
+        loop {
+            for (at, (one, other)) in rows.iter().zip(rows.iter().skip(gap)).enumerate() {
+                if at & part == remainder {
+                    let (mut less, mut more) = (one.get(), other.get());
+                    for (less, more) in
+                        less.as_flattened_mut().iter_mut().zip(more.as_flattened_mut())
+                    {
+                        (*less, *more) = ((*less).min(*more), (*less).max(*more));
+                    }
+                    one.set(less);
+                    other.set(more);
+                }
+            }
+            if wide <= part {
+                break;
+            }
+            (gap, remainder, wide) = (wide - part, part, wide / 2);
+        }
+        part /= 2;
+    }
+}
+
+/// A name and what it is ordered by.
+pub(super) type Pair = [u32; 2];
+
+/// Both at once: what is ordered by is higher.
+#[inline(always)]
+fn whole([name, key]: Pair) -> u64 {
+    u64::from(key) << 32 | u64::from(name)
+}
+
+/// Brings the `count` pairs with the lowest keys, of equal ones those with the lowest names, to the front, in any order.
+/// No two pairs are equal.
 ///
 /// # Bound
 /// Linear on average, whatever the order before: places to divide at are drawn at random, from a fixed
 /// seed, so that the same list gives the same result.
-pub(super) fn halve<T: Copy, K: Ord>(list: &mut [T], count: usize, key: impl Fn(&T) -> K) {
+pub(super) fn halve(list: &mut [Pair], count: usize) {
     let mut cells = Cell::from_mut(list).as_slice_of_cells();
     let (mut count, mut random) = (count, 0x9e37_79b9_7f4a_7c15_u64);
     while 0 < count && count < cells.len() {
         random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let at = ((u128::from(random) * cells.len() as u128) >> 64) as usize;
-        let Some(pivot) = cells.get(at).map(|cell| key(&cell.get())) else { return };
-        // In front of `less`: what is below the pivot.
+        let Some(pivot) = cells.get(at).map(|cell| whole(cell.get())) else { return };
+        // In front of `less`: what is below the pivot. Which that is cannot be foreseen: no branch.
         let mut less = 0;
         for cell in cells {
-            if key(&cell.get()) < pivot
-                && let Some(front) = cells.get(less)
-            {
-                swap(cell, front);
-                less += 1;
-            }
+            let Some(front) = cells.get(less) else { return };
+            let (own, other) = (cell.get(), front.get());
+            let is_less = whole(own) < pivot;
+            cell.set(select_unpredictable(is_less, other, own));
+            front.set(select_unpredictable(is_less, own, other));
+            less += usize::from(is_less);
         }
         let Some((front, behind)) = cells.split_at_checked(less) else { return };
         if count <= less {
@@ -64,7 +104,7 @@ pub(super) fn halve<T: Copy, K: Ord>(list: &mut [T], count: usize, key: impl Fn(
         }
         // The pivot comes next.
         let Some((first, rest)) = behind.split_first() else { return };
-        if let Some(own) = behind.iter().find(|cell| key(&cell.get()) == pivot) {
+        if let Some(own) = behind.iter().find(|cell| whole(cell.get()) == pivot) {
             swap(own, first);
         }
         cells = rest;
@@ -74,7 +114,7 @@ pub(super) fn halve<T: Copy, K: Ord>(list: &mut [T], count: usize, key: impl Fn(
 
 #[cfg(test)]
 mod tests {
-    use super::{halve, sort};
+    use super::{Pair, halve, sort};
     use proptest::prelude::*;
 
     proptest! {
@@ -87,12 +127,13 @@ mod tests {
             let mut twin = list.clone();
             twin.sort_unstable();
             prop_assert_eq!(&sorted, &twin);
-            let mut pairs: Vec<(u32, usize)> = list.drain(..).zip(0..).collect();
+            let mut pairs: Vec<Pair> = (0..).zip(list.drain(..)).map(|(name, key)| [name, key]).collect();
             let count = at.index(pairs.len() + 1);
-            halve(&mut pairs, count, |pair| *pair);
+            halve(&mut pairs, count);
+            pairs.iter_mut().for_each(|pair| pair.reverse());
             let (front, behind) = pairs.split_at(count);
             prop_assert!(front.iter().all(|one| behind.iter().all(|other| one < other)));
-            let mut all: Vec<u32> = pairs.iter().map(|pair| pair.0).collect();
+            let mut all: Vec<u32> = pairs.iter().map(|[key, _]| *key).collect();
             all.sort_unstable();
             prop_assert_eq!(all, twin);
         }
