@@ -11,6 +11,7 @@
 
 use core::hint::select_unpredictable;
 use core::iter;
+use core::mem::{size_of, swap};
 
 use super::block::Boxed;
 use super::group::{Address, Bounds, DIMENSIONS, WIDTH, window_of};
@@ -30,16 +31,34 @@ fn signed(number: u32) -> i32 {
     (number ^ 1 << 31) as i32
 }
 
-/// What a box is ordered by in each of them.
+fn middle(lo: u32, hi: u32) -> u32 {
+    lo / 2 + hi / 2
+}
+
+fn extent(lo: u32, hi: u32) -> u32 {
+    hi.saturating_sub(lo)
+}
+
+/// What a box is ordered by in one of them.
+#[inline(always)]
+fn key(bounds: &Bounds, by: usize) -> u32 {
+    let is_extent = (DIMENSIONS..ORDERS - 1).contains(&by);
+    match bounds.range(if is_extent { by - DIMENSIONS } else { by }) {
+        Some((lo, hi)) if is_extent => extent(lo, hi),
+        Some((lo, hi)) => middle(lo, hi),
+        None => bounds.first,
+    }
+}
+
+/// In all of them.
 #[inline(always)]
 fn keys(bounds: &Bounds) -> Row {
-    let ([l0, l1, l2, l3, l4], [h0, h1, h2, h3, h4]) = (bounds.lo, bounds.hi);
-    let middle = |lo: u32, hi: u32| signed(lo / 2 + hi / 2);
-    let extent = |lo: u32, hi: u32| signed(hi.saturating_sub(lo));
-    let [m0, m1, m2, m3, m4] =
-        [middle(l0, h0), middle(l1, h1), middle(l2, h2), middle(l3, h3), middle(l4, h4)];
-    let [e0, e1, e2, e3] = [extent(l0, h0), extent(l1, h1), extent(l2, h2), extent(l3, h3)];
-    [[m0, m1, m2, m3], [m4, e0, e1, e2], [e3, signed(bounds.first), 0, 0]]
+    let ([a, b, c, d, e], [f, g, h, i, j]) = (bounds.lo, bounds.hi);
+    let middles = [middle(a, f), middle(b, g), middle(c, h), middle(d, i)].map(signed);
+    let [middle, extent_a, extent_b, extent_c] =
+        [middle(e, j), extent(a, f), extent(b, g), extent(c, h)].map(signed);
+    let [extent_d, first] = [extent(d, i), bounds.first].map(signed);
+    [middles, [middle, extent_a, extent_b, extent_c], [extent_d, first, 0, 0]]
 }
 
 /// The nth of `count` places that are spread evenly over so many.
@@ -83,6 +102,12 @@ const PIECES: usize = 32;
 /// Packets that divisions are compared with.
 const TRIAL: usize = 512;
 
+/// Pairs of numbers that dividing so many boxes into so many parts takes: one and the place of the box in the best
+/// division for each, and two lists of pieces.
+pub(super) fn desk_for(boxes: usize, parts: usize) -> usize {
+    2 * boxes + parts * size_of::<Part>() * 2 / size_of::<Pair>()
+}
+
 /// How a set is halved.
 #[derive(Clone, Copy)]
 struct Halves {
@@ -113,9 +138,7 @@ impl<'b, A: Address> Divide<'b, A> {
     }
 
     /// Divides the set of all boxes into up to `parts`. Which packets are looked at decides much: it is divided into
-    /// pieces a few times, and those that other packets visit least are divided further.
-    ///
-    /// The desk has two pairs of numbers for each box, and four for each part.
+    /// pieces a few times, and those that other packets visit least are divided further. The desk is as [`desk_for`] says.
     pub(super) fn best(
         &self,
         set: &mut [u32],
@@ -140,7 +163,7 @@ impl<'b, A: Address> Divide<'b, A> {
             if cost < least_cost {
                 least_cost = cost;
                 least.iter_mut().zip(&*set).for_each(|(slot, index)| *slot = *index);
-                core::mem::swap(&mut pieces, &mut best);
+                swap(&mut pieces, &mut best);
             }
         }
         set.iter_mut().zip(&*least).for_each(|(slot, index)| *slot = *index);
@@ -155,16 +178,20 @@ impl<'b, A: Address> Divide<'b, A> {
     #[inline(never)]
     fn cost(&self, set: &[u32], pieces: &[Part]) -> u64 {
         let other = Self { seed: u64::MAX / 3, window: self.window, ..*self };
-        let points: heapless::Vec<Point, TRIAL> = other.points(set, TRIAL, false).collect();
+        let mut points: heapless::Vec<Point, TRIAL> = heapless::Vec::new();
+        points.extend(other.points(set, TRIAL, false));
         let cost = |part: &Part| {
-            let bounds = part.bounds(self.boxes, set, &self.window);
-            let visits = points.iter().map(|point| u64::from(point.visits(&bounds))).sum::<u64>();
-            visits * cost_of((part.len as usize).div_ceil(WIDTH))
+            let mut reach = Reach::NONE;
+            let bounds = part.of(set).iter().filter_map(|index| self.bounds(*index));
+            bounds.for_each(|bounds| reach.join(&Reach::of(&bounds)));
+            let ends = reach.ends();
+            let visits = points.iter().map(|point| u64::from(!is_outside(&ends, &point.values())));
+            visits.sum::<u64>() * cost_of((part.len as usize).div_ceil(WIDTH))
         };
         pieces.iter().map(cost).sum()
     }
 
-    /// Divides a set, which starts at `start` of the whole, into up to `parts`. The desk has a pair for each box.
+    /// Divides a set, which starts at `start` of the whole, into up to `parts`.
     pub(super) fn all(
         &self,
         set: &mut [u32],
@@ -212,10 +239,9 @@ impl<'b, A: Address> Divide<'b, A> {
     fn halve(&self, set: &mut [u32], (by, left): (usize, usize), desk: &mut [Pair]) -> Option<()> {
         let desk = desk.get_mut(..set.len())?;
         for (pair, index) in desk.iter_mut().zip(&*set) {
-            let keys = keys(&self.bounds(*index)?);
-            *pair = [*index, *keys.as_flattened().get(by)? as u32 ^ 1 << 31];
+            *pair = [*index, key(&self.bounds(*index)?, by)];
         }
-        order::halve(desk, left);
+        order::halve(desk, left)?;
         set.iter_mut().zip(desk).for_each(|(slot, [index, _])| *slot = *index);
         Some(())
     }
@@ -238,13 +264,14 @@ impl<'b, A: Address> Divide<'b, A> {
         let mut bins = [Bins::NONE; ORDERS];
         for bins in self.bins(set, &mut bins) {
             let cuts = bins.cuts(set.len());
-            let mut visits = [(0_u32, 0_u32); BINS];
+            // How many more packets search the left half, and how many fewer the right one.
+            let mut visits = [(0_u32, 0_u32); BINS + 1];
             for point in &points {
                 let (first, last) = cuts.around(point);
                 if let Some((left, _)) = visits.get_mut(first) {
                     *left += 1;
                 }
-                if let Some((_, right)) = visits.get_mut(last) {
+                if let Some((_, right)) = visits.get_mut(cuts.lefts.len() - last) {
                     *right += 1;
                 }
             }
@@ -370,11 +397,6 @@ struct Point {
 }
 
 impl Point {
-    /// True if a search for the first box has to look below these bounds.
-    fn visits(&self, bounds: &Bounds) -> bool {
-        (bounds.first <= self.first) & bounds.holds(&self.at)
-    }
-
     /// The values of [`Reach::ends`].
     fn values(&self) -> Fours {
         let [a, b, c, d, e] = self.at;
@@ -385,7 +407,13 @@ impl Point {
 /// Both ends of two ranges each, or a value for both, as [`Simd::outside`] takes them.
 type Fours = [[u32; 4]; 3];
 
-/// Of bounds all that [`Point::visits`] compares, such that the lesser of two numbers is always the one that reaches
+/// True if a search for the first box need not look below these bounds.
+#[inline(always)]
+fn is_outside([a, b, c]: &Fours, [d, e, f]: &Fours) -> bool {
+    Base::outside(*a, *d) | Base::outside(*b, *e) | Base::outside(*c, *f) != 0
+}
+
+/// Of bounds all that [`is_outside`] compares, such that the lesser of two numbers is always the one that reaches
 /// further: upper ends are turned upside down.
 #[derive(Clone, Copy)]
 struct Reach(Row);
@@ -432,14 +460,15 @@ struct Bins {
     reaches: [Reach; BINS],
 }
 
-/// Where a set may be halved, in ascending order.
+/// Where a set may be halved.
+#[derive(Default)]
 struct Cuts {
-    /// Boxes of the left half.
+    /// Boxes of the left half, ascending.
     lefts: heapless::Vec<u32, BINS>,
-    /// What the left half reaches.
-    below: [Fours; BINS],
-    /// What the right half reaches.
-    behind: [Fours; BINS],
+    /// What left halves reach: further and further.
+    below: heapless::Vec<Fours, BINS>,
+    /// What right halves reach, the last one first: further and further.
+    behind: heapless::Vec<Fours, BINS>,
 }
 
 impl Bins {
@@ -470,11 +499,7 @@ impl Bins {
         // Neither half without a 16th of the set: or a division could take as many steps as it has parts.
         let least = (boxes / 16).max(1);
         let total: u32 = self.counts.iter().sum();
-        let mut cuts = Cuts {
-            lefts: heapless::Vec::new(),
-            below: [Fours::default(); BINS],
-            behind: [Fours::default(); BINS],
-        };
+        let mut cuts = Cuts::default();
         let mut ends: heapless::Vec<usize, BINS> = heapless::Vec::new();
         let (mut looked_at, mut below) = (0, Reach::NONE);
         for (bin, (count, reach)) in self.counts.iter().zip(&self.reaches).enumerate() {
@@ -485,31 +510,28 @@ impl Bins {
             below.join(reach);
             let left = (looked_at * boxes).checked_div(total as usize).unwrap_or(0);
             if least <= left && least <= boxes - left {
-                if let Some(slot) = cuts.below.get_mut(ends.len()) {
-                    *slot = below.ends();
-                }
                 // There is room for one behind each bin.
-                let _ = (cuts.lefts.push(left as u32), ends.push(bin + 1));
+                let _ = cuts.lefts.push(left as u32);
+                let _ = cuts.below.push(below.ends());
+                let _ = ends.push(bin + 1);
             }
         }
         let (mut behind, mut rest) = (Reach::NONE, &self.reaches[..]);
-        for (slot, end) in cuts.behind.iter_mut().zip(&ends).rev() {
+        for end in ends.iter().rev() {
             let (front, back) = rest.split_at_checked(*end).unwrap_or((rest, &[]));
             back.iter().for_each(|reach| behind.join(reach));
-            (*slot, rest) = (behind.ends(), front);
+            rest = front;
+            let _ = cuts.behind.push(behind.ends());
         }
         cuts
     }
 }
 
 impl Cuts {
-    /// How many have a left half that does not hold a packet, which are the first ones since bounds grow; and how many a
-    /// right half that does. Without a branch: which that are cannot be foreseen.
+    /// How many cuts there are in front of the first whose left half holds a packet, and behind the last whose right half
+    /// does. Bounds grow: the halves beyond those hold it too. Without a branch: where it is cannot be foreseen.
     #[inline(always)]
     fn around(&self, point: &Fours) -> (usize, usize) {
-        let is_outside = |[a, b, c]: &Fours, [d, e, f]: &Fours| {
-            Base::outside(*a, *d) | Base::outside(*b, *e) | Base::outside(*c, *f) != 0
-        };
         let (mut first, mut last, mut left) = (0, 0, self.lefts.len());
         while left > 0 {
             let half = left.div_ceil(2);
@@ -517,7 +539,7 @@ impl Cuts {
             let behind = self.behind.get(last + half - 1);
             let (Some(below), Some(behind)) = (below, behind) else { break };
             first = select_unpredictable(is_outside(below, point), first + half, first);
-            last = select_unpredictable(is_outside(behind, point), last, last + half);
+            last = select_unpredictable(is_outside(behind, point), last + half, last);
             left -= half;
         }
         (first, last)

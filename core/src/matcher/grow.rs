@@ -5,7 +5,7 @@ use core::mem::size_of;
 use bytemuck::{Pod, Zeroable};
 
 use super::block::Boxed;
-use super::divide::Divide;
+use super::divide::{Divide, desk_for};
 use super::fan::Fan;
 use super::group::{Address, Bounds, Frame, Group, WIDTH, window_of};
 use super::order;
@@ -210,8 +210,10 @@ impl Builder<'_> {
         found: &mut Parts<'_>,
     ) -> Option<u32> {
         let room = WIDTH << (4 * level);
-        // Its leaves are not there yet. They take 32 octets a box at least, and dividing a set takes less.
-        let desk = bytemuck::try_cast_slice_mut(self.groups.get_mut(self.groups_end..)?).ok()?;
+        // Leaves of the set are not there yet, 32 octets a box at least; what divides it takes less.
+        let free = self.groups.get_mut(self.groups_end..)?;
+        let desk = bytemuck::try_cast_slice_mut(free).ok()?;
+        let desk = desk.get_mut(..desk_for(set.len(), parts))?;
         let divide = Divide::new(boxes, set, room);
         // The first of a tree, of all its boxes.
         if parts > WIDTH {
