@@ -179,7 +179,10 @@ impl<'b, A: Address> Divide<'b, A> {
     fn cost(&self, set: &[u32], pieces: &[Part]) -> u64 {
         let other = Self { seed: u64::MAX / 3, window: self.window, ..*self };
         let mut points: heapless::Vec<Point, TRIAL> = heapless::Vec::new();
-        points.extend(other.points(set, TRIAL, false));
+        for point in other.points(set, TRIAL, false) {
+            // There is room for so many.
+            let _ = points.push(point);
+        }
         let cost = |part: &Part| {
             let mut reach = Reach::NONE;
             let bounds = part.of(set).iter().filter_map(|index| self.bounds(*index));
@@ -258,8 +261,11 @@ impl<'b, A: Address> Divide<'b, A> {
 
     #[inline(never)]
     fn choose(&self, set: &[u32], parts: usize) -> Option<Halves> {
-        let points: heapless::Vec<Fours, POINTS> =
-            self.points(set, POINTS, true).map(|point| point.values()).collect();
+        let mut points: heapless::Vec<Fours, POINTS> = heapless::Vec::new();
+        for point in self.points(set, POINTS, true) {
+            // There is room for so many.
+            let _ = points.push(point.values());
+        }
         let mut best: Option<(u64, Halves)> = None;
         let mut bins = [Bins::NONE; ORDERS];
         for bins in self.bins(set, &mut bins) {
