@@ -554,7 +554,50 @@ impl Cuts {
 
 #[cfg(test)]
 mod tests {
-    use super::cost_of;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Bounds of small numbers, of which some hold nothing as OPAQUE ports do, and a packet.
+    fn numbers() -> impl Strategy<Value = [u32; DIMENSIONS]> {
+        proptest::array::uniform5(prop_oneof![Just(0), 0_u32..30, Just(u32::MAX)])
+    }
+
+    proptest! {
+        #[test]
+        fn halves_are_searched_by_packets_within_their_bounds(
+            ranges in proptest::collection::vec((numbers(), numbers()), 1..100),
+            (at, first) in (numbers(), prop_oneof![0_u32..100, Just(u32::MAX)]),
+            by in 0..ORDERS,
+        ) {
+            let bounds = |(first, (lo, hi)): (u32, &([u32; DIMENSIONS], [u32; DIMENSIONS]))| {
+                Bounds { lo: *lo, hi: *hi, opaque: false, first }
+            };
+            let mut all: Vec<Bounds> = (0..).zip(&ranges).map(bounds).collect();
+            let mut bins = Bins { by, ..Bins::NONE };
+            all.sort_by_key(|bounds| key(bounds, by));
+            let ends = all.iter().step_by(all.len().div_ceil(BINS - 1));
+            bins.ends.iter_mut().zip(ends).for_each(|(slot, end)| *slot = signed(key(end, by)));
+            let some: Vec<_> = all.iter().map(|bounds| (keys(bounds), Reach::of(bounds))).collect();
+            bins.add(&some);
+
+            let point = Point { at, first };
+            let searches = |half: &[Bounds]| {
+                let mut joined = Bounds::NONE;
+                half.iter().for_each(|bounds| joined.join(bounds));
+                let is_within = |by: usize| joined.lo[by] <= at[by] && at[by] <= joined.hi[by];
+                (0..DIMENSIONS).all(is_within) && joined.first <= first
+            };
+            let cuts = bins.cuts(all.len());
+            let lefts = || cuts.lefts.iter().map(|left| all.split_at(*left as usize));
+            let left = lefts().filter(|(left, _)| !searches(left)).count();
+            let right = lefts().filter(|(_, right)| !searches(right)).count();
+            prop_assert_eq!(cuts.around(&point.values()), (left, right));
+            // No box on the right comes before one on the left.
+            let key = |bounds: &Bounds| key(bounds, by);
+            let is_apart = lefts().all(|(left, right)| left.last().map(key) < right.first().map(key));
+            prop_assert!(is_apart);
+        }
+    }
 
     /// As far as a table of 256 says it; no more leaves cost less.
     #[test]
