@@ -429,12 +429,6 @@ impl Bounds {
         self.opaque |= other.opaque;
         self.first = self.first.min(other.first);
     }
-
-    #[inline]
-    pub(super) fn holds(&self, point: &[u32; DIMENSIONS]) -> bool {
-        let pairs = self.lo.iter().zip(&self.hi).zip(point);
-        pairs.fold(true, |holds, ((lo, hi), at)| holds & (lo <= at) & (at <= hi))
-    }
 }
 
 /// The window in which the boxes of a set lie, but for wide ranges if there are others.

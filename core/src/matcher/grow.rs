@@ -1,21 +1,13 @@
-//! How a tree is built: a set is halved until its parts are leaves, always where packets would have to
-//! search both halves least.
-//!
-//! Boxes are ordered by the middle or the extent of one dimension. Between any two of them the set can be
-//! halved; what a packet costs then is estimated with a sample of packets that lie in the boxes: those
-//! within the bounds of a half search it, unless all its boxes come later than theirs, and a search costs
-//! about what is searched to the power of 5/8 (binned bounding volume hierarchies, Wald 2007, with packets
-//! instead of surfaces). Ordering by extent sets wide boxes apart, which would make the bounds of all
-//! others wide. Greedy choices like these depend on their samples: the first few are made six times, and those are kept
-//! that cost a packet least.
+//! How a tree is built: a set is divided ([`divide`](super::divide)), and its parts are leaves, or divided again.
 
 use core::mem::size_of;
 
 use bytemuck::{Pod, Zeroable};
 
 use super::block::Boxed;
+use super::divide::{Divide, desk_for};
 use super::fan::Fan;
-use super::group::{Address, Bounds, DIMENSIONS, Frame, Group, WIDTH, window_of};
+use super::group::{Address, Bounds, Frame, Group, WIDTH, window_of};
 use super::order;
 use super::patch::Old;
 use super::rows::Desk;
@@ -42,46 +34,58 @@ pub(super) fn scratch_for(boxes: usize, shape: &Shape) -> usize {
 /// Part of a set: below one child.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Part {
+pub(super) struct Part {
     /// Its first box.
-    first: u32,
-    start: u32,
-    len: u32,
+    pub(super) first: u32,
+    pub(super) start: u32,
+    pub(super) len: u32,
+    /// Into how many it is to be divided.
+    pub(super) parts: u32,
 }
 
 const PART: usize = size_of::<Part>() / size_of::<u32>();
-const _: () = assert!(size_of::<Part>() == 12);
+const _: () = assert!(size_of::<Part>() == 16);
 
 plain!(Part);
 
 /// The parts of a set, in memory of any kind.
-struct Parts<'p> {
+pub(super) struct Parts<'p> {
     room: &'p mut [Part],
     count: usize,
 }
 
 impl<'p> Parts<'p> {
-    fn new(room: &'p mut [Part]) -> Self {
+    pub(super) fn new(room: &'p mut [Part]) -> Self {
         Self { room, count: 0 }
     }
 
-    fn push(&mut self, first: u32, start: usize, len: usize) -> Option<()> {
-        *self.room.get_mut(self.count)? = Part { first, start: start as u32, len: len as u32 };
+    /// In so many numbers, at most so many; and what numbers are left.
+    pub(super) fn within(room: &'p mut [u32], most: usize) -> Option<(Self, &'p mut [u32])> {
+        let (room, rest) = room.split_at_mut_checked(PART.checked_mul(most)?)?;
+        Some((Self::new(bytemuck::try_cast_slice_mut(room).ok()?), rest))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    pub(super) fn push(&mut self, part: Part) -> Option<()> {
+        *self.room.get_mut(self.count)? = part;
         self.count += 1;
         Some(())
     }
 
-    fn found(&mut self) -> &mut [Part] {
+    pub(super) fn found(&mut self) -> &mut [Part] {
         self.room.get_mut(..self.count).unwrap_or(&mut [])
     }
 }
 
 impl Part {
-    fn of<'s, T>(&self, set: &'s [T]) -> &'s [T] {
+    pub(super) fn of<'s, T>(&self, set: &'s [T]) -> &'s [T] {
         set.get(self.start as usize..).and_then(|set| set.get(..self.len as usize)).unwrap_or(&[])
     }
 
-    fn of_mut<'s>(&self, set: &'s mut [u32]) -> Option<&'s mut [u32]> {
+    pub(super) fn of_mut<'s>(&self, set: &'s mut [u32]) -> Option<&'s mut [u32]> {
         set.get_mut(self.start as usize..)?.get_mut(..self.len as usize)
     }
 }
@@ -164,9 +168,8 @@ impl Builder<'_> {
         shape: &Shape,
         room: &mut [u32],
     ) -> Option<()> {
-        let (parts, ends) = room.split_at_mut_checked(PART * shape.children)?;
+        let (mut parts, ends) = Parts::within(room, shape.children)?;
         let ends = ends.get_mut(..2 * shape.children)?;
-        let mut parts = Parts::new(bytemuck::try_cast_slice_mut(parts).ok()?);
         let children = self.family(boxes, set, shape.children, shape.levels, &mut parts)?;
         let parts = parts.found();
         let window = window_of(boxes, set);
@@ -207,12 +210,16 @@ impl Builder<'_> {
         found: &mut Parts<'_>,
     ) -> Option<u32> {
         let room = WIDTH << (4 * level);
-        let mut divide = Divide { boxes, window: window_of(boxes, set), room, seed: 0 };
+        // Leaves of the set are not there yet, 32 octets a box at least; what divides it takes less.
+        let free = self.groups.get_mut(self.groups_end..)?;
+        let desk = bytemuck::try_cast_slice_mut(free).ok()?;
+        let desk = desk.get_mut(..desk_for(set.len(), parts))?;
+        let divide = Divide::new(boxes, set, room);
         // The first of a tree, of all its boxes.
         if parts > WIDTH {
-            divide.best(set, parts, found)?
+            divide.best(set, parts, desk, found)?
         } else {
-            divide.all(set, 0, parts, found)?
+            divide.all(set, 0, parts, desk, found)?
         }
         let found = found.found();
         order::sort(found, |part| (part.first, part.start));
@@ -258,7 +265,7 @@ impl Builder<'_> {
             _ => WIDTH,
         };
         let most = parts.max(set.len().div_ceil((WIDTH << (4 * (level - 1))).max(1)));
-        let mut parts = [Part { first: 0, start: 0, len: 0 }; WIDTH];
+        let mut parts = [Part::zeroed(); WIDTH];
         let mut parts = Parts::new(&mut parts);
         let children = self.family(boxes, set, most.clamp(1, WIDTH), level - 1, &mut parts)?;
         let window = window_of(boxes, set);
@@ -272,7 +279,12 @@ impl Builder<'_> {
 }
 
 impl Part {
-    fn bounds<A: Address>(&self, boxes: &[Boxed<A>], set: &[u32], window: &A::Window) -> Bounds {
+    pub(super) fn bounds<A: Address>(
+        &self,
+        boxes: &[Boxed<A>],
+        set: &[u32],
+        window: &A::Window,
+    ) -> Bounds {
         let mut bounds = Bounds::NONE;
         for index in self.of(set) {
             if let Some(one) = boxes.get(*index as usize) {
@@ -286,405 +298,3 @@ impl Part {
 /// Boxes of a leaf, at least on average: with full leaves only, boxes that lie far apart would have to
 /// share one.
 pub(super) const FILL: usize = 11;
-
-/// What boxes are ordered by: the middle of each dimension, the extent of all but the protocol, and the
-/// place in the list.
-const ORDERS: [Order; 2 * DIMENSIONS] = [
-    Order::Middle(0),
-    Order::Middle(1),
-    Order::Middle(2),
-    Order::Middle(3),
-    Order::Middle(4),
-    Order::Extent(0),
-    Order::Extent(1),
-    Order::Extent(2),
-    Order::Extent(3),
-    Order::Place,
-];
-
-#[derive(Clone, Copy)]
-enum Order {
-    Middle(usize),
-    Extent(usize),
-    Place,
-}
-
-impl Order {
-    fn key(self, bounds: &Bounds) -> u32 {
-        let at = |from: &[u32; DIMENSIONS], by: usize| from.get(by).copied().unwrap_or(0);
-        match self {
-            Self::Middle(by) => at(&bounds.lo, by) / 2 + at(&bounds.hi, by) / 2,
-            Self::Extent(by) => at(&bounds.hi, by).saturating_sub(at(&bounds.lo, by)),
-            Self::Place => bounds.first,
-        }
-    }
-}
-
-/// The nth of `count` places that are spread evenly over so many.
-fn spread(nth: usize, over: usize, count: usize) -> usize {
-    (nth * over).checked_div(count).unwrap_or(0)
-}
-
-/// What the search of so many leaves costs, by an estimate: their number to the power of 5/8, times 4096.
-fn cost_of(leaves: usize) -> u64 {
-    // Three roots each would be a fifth of what building a tree takes.
-    let far = (usize::BITS - leaves.leading_zeros()).saturating_sub(COSTS_BITS);
-    let cost = |at: usize| COSTS.get(at % COSTS.len()).copied().unwrap_or(0);
-    // Eight doublings cost 2^5, the rest as the table says.
-    let (eights, rest) = (far / 8, far % 8);
-    ((cost(leaves >> far) * cost(1 << rest)) >> 12) << (5 * eights)
-}
-
-const COSTS_BITS: u32 = 8;
-
-static COSTS: [u64; 1 << COSTS_BITS] = {
-    let mut costs = [0; 1 << COSTS_BITS];
-    let mut leaves = 0;
-    while leaves < costs.len() {
-        let fourth_root = ((leaves as u64) << 32).isqrt().isqrt();
-        costs[leaves] = ((leaves as u64 * fourth_root) << 16).isqrt();
-        leaves += 1;
-    }
-    costs
-};
-
-/// Where a set may be halved: between two of so many parts.
-const BINS: usize = 32;
-/// Boxes that are looked at to choose; of larger sets every nth.
-const SAMPLE: usize = 512;
-/// Packets that are looked at to choose.
-const POINTS: usize = 64;
-/// Divisions of all boxes that are compared.
-const TRIES: u64 = 6;
-/// About as many pieces they have.
-const PIECES: usize = 32;
-/// Packets that divisions are compared with.
-const TRIAL: usize = 512;
-
-/// A part that is to be divided further, and into how many.
-struct Piece {
-    part: Part,
-    parts: u32,
-}
-
-/// A half has a 16th of its whole at least, so that there is room for all of them.
-type Pieces = heapless::Vec<Piece, { 32 * PIECES }>;
-
-/// How a set is halved.
-#[derive(Clone, Copy)]
-struct Halves {
-    by: Order,
-    /// Boxes of the left half.
-    left: usize,
-    /// Parts that it is divided into.
-    left_parts: usize,
-}
-
-struct Divide<'b, A: Address> {
-    boxes: &'b [Boxed<A>],
-    window: A::Window,
-    /// Boxes that a part may have.
-    room: usize,
-    /// Which packets are looked at.
-    seed: u64,
-}
-
-impl<A: Address> Divide<'_, A> {
-    fn bounds(&self, index: u32) -> Option<Bounds> {
-        Some(Bounds::of(&self.window, index, self.boxes.get(index as usize)?))
-    }
-
-    /// Divides the set of all boxes into up to `parts`. Which packets are looked at decides much: it is divided into
-    /// pieces a few times, and those that other packets visit least are divided further. A call of its own: what it needs
-    /// of the stack is free again when groups are built, level below level.
-    #[inline(never)]
-    fn best(&mut self, set: &mut [u32], parts: usize, found: &mut Parts<'_>) -> Option<()> {
-        let mut pieces = Pieces::new();
-        let mut least: Option<(u64, u64)> = None;
-        for seed in 0..TRIES {
-            let cost = self.pieces(set, (parts, seed), &mut pieces)?;
-            if least.is_none_or(|(least, _)| cost < least) {
-                least = Some((cost, seed));
-            }
-        }
-        let (_, seed) = least?;
-        self.pieces(set, (parts, seed), &mut pieces)?;
-        self.seed = 0;
-        for Piece { part, parts } in &pieces {
-            self.all(part.of_mut(set)?, part.start as usize, *parts as usize, found)?;
-        }
-        Some(())
-    }
-
-    /// Divides the set of all boxes into pieces of at most a 32nd of the parts; what packets in them cost.
-    fn pieces(
-        &mut self,
-        set: &mut [u32],
-        (parts, seed): (usize, u64),
-        pieces: &mut Pieces,
-    ) -> Option<u64> {
-        self.seed = seed;
-        set.iter_mut().zip(0..).for_each(|(slot, index)| *slot = index);
-        pieces.clear();
-        let limit = (parts / PIECES).max(1);
-        self.divide(set, 0, (parts, limit), &mut |set, start, parts| {
-            let part = Part { first: 0, start: start as u32, len: set.len() as u32 };
-            pieces.push(Piece { part, parts: parts as u32 }).ok()
-        })?;
-        Some(self.cost(set, pieces))
-    }
-
-    /// What packets in these pieces cost.
-    fn cost(&self, set: &[u32], pieces: &Pieces) -> u64 {
-        let all = Self { seed: u64::MAX / 3, window: self.window, ..*self };
-        let points: heapless::Vec<Point, TRIAL> = all.points(set, false);
-        let cost = |Piece { part, .. }: &Piece| {
-            let bounds = part.bounds(self.boxes, set, &self.window);
-            let visits = points.iter().map(|point| u64::from(point.visits(&bounds))).sum::<u64>();
-            visits * cost_of((part.len as usize).div_ceil(WIDTH))
-        };
-        pieces.iter().map(cost).sum()
-    }
-
-    /// Divides a set, which starts at `start` of the whole, into up to `parts`.
-    fn all(
-        &self,
-        set: &mut [u32],
-        start: usize,
-        parts: usize,
-        found: &mut Parts<'_>,
-    ) -> Option<()> {
-        self.divide(set, start, (parts, 1), &mut |set, start, _| {
-            found.push(set.iter().copied().min()?, start, set.len())
-        })
-    }
-
-    /// Divides a set, which starts at `start` of the whole, into pieces of up to `limit` parts of those that there
-    /// are, and says of each where it starts and how many parts it has.
-    ///
-    /// # Bound
-    /// Calls itself for the half with fewer parts only, so as many times at once as their number has bits.
-    fn divide(
-        &self,
-        mut set: &mut [u32],
-        mut start: usize,
-        (mut parts, limit): (usize, usize),
-        found: &mut impl FnMut(&mut [u32], usize, usize) -> Option<()>,
-    ) -> Option<()> {
-        while parts > limit && set.len() > WIDTH {
-            let Halves { by, left, left_parts } = self.choose(set, parts)?;
-            order::halve(set, left, |index| {
-                (self.bounds(*index).map(|bounds| by.key(&bounds)), *index)
-            });
-            let (one, other) = set.split_at_mut_checked(left)?;
-            let right_parts = parts - left_parts;
-            if left_parts < right_parts {
-                self.divide(one, start, (left_parts, limit), found)?;
-                (set, start, parts) = (other, start + left, right_parts);
-            } else {
-                self.divide(other, start + left, (right_parts, limit), found)?;
-                (set, parts) = (one, left_parts);
-            }
-        }
-        found(set, start, parts)
-    }
-
-    /// How many parts the left half is divided into, if it has so many boxes of all; `None` if the
-    /// parts would not hold them.
-    fn left_parts(&self, left: usize, boxes: usize, parts: usize) -> Option<usize> {
-        let right = boxes.checked_sub(left)?;
-        let least = left.div_ceil(self.room.max(1)).max(1);
-        let most = parts.checked_sub(right.div_ceil(self.room.max(1)).max(1))?;
-        let even = (parts * left + boxes / 2).checked_div(boxes)?;
-        (least <= most).then(|| even.clamp(least, most))
-    }
-
-    #[inline(never)]
-    fn choose(&self, set: &[u32], parts: usize) -> Option<Halves> {
-        // Neither half without a 16th of the set: or a division could take as many steps as it has parts.
-        let ends = (set.len() / 16).max(1);
-        let points: heapless::Vec<Point, POINTS> = self.points(set, true);
-        let mut best: Option<(u64, Halves)> = None;
-        for by in ORDERS {
-            let bins = self.bins(set, by);
-            let visits = bins.visits(&points);
-            let (total, mut looked_at) = (bins.total(), 0);
-            for (bin, visits) in bins.counts.iter().zip(visits) {
-                looked_at += bin;
-                let left = (looked_at * set.len()).checked_div(total).unwrap_or(0);
-                let right = set.len() - left;
-                if left < ends || right < ends {
-                    continue;
-                }
-                let Some(left_parts) = self.left_parts(left, set.len(), parts) else { continue };
-                let cost =
-                    |visits: u32, boxes: usize| u64::from(visits) * cost_of(boxes.div_ceil(WIDTH));
-                let cost = cost(visits.0, left) + cost(visits.1, right);
-                if best.is_none_or(|(least, _)| cost < least) {
-                    best = Some((cost, Halves { by, left, left_parts }));
-                }
-            }
-        }
-        best.map(|(_, halves)| halves).or_else(|| {
-            let left_parts = parts / 2;
-            let left = (set.len() * left_parts).checked_div(parts)?.max(1);
-            Some(Halves { by: Order::Middle(0), left, left_parts })
-        })
-    }
-
-    /// Packets in boxes of the set, some of them with one number of another box.
-    fn points<const N: usize>(&self, set: &[u32], are_changed: bool) -> heapless::Vec<Point, N> {
-        let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * self.seed + 1);
-        let mut next = move || {
-            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            (random >> 32) as u32
-        };
-        let count = set.len().min(N);
-        let mut points = heapless::Vec::new();
-        for nth in 0..count {
-            let other = (next() as usize).checked_rem(set.len()).unwrap_or(0);
-            let bounds = |place: usize| self.bounds(*set.get(place)?);
-            let (Some(own), Some(other)) = (bounds(spread(nth, set.len(), count)), bounds(other))
-            else {
-                continue;
-            };
-            let within = |bounds: &Bounds, dimension: usize, at: u32| {
-                let at_end = |from: &[u32; DIMENSIONS]| from.get(dimension).copied().unwrap_or(0);
-                let (lo, hi) = (at_end(&bounds.lo), at_end(&bounds.hi));
-                let offset = (u64::from(hi.saturating_sub(lo)) * u64::from(at)) >> 32;
-                lo.saturating_add(offset as u32)
-            };
-            let mut point = [0; DIMENSIONS];
-            for (dimension, number) in point.iter_mut().enumerate() {
-                *number = within(&own, dimension, next());
-            }
-            let changed =
-                next() as usize % (2 * DIMENSIONS) + if are_changed { 0 } else { DIMENSIONS };
-            let mut first = own.first;
-            if let Some(number) = point.get_mut(changed) {
-                *number = within(&other, changed, next());
-                first = u32::MAX;
-            }
-            // There is room for so many.
-            let _ = points.push(Point { at: point, first });
-        }
-        points
-    }
-
-    /// The set in the order of a key, in parts of about the same size.
-    fn bins(&self, set: &[u32], by: Order) -> Bins {
-        let count = set.len().min(BINS - 1);
-        let mut ends: heapless::Vec<u32, BINS> = heapless::Vec::new();
-        for nth in 0..count {
-            let index = set.get(spread(nth, set.len(), count));
-            if let Some(bounds) = index.and_then(|index| self.bounds(*index)) {
-                // There is room for so many.
-                let _ = ends.push(by.key(&bounds));
-            }
-        }
-        order::sort(&mut ends, |end| *end);
-        // Behind the last end is no bin.
-        let mut all = [u32::MAX; BINS];
-        all.iter_mut().zip(&ends).for_each(|(slot, end)| *slot = *end);
-        let ends = all;
-        let mut bins = Bins { counts: [0; BINS], bounds: [Bounds::NONE; BINS] };
-        let stride = set.len().div_ceil(SAMPLE).max(1);
-        let mut rest = set;
-        while let Some(index) = rest.first() {
-            rest = rest.get(stride..).unwrap_or(&[]);
-            let Some(bounds) = self.bounds(*index) else { continue };
-            let key = by.key(&bounds);
-            // All of them, and in 32 bits: four are counted at once.
-            let bin: u32 = ends.iter().map(|end| u32::from(*end < key)).sum();
-            let bin = bin as usize;
-            if let (Some(count), Some(joined)) =
-                (bins.counts.get_mut(bin), bins.bounds.get_mut(bin))
-            {
-                *count += 1;
-                joined.join(&bounds);
-            }
-        }
-        bins
-    }
-}
-
-/// A packet.
-struct Point {
-    at: [u32; DIMENSIONS],
-    /// A box that covers it.
-    first: u32,
-}
-
-impl Point {
-    /// True if a search for the first box has to look below these bounds.
-    fn visits(&self, bounds: &Bounds) -> bool {
-        (bounds.first <= self.first) & bounds.holds(&self.at)
-    }
-}
-
-struct Bins {
-    counts: [usize; BINS],
-    bounds: [Bounds; BINS],
-}
-
-impl Bins {
-    fn total(&self) -> usize {
-        self.counts.iter().sum()
-    }
-
-    /// For each place to halve the set at, behind a bin: how many of the points lie in the bounds of the
-    /// left half, and of the right one.
-    fn visits(&self, points: &[Point]) -> [(u32, u32); BINS] {
-        let (mut up_to, mut behind) = (self.bounds, self.bounds);
-        let mut all = Bounds::NONE;
-        for bounds in &mut up_to {
-            all.join(bounds);
-            *bounds = all;
-        }
-        let mut all = Bounds::NONE;
-        for bounds in behind.iter_mut().rev() {
-            all.join(bounds);
-            *bounds = all;
-        }
-        let mut visits = [(0_u32, 0_u32); BINS];
-        for point in points {
-            // Bounds grow: those behind the first that hold the point hold it too.
-            let first = up_to.partition_point(|bounds| !point.visits(bounds));
-            let last = behind.partition_point(|bounds| point.visits(bounds));
-            if let Some((left, _)) = visits.get_mut(first) {
-                *left += 1;
-            }
-            // The right half starts behind the bin.
-            if let Some((_, right)) = last.checked_sub(2).and_then(|last| visits.get_mut(last)) {
-                *right += 1;
-            }
-        }
-        let mut sum = 0;
-        for (left, _) in &mut visits {
-            sum += *left;
-            *left = sum;
-        }
-        let mut sum = 0;
-        for (_, right) in visits.iter_mut().rev() {
-            sum += *right;
-            *right = sum;
-        }
-        visits
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cost_of;
-
-    /// As far as a table of 256 says it; no more leaves cost less.
-    #[test]
-    fn costs_are_the_power_of_leaves_that_is_stated() {
-        let near = |leaves: usize| {
-            let cost = cost_of(leaves) as f64 / 4096.0;
-            (cost / (leaves as f64).powf(0.625) - 1.0).abs()
-        };
-        assert!((1..200_000).all(|leaves| near(leaves) < 0.01));
-        assert!((1..200_000).all(|leaves| cost_of(leaves) <= cost_of(leaves + 1)));
-    }
-}

@@ -22,6 +22,7 @@ macro_rules! plain {
 mod alone;
 pub mod block;
 pub(crate) mod compile;
+mod divide;
 mod fan;
 mod flat;
 #[cfg(feature = "alloc")]

@@ -2,6 +2,7 @@
 //! orders that contradict themselves, and a library for bare metal must not.
 
 use core::cell::Cell;
+use core::hint::select_unpredictable;
 
 /// `Cell::swap` panics where cells overlap.
 fn swap<T: Copy>(one: &Cell<T>, other: &Cell<T>) {
@@ -35,49 +36,110 @@ pub(super) fn sort<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
     }
 }
 
-/// Brings the `count` entries with the lowest keys to the front, in any order. No two keys are equal.
+/// Brings each column of 32 rows into order, all of them at once and without a branch: with Batcher's merge exchange
+/// (1968), which compares the same places whatever is there.
+pub(super) fn sort_columns(rows: &mut [[[i32; 4]; 3]; 32]) {
+    let rows = Cell::from_mut(&mut rows[..]).as_slice_of_cells();
+    let mut part = rows.len() / 2;
+    while part > 0 {
+        let (mut wide, mut remainder, mut gap) = (rows.len() / 2, 0, part);
+        loop {
+            for (at, (one, other)) in rows.iter().zip(rows.iter().skip(gap)).enumerate() {
+                if at & part == remainder {
+                    let (mut less, mut more) = (one.get(), other.get());
+                    for (less, more) in less.iter_mut().zip(&mut more) {
+                        let ([a, b, c, d], [e, f, g, h]) = (*less, *more);
+                        *less = [a.min(e), b.min(f), c.min(g), d.min(h)];
+                        *more = [a.max(e), b.max(f), c.max(g), d.max(h)];
+                    }
+                    one.set(less);
+                    other.set(more);
+                }
+            }
+            if wide <= part {
+                break;
+            }
+            (gap, remainder, wide) = (wide - part, part, wide / 2);
+        }
+        part /= 2;
+    }
+}
+
+/// A name and what it is ordered by.
+pub(super) type Pair = [u32; 2];
+
+/// Both at once: what is ordered by is higher.
+#[inline(always)]
+fn whole([name, key]: Pair) -> u64 {
+    u64::from(key) << 32 | u64::from(name)
+}
+
+/// Brings the `count` pairs with the lowest keys, of equal ones those with the lowest names, to the front, in any order.
+/// No two pairs are equal. Always `Some`.
 ///
 /// # Bound
 /// Linear on average, whatever the order before: places to divide at are drawn at random, from a fixed
 /// seed, so that the same list gives the same result.
-pub(super) fn halve<T: Copy, K: Ord>(list: &mut [T], count: usize, key: impl Fn(&T) -> K) {
+pub(super) fn halve(list: &mut [Pair], count: usize) -> Option<()> {
     let mut cells = Cell::from_mut(list).as_slice_of_cells();
     let (mut count, mut random) = (count, 0x9e37_79b9_7f4a_7c15_u64);
     while 0 < count && count < cells.len() {
         random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let at = ((u128::from(random) * cells.len() as u128) >> 64) as usize;
-        let Some(pivot) = cells.get(at).map(|cell| key(&cell.get())) else { return };
-        // In front of `less`: what is below the pivot.
-        let mut less = 0;
+        let pivot = whole(cells.get(at)?.get());
+        // In front of `less`: what is below the pivot. Which that is cannot be foreseen: no branch, and what stands at
+        // `less` is kept, as to read what was just written takes long.
+        let (mut less, mut other) = (0, cells.first()?.get());
         for cell in cells {
-            if key(&cell.get()) < pivot
-                && let Some(front) = cells.get(less)
-            {
-                swap(cell, front);
-                less += 1;
-            }
+            let (front, next) = (cells.get(less)?, cells.get(less + 1));
+            let own = cell.get();
+            let is_less = whole(own) < pivot;
+            cell.set(select_unpredictable(is_less, other, own));
+            front.set(select_unpredictable(is_less, own, other));
+            other = select_unpredictable(is_less, next.map_or(own, Cell::get), other);
+            less += usize::from(is_less);
         }
-        let Some((front, behind)) = cells.split_at_checked(less) else { return };
+        let (front, behind) = cells.split_at_checked(less)?;
         if count <= less {
             cells = front;
             continue;
         }
         // The pivot comes next.
-        let Some((first, rest)) = behind.split_first() else { return };
-        if let Some(own) = behind.iter().find(|cell| key(&cell.get()) == pivot) {
+        let (first, rest) = behind.split_first()?;
+        if let Some(own) = behind.iter().find(|cell| whole(cell.get()) == pivot) {
             swap(own, first);
         }
         cells = rest;
         count -= less + 1;
     }
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{halve, sort};
+    use super::{Pair, halve, sort, sort_columns};
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn columns_are_ordered_each_by_itself(
+            mut rows in proptest::array::uniform32(any::<[[i32; 4]; 3]>()), few in any::<bool>(),
+        ) {
+            if few {
+                rows.as_flattened_mut().as_flattened_mut().iter_mut().for_each(|n| *n %= 3);
+            }
+            let column = |rows: &[[[i32; 4]; 3]], nth| -> Vec<i32> {
+                rows.iter().map(|row| row.as_flattened()[nth]).collect()
+            };
+            let before = rows;
+            sort_columns(&mut rows);
+            for nth in 0..12 {
+                let mut twin = column(&before, nth);
+                twin.sort_unstable();
+                prop_assert_eq!(column(&rows, nth), twin);
+            }
+        }
+
         #[test]
         fn as_the_standard_library(
             mut list in proptest::collection::vec(0_u32..300, 0..200), at in any::<proptest::sample::Index>(),
@@ -87,12 +149,13 @@ mod tests {
             let mut twin = list.clone();
             twin.sort_unstable();
             prop_assert_eq!(&sorted, &twin);
-            let mut pairs: Vec<(u32, usize)> = list.drain(..).zip(0..).collect();
+            let mut pairs: Vec<Pair> = (0..).zip(list.drain(..)).map(|(name, key)| [name, key]).collect();
             let count = at.index(pairs.len() + 1);
-            halve(&mut pairs, count, |pair| *pair);
+            prop_assert!(halve(&mut pairs, count).is_some());
+            pairs.iter_mut().for_each(|pair| pair.reverse());
             let (front, behind) = pairs.split_at(count);
             prop_assert!(front.iter().all(|one| behind.iter().all(|other| one < other)));
-            let mut all: Vec<u32> = pairs.iter().map(|pair| pair.0).collect();
+            let mut all: Vec<u32> = pairs.iter().map(|[key, _]| *key).collect();
             all.sort_unstable();
             prop_assert_eq!(all, twin);
         }

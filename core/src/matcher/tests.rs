@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::block::{ADMITS_OPAQUE, Boxed, Rest, Wide};
 use super::compile::{BOX_OCTETS, SCRATCH_OCTETS, TREE_OCTETS};
+use super::divide::desk_for;
 use super::fan::{BURST, Fan};
 use super::group::{Address, Ask, Group, WIDTH};
 use super::grow::{Builder, scratch_for};
@@ -583,6 +584,10 @@ fn rows_fit_into_what_is_counted() {
             let most = boxes * BOX_OCTETS as usize + TREE_OCTETS as usize;
             assert!(octets <= most, "{boxes} boxes: {octets}");
             assert!(scratch <= boxes * SCRATCH_OCTETS as usize, "{boxes} boxes: {scratch}");
+            // What a set is divided in lies where full leaves will, if there are no others.
+            let leaves = boxes.div_ceil(WIDTH) * size_of::<Group>();
+            let desk = size_of::<[u32; 2]>() * desk_for(boxes, shape.children);
+            assert!(shape.is_of_boxes() || desk <= leaves, "{boxes} boxes: {desk}");
         }
     }
 }

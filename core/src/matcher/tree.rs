@@ -11,7 +11,7 @@
 //!
 //! Children stand in the order of their first boxes, so the search for the first box stops as soon as no
 //! child can have an earlier one. A box is in one leaf only, whatever it overlaps: memory is linear. How
-//! sets are divided: [`grow`](super::grow).
+//! sets are divided: [`divide`](super::divide).
 //!
 //! A published tree is changed by taking boxes out of leaves and by putting new ones into one leaf beside
 //! it, the delta: [`patch`](super::patch).
