@@ -2,6 +2,7 @@
 //! orders that contradict themselves, and a library for bare metal must not.
 
 use core::cell::Cell;
+use core::cmp::Ordering;
 
 /// `Cell::swap` panics where cells overlap.
 fn swap<T: Copy>(one: &Cell<T>, other: &Cell<T>) {
@@ -35,6 +36,80 @@ pub(super) fn sort<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
     }
 }
 
+/// Lists of fewer entries are left to [`sort`].
+const SHORT: usize = 24;
+
+/// [`sort`] for lists of any length (Hoare 1962).
+///
+/// # Bound
+/// O(n log n) on average, whatever the order before: places to divide at are drawn as [`halve`] draws them. The
+/// longer of two parts waits, so that few do.
+pub(super) fn sort_long<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
+    let mut waiting: [&mut [T]; usize::BITS as usize] =
+        core::array::from_fn(|_| Default::default());
+    let (mut part, mut depth, mut random) = (list, 0_usize, SEED);
+    loop {
+        let cells = Cell::from_mut(&mut *part).as_slice_of_cells();
+        let pivot = if cells.len() < SHORT { None } else { draw(cells, &mut random) };
+        let Some(pivot) = pivot else {
+            sort(part, &key);
+            let Some(next) = depth.checked_sub(1) else { return };
+            depth = next;
+            part = waiting.get_mut(next).map(core::mem::take).unwrap_or_default();
+            continue;
+        };
+        let at = divide(cells, pivot, &key);
+        let Some((front, [_, behind @ ..])) = part.split_at_mut_checked(at) else { return };
+        let (long, short) =
+            if front.len() < behind.len() { (behind, front) } else { (front, behind) };
+        if let Some(slot) = waiting.get_mut(depth) {
+            *slot = long;
+            depth += 1;
+        }
+        part = short;
+    }
+}
+
+/// Brings what is below `pivot` in front of it and what is above it behind, what is equal to either side; returns
+/// its place.
+fn divide<T: Copy, K: Ord>(cells: &[Cell<T>], pivot: &Cell<T>, key: impl Fn(&T) -> K) -> usize {
+    let Some((first, rest)) = cells.split_first() else { return 0 };
+    swap(first, pivot);
+    let pivot = key(&first.get());
+    let of_pivot = |at: usize| rest.get(at).map(|cell| key(&cell.get()).cmp(&pivot));
+    let (mut front, mut end) = (0, rest.len());
+    loop {
+        while front < end && of_pivot(front) == Some(Ordering::Less) {
+            front += 1;
+        }
+        while front < end && of_pivot(end - 1) == Some(Ordering::Greater) {
+            end -= 1;
+        }
+        if front + 1 >= end {
+            break;
+        }
+        if let (Some(one), Some(other)) = (rest.get(front), rest.get(end - 1)) {
+            swap(one, other);
+        }
+        front += 1;
+        end -= 1;
+    }
+    // All in front of `front` may stand before the pivot.
+    if let Some(last) = cells.get(front) {
+        swap(first, last);
+    }
+    front
+}
+
+/// Where the draws of a list begin.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Some entry, the next of a row of draws.
+fn draw<'c, T>(cells: &'c [Cell<T>], random: &mut u64) -> Option<&'c Cell<T>> {
+    *random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+    cells.get(((u128::from(*random) * cells.len() as u128) >> 64) as usize)
+}
+
 /// Brings the `count` entries with the lowest keys to the front, in any order. No two keys are equal.
 ///
 /// # Bound
@@ -42,11 +117,9 @@ pub(super) fn sort<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
 /// seed, so that the same list gives the same result.
 pub(super) fn halve<T: Copy, K: Ord>(list: &mut [T], count: usize, key: impl Fn(&T) -> K) {
     let mut cells = Cell::from_mut(list).as_slice_of_cells();
-    let (mut count, mut random) = (count, 0x9e37_79b9_7f4a_7c15_u64);
+    let (mut count, mut random) = (count, SEED);
     while 0 < count && count < cells.len() {
-        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let at = ((u128::from(random) * cells.len() as u128) >> 64) as usize;
-        let Some(pivot) = cells.get(at).map(|cell| key(&cell.get())) else { return };
+        let Some(pivot) = draw(cells, &mut random).map(|cell| key(&cell.get())) else { return };
         // In front of `less`: what is below the pivot.
         let mut less = 0;
         for cell in cells {
@@ -74,7 +147,7 @@ pub(super) fn halve<T: Copy, K: Ord>(list: &mut [T], count: usize, key: impl Fn(
 
 #[cfg(test)]
 mod tests {
-    use super::{halve, sort};
+    use super::{halve, sort, sort_long};
     use proptest::prelude::*;
 
     proptest! {
@@ -86,6 +159,9 @@ mod tests {
             sort(&mut sorted, |n| *n);
             let mut twin = list.clone();
             twin.sort_unstable();
+            prop_assert_eq!(&sorted, &twin);
+            let mut sorted = list.clone();
+            sort_long(&mut sorted, |n| *n);
             prop_assert_eq!(&sorted, &twin);
             let mut pairs: Vec<(u32, usize)> = list.drain(..).zip(0..).collect();
             let count = at.index(pairs.len() + 1);
