@@ -39,27 +39,60 @@ const SLOW_NS: f64 = 2000.0;
 const BURSTS: &str = "espial, bursts of 32";
 const SINGLE: &str = "espial, one at a time";
 
-const CONTENDERS: [(&str, Contender); 9] = [
-    (BURSTS, Contender::Espial(32)),
-    ("rte_acl avx512, bursts of 32", acl(Algorithm::Avx512x32, Tries::Default, 32)),
-    ("rte_acl avx512, fewer tries, bursts of 32", acl(Algorithm::Avx512x32, Tries::Fewer, 32)),
-    ("rte_acl avx2, bursts of 32", acl(Algorithm::Avx2, Tries::Default, 32)),
-    (SINGLE, Contender::Espial(1)),
-    ("rte_acl avx512, one at a time", acl(Algorithm::Avx512x32, Tries::Default, 1)),
-    ("rte_acl avx512, fewer tries, one at a time", acl(Algorithm::Avx512x32, Tries::Fewer, 1)),
-    ("rte_acl avx2, one at a time", acl(Algorithm::Avx2, Tries::Default, 1)),
-    ("plain list", Contender::Linear),
-];
+const MERGED_BURSTS: &str = "espial, merged, bursts of 32";
+const MERGED_SINGLE: &str = "espial, merged, one at a time";
 
-const fn acl(algorithm: Algorithm, tries: Tries, burst: usize) -> Contender {
-    Contender::Acl(algorithm, tries, burst)
+/// Which list a contender is given: the one that was read or made, or that one merged, which leaves one question.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Whole,
+    Merged,
 }
 
-/// Rows below those of the contenders: the least of some over the least of others.
-const RATIOS: [(&str, &str, bool); 3] = [
-    ("best rte_acl / espial, bursts of 32", BURSTS, true),
-    ("best rte_acl / espial, one at a time", SINGLE, false),
-    ("plain list / espial, one at a time", SINGLE, false),
+impl Form {
+    fn of(self, list: &List, question: Question) -> Option<&List> {
+        match self {
+            Self::Whole => Some(list),
+            Self::Merged => (question == Question::Any).then(|| list.merged()),
+        }
+    }
+}
+
+type Row = (&'static str, Contender, Form);
+
+const CONTENDERS: [Row; 15] = {
+    use Form::{Merged, Whole};
+    const fn acl(algorithm: Algorithm, tries: Tries, burst: usize) -> Contender {
+        Contender::Acl(algorithm, tries, burst)
+    }
+    const BEST: Algorithm = Algorithm::Avx512x32;
+    const AVX2: Algorithm = Algorithm::Avx2;
+    [
+        (BURSTS, Contender::Espial(32), Whole),
+        ("rte_acl avx512, bursts of 32", acl(BEST, Tries::Default, 32), Whole),
+        ("rte_acl avx512, fewer tries, bursts of 32", acl(BEST, Tries::Fewer, 32), Whole),
+        ("rte_acl avx2, bursts of 32", acl(AVX2, Tries::Default, 32), Whole),
+        (SINGLE, Contender::Espial(1), Whole),
+        ("rte_acl avx512, one at a time", acl(BEST, Tries::Default, 1), Whole),
+        ("rte_acl avx512, fewer tries, one at a time", acl(BEST, Tries::Fewer, 1), Whole),
+        ("rte_acl avx2, one at a time", acl(AVX2, Tries::Default, 1), Whole),
+        ("plain list", Contender::Linear, Whole),
+        (MERGED_BURSTS, Contender::Espial(32), Merged),
+        ("rte_acl avx512, merged, bursts of 32", acl(BEST, Tries::Default, 32), Merged),
+        ("rte_acl avx512, merged, fewer tries, bursts of 32", acl(BEST, Tries::Fewer, 32), Merged),
+        (MERGED_SINGLE, Contender::Espial(1), Merged),
+        ("rte_acl avx512, merged, one at a time", acl(BEST, Tries::Default, 1), Merged),
+        ("rte_acl avx512, merged, fewer tries, one at a time", acl(BEST, Tries::Fewer, 1), Merged),
+    ]
+};
+
+/// Rows below those of the contenders: the least of some over the least of others, both of one form.
+const RATIOS: [(&str, &str, bool, Form); 5] = [
+    ("best rte_acl / espial, bursts of 32", BURSTS, true, Form::Whole),
+    ("best rte_acl / espial, one at a time", SINGLE, false, Form::Whole),
+    ("plain list / espial, one at a time", SINGLE, false, Form::Whole),
+    ("best rte_acl / espial, merged, bursts of 32", MERGED_BURSTS, true, Form::Merged),
+    ("best rte_acl / espial, merged, one at a time", MERGED_SINGLE, false, Form::Merged),
 ];
 
 /// Where a set comes from.
@@ -214,20 +247,18 @@ fn list(source: &Source, options: &Options, seed: u64) -> (List, Vec<(String, Tr
 }
 
 /// Least ns a packet of each contender that is there.
-fn times(
-    list: &List,
-    question: Question,
-    trace: &Trace,
-    rounds: usize,
-) -> Vec<(&'static str, Contender, f64)> {
+fn times(list: &List, question: Question, trace: &Trace, rounds: usize) -> Vec<(Row, f64)> {
     let n = list.selectors().len();
-    let there = |contender: &Contender| {
-        list.has(*contender, question) && (*contender != Contender::Linear || n <= LINEAR)
-    };
-    let contenders: Vec<_> = CONTENDERS.into_iter().filter(|(_, one)| there(one)).collect();
+    let contenders: Vec<_> = CONTENDERS
+        .into_iter()
+        .filter_map(|row| Some((row, row.2.of(list, question)?)))
+        .filter(|((_, one, _), list)| {
+            list.has(*one, question) && (*one != Contender::Linear || n <= LINEAR)
+        })
+        .collect();
     let parts: Vec<_> = contenders
         .iter()
-        .map(|(_, contender)| {
+        .map(|((_, contender, _), list)| {
             list.prepare(*contender, question, trace);
             let items = trace.len();
             let before = if n > LARGE { items } else { WARM.min(items) };
@@ -241,15 +272,16 @@ fn times(
         })
         .collect();
     let least = compete(&parts, rounds, SLOW_NS, |at, part| {
-        list.pass(contenders[at].1, question, trace, part);
+        let ((_, contender, _), list) = contenders[at];
+        list.pass(contender, question, trace, part);
     });
-    contenders.into_iter().zip(least).map(|((name, one), ns)| (name, one, ns)).collect()
+    contenders.into_iter().map(|(row, _)| row).zip(least).collect()
 }
 
 /// The row of that name of one column.
-fn cell(row: &str, times: &[(&str, Contender, f64)]) -> Option<String> {
-    let of = |name: &str| times.iter().find(|(listed, ..)| *listed == name).map(|(_, _, ns)| *ns);
-    let Some((_, of_espial, bursts)) = RATIOS.iter().find(|(name, ..)| *name == row) else {
+fn cell(row: &str, times: &[(Row, f64)]) -> Option<String> {
+    let of = |name: &str| times.iter().find(|((listed, ..), _)| *listed == name).map(|(_, ns)| *ns);
+    let Some((_, of_espial, bursts, form)) = RATIOS.iter().find(|(name, ..)| *name == row) else {
         return of(row).map(figure);
     };
     let wanted = |contender: Contender| match contender {
@@ -257,17 +289,20 @@ fn cell(row: &str, times: &[(&str, Contender, f64)]) -> Option<String> {
         Contender::Acl(_, _, burst) => !row.starts_with("plain") && (burst > 1) == *bursts,
         Contender::Espial(_) => false,
     };
-    let others = times.iter().filter(|(_, one, _)| wanted(*one)).map(|(_, _, ns)| *ns);
-    let least = others.reduce(f64::min)?;
+    let others = times.iter().filter(|((_, one, given), _)| given == form && wanted(*one));
+    let least = others.map(|(_, ns)| *ns).reduce(f64::min)?;
     Some(format!("{:.2}", least / of(of_espial)?))
 }
 
 /// What was built: one row for each table.
-const BUILT: [(&str, Contender); 4] = [
-    ("espial", CONTENDERS[0].1),
-    ("rte_acl", CONTENDERS[1].1),
-    ("rte_acl, fewer tries", CONTENDERS[2].1),
-    ("plain list", Contender::Linear),
+const BUILT: [Row; 7] = [
+    ("espial", CONTENDERS[0].1, Form::Whole),
+    ("rte_acl", CONTENDERS[1].1, Form::Whole),
+    ("rte_acl, fewer tries", CONTENDERS[2].1, Form::Whole),
+    ("plain list", Contender::Linear, Form::Whole),
+    ("espial, merged", CONTENDERS[0].1, Form::Merged),
+    ("rte_acl, merged", CONTENDERS[1].1, Form::Merged),
+    ("rte_acl, merged, fewer tries", CONTENDERS[2].1, Form::Merged),
 ];
 
 fn main() -> io::Result<()> {
@@ -286,37 +321,46 @@ fn main() -> io::Result<()> {
         let rounds = options.rounds.unwrap_or(if n > LARGE { 40 } else { 200 });
         for question in options.questions() {
             let built = |row: &str| {
-                let (_, contender) = BUILT.iter().find(|(name, _)| *name == row)?;
+                let (_, contender, form) = BUILT.iter().find(|(name, ..)| *name == row)?;
+                let list = form.of(&list, question)?;
                 list.has(*contender, question).then(|| list.built(*contender, question)).flatten()
             };
             for (traffic, trace) in &traces {
                 eprintln!("{column}: {n} selectors, {}, {traffic}", question.name());
                 let times = times(&list, question, trace, rounds);
                 let title = format!("{family}, {}, {traffic}: ns a packet", question.name());
-                let rows = CONTENDERS.iter().map(|(name, _)| *name);
+                let rows = CONTENDERS.iter().map(|(name, ..)| *name);
                 let rows = rows.chain(RATIOS.iter().map(|(name, ..)| *name));
                 let column = format!("{column} ({:.0} % hit)", 100.0 * trace.covered());
                 sheet(&mut sheets, title, rows).column(column, |row| cell(row, &times));
-                for (name, contender, ns) in times {
+                for ((name, contender, form), ns) in times {
+                    let asked = form.of(&list, question).unwrap_or(&list);
                     let (build_ms, octets) =
-                        list.built(contender, question).unwrap_or((f64::NAN, 0));
+                        asked.built(contender, question).unwrap_or((f64::NAN, 0));
+                    let left = asked.selectors().len();
                     let Some(json) = &mut json else { continue };
                     writeln!(
                         json,
                         "{{\"selectors\":{n},\"list\":\"{set}\",\"family\":\"{family}\",\
                          \"question\":\"{}\",\"traffic\":\"{traffic}\",\"contender\":\"{name}\",\
                          \"ns_min\":{ns:.3},\"rounds\":{rounds},\"build_ms\":{build_ms:.3},\
-                         \"octets_per_selector\":{:.2}}}",
+                         \"octets_per_selector\":{:.2},\"asked\":{left}}}",
                         question.name(),
                         octets as f64 / n as f64,
                     )?;
                 }
             }
-            let rows = BUILT.map(|(name, _)| name);
+            let rows = BUILT.map(|(name, ..)| name);
             let title = format!("{family}, {}: ms to build", question.name());
             sheet(&mut sheets, title, rows).column(column.clone(), |row| {
                 let ms = built(row).map(|(ms, _)| ms);
                 ms.filter(|ms| *ms > 0.0).map(figure)
+            });
+            let title = format!("{family}, {}: selectors asked", question.name());
+            let forms = [("as given", Form::Whole), ("merged", Form::Merged)];
+            sheet(&mut sheets, title, forms.map(|(name, _)| name)).column(column.clone(), |row| {
+                let (_, form) = forms.iter().find(|(name, _)| *name == row)?;
+                form.of(&list, question).map(|list| list.selectors().len().to_string())
             });
             let title = format!("{family}, {}: octets a selector", question.name());
             sheet(&mut sheets, title, rows).column(column.clone(), |row| {

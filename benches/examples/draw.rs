@@ -4,7 +4,7 @@
 //! SPI table:       hit     miss    octets an SA         legend
 //! each list:       first   any     octets a selector    legend
 //! ```
-//! A list with figures of one size only is left out, as are contenders that wait for each answer.
+//! A list with figures of one size only is left out, as are contenders that wait for each answer or ask a merged list.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -101,8 +101,8 @@ fn read(line: &str, options: &Options) -> Result<Option<(Key, Figure)>, Box<dyn 
     };
     let (contender, ns) = (text("contender"), number("ns_min").ok_or("no ns_min")?);
     let octets = octets.filter(|octets| *octets > 0.0);
-    let waits = contender.contains("waits");
-    Ok((!waits).then_some((key, Figure { contender, size, ns, octets })))
+    let left_out = contender.contains("waits") || contender.contains("merged");
+    Ok((!left_out).then_some((key, Figure { contender, size, ns, octets })))
 }
 
 /// The table that a contender asks: its name without how it is asked.

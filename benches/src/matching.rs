@@ -6,14 +6,13 @@
 //! takes: espial 64 octets of host-order headers each, `rte_acl` 16 octets in network order (IPv6: 48)
 //! behind an array of pointers. Answers are written to an array as long as a burst.
 
-#[cfg(feature = "dpdk")]
 use std::cell::OnceCell;
 use std::hint::black_box;
 use std::ops::Range;
 use std::time::Instant;
 
 use espial::headers::InnerHeaders;
-use espial::matcher::{Matcher, Words, compile};
+use espial::matcher::{Matcher, Words, compile, merge};
 use espial::selector::Selector;
 
 #[cfg(feature = "dpdk")]
@@ -51,6 +50,9 @@ pub struct List {
     selectors: Vec<Selector>,
     words: Words,
     build_ms: f64,
+    /// What it took to merge them before, if they are merged.
+    merge_ms: f64,
+    merged: OnceCell<Box<List>>,
     max_size: Option<usize>,
     /// By question, then by [`Tries`].
     #[cfg(feature = "dpdk")]
@@ -122,6 +124,8 @@ impl List {
             selectors,
             words,
             build_ms,
+            merge_ms: 0.0,
+            merged: OnceCell::new(),
             max_size: None,
             #[cfg(feature = "dpdk")]
             acl: Default::default(),
@@ -137,6 +141,18 @@ impl List {
     /// What was compiled.
     pub fn selectors(&self) -> &[Selector] {
         &self.selectors
+    }
+
+    /// The list merged, for the question whether one covers: traces of this list are answered by that one too.
+    pub fn merged(&self) -> &Self {
+        self.merged.get_or_init(|| {
+            let mut selectors = self.selectors.clone();
+            let start = Instant::now();
+            let left = merge(&mut selectors);
+            let merge_ms = start.elapsed().as_secs_f64() * 1e3;
+            selectors.truncate(left);
+            Box::new(Self { merge_ms, ..Self::new(selectors).max_size(self.max_size) })
+        })
     }
 
     #[cfg(feature = "dpdk")]
@@ -174,11 +190,12 @@ impl List {
     /// What compiling took, and octets of what it made; `None` of what is not compiled.
     pub fn built(&self, contender: Contender, question: Question) -> Option<(f64, usize)> {
         match contender {
-            Contender::Espial(_) => Some((self.build_ms, self.words.len() * 8)),
+            Contender::Espial(_) => Some((self.merge_ms + self.build_ms, self.words.len() * 8)),
             Contender::Linear => Some((0.0, self.selectors.len() * size_of::<Selector>())),
             #[cfg(feature = "dpdk")]
             Contender::Acl(_, tries, _) => {
-                self.acl(question, tries).map(|acl| (acl.build_ms(), acl.octets()))
+                let acl = self.acl(question, tries)?;
+                Some((self.merge_ms + acl.build_ms(), acl.octets()))
             }
             #[cfg(not(feature = "dpdk"))]
             Contender::Acl(..) => {
@@ -369,9 +386,12 @@ mod tests {
                     }
                     for question in Question::ALL {
                         for contender in contenders() {
-                            if list.has(contender, question) {
-                                list.prepare(contender, question, &trace);
-                                list.pass(contender, question, &trace, 3..300);
+                            let merged = (question == Question::Any).then(|| list.merged());
+                            for list in [Some(&list), merged].into_iter().flatten() {
+                                if list.has(contender, question) {
+                                    list.prepare(contender, question, &trace);
+                                    list.pass(contender, question, &trace, 3..300);
+                                }
                             }
                         }
                     }

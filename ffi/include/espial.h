@@ -4456,6 +4456,21 @@ int32_t espial_worker_events(espial_worker *worker,
 int32_t espial_selector_check(const espial_selector *selector);
 
 /**
+ * Brings selectors to the front that cover together the packets that all count of them cover, no more and no
+ * less: the first *left. What lies behind them is of no use any more. For espial_matcher_any(), _any_burst() and
+ * to know whether espial_matcher_first_source() finds one; the order and the places of the list are lost, so do
+ * not merge what is asked for the first selector, counted by selector, or named to an administrator. The same list
+ * in another order leaves the same selectors.
+ *
+ * Thread: any; nobody else uses the array meanwhile. Takes time of O(n log n) on average, no memory.
+ * Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_selector_check(), of one of
+ * them; ESPIAL_ERANGE: more than a matcher takes. Nothing is written then.
+ */
+int32_t espial_selectors_merge(espial_selector *selectors,
+                               size_t count,
+                               size_t *left);
+
+/**
  * Octets of memory that a matcher needs beside its words.
  *
  * Thread: any.

@@ -171,8 +171,15 @@ fn ask_matcher(choices: &mut Choices<'_>) {
     let list: Vec<_> = (0..count)
         .map(|_| chosen_selector(choices))
         .filter(|one| call(&mut (), |_| unsafe { espial_selector_check(one) }))
-        .filter_map(|one| convert::selector(&one).ok())
         .collect();
+    let (mut merged, mut left) = (list.clone(), 0);
+    let (at, count) = (merged.as_mut_ptr(), merged.len());
+    assert!(call(&mut left, |out| unsafe { espial_selectors_merge(at, count, out) }));
+    merged.truncate(left);
+    let known = |list: &[espial_selector]| -> Vec<_> {
+        list.iter().map(|one| convert::selector(one).expect("tested")).collect()
+    };
+    let (list, merged) = (known(&list), known(&merged));
     let compiled = espial::matcher::compile(&list).expect("a short list");
     let mut words = compiled.to_vec();
     for _ in 0..choices.octet() % 4 {
@@ -222,6 +229,7 @@ fn ask_matcher(choices: &mut Choices<'_>) {
             assert_eq!(first, naive(list.iter().position(|one| one.covers(&known))));
             assert_eq!(source, naive(list.iter().position(|one| one.remote.contains(from))));
             assert_eq!(any, u8::from(first != ESPIAL_MATCHER_NONE));
+            assert_eq!(any, u8::from(merged.iter().any(|one| one.covers(&known))));
         }
     }
     assert_eq!(unsafe { espial_matcher_release(matcher) }, ESPIAL_OK);

@@ -11,8 +11,8 @@
 use core::ffi::c_void;
 
 use espial::headers::{Endpoints, Fragment, InnerHeaders, NextLayer};
-use espial::matcher::{Matcher, compile_into, words_to_compile};
-use espial::selector::Selector;
+use espial::matcher::{Matcher, compile_into, merge_as, words_to_compile};
+use espial::selector::{AddrRange, PortRange, Selector};
 
 use crate::convert;
 use crate::handle::{ALIGNMENT, Caller, MATCHER_OCTETS, espial_matcher};
@@ -38,6 +38,40 @@ const NO_HEADERS: InnerHeaders = InnerHeaders {
 pub unsafe extern "C" fn espial_selector_check(selector: *const espial_selector) -> i32 {
     call!(|c| {
         convert::selector(&c.read(selector)?)?;
+        Ok(())
+    })
+}
+
+/// Brings selectors to the front that cover together the packets that all count of them cover, no more and no
+/// less: the first *left. What lies behind them is of no use any more. For espial_matcher_any(), _any_burst() and
+/// to know whether espial_matcher_first_source() finds one; the order and the places of the list are lost, so do
+/// not merge what is asked for the first selector, counted by selector, or named to an administrator. The same list
+/// in another order leaves the same selectors.
+///
+/// Thread: any; nobody else uses the array meanwhile. Takes time of O(n log n) on average, no memory.
+/// Errors: ESPIAL_ENULL, ESPIAL_EALIGN; ESPIAL_EVALUE, ESPIAL_ESELECTOR: as espial_selector_check(), of one of
+/// them; ESPIAL_ERANGE: more than a matcher takes. Nothing is written then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn espial_selectors_merge(
+    selectors: *mut espial_selector,
+    count: usize,
+    left: *mut usize,
+) -> i32 {
+    /// Nothing: not met, as all are read before.
+    const NONE: Selector = Selector {
+        remote: AddrRange::V4 { lo: 1, hi: 0 },
+        local: AddrRange::V4 { lo: 1, hi: 0 },
+        protocol: 0,
+        remote_ports: PortRange::ANY,
+        local_ports: PortRange::ANY,
+    };
+    call!(|c| {
+        let left = c.out(left)?;
+        words_to_compile(count)?;
+        let list = c.slice_mut(selectors, count)?;
+        list.iter().try_for_each(|one| convert::selector(one).map(drop))?;
+        let read = |one: &espial_selector| convert::selector(one).unwrap_or(NONE);
+        left.set(merge_as(list, read, |slot, grown| *slot = convert::selector_codes(&grown)));
         Ok(())
     })
 }

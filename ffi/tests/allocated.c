@@ -106,6 +106,28 @@ static void asked(const espial_matcher *matcher, size_t count) {
     CLAIM(count < SELECTORS || (covered_packets > 200 && covered_packets < PACKETS - 200));
 }
 
+/* The merged list says yes and no as the whole one does. */
+static void merged(size_t count) {
+    static espial_selector list[SELECTORS];
+    espial_matcher *matcher = NULL;
+    uint32_t source;
+    uint8_t covered;
+    size_t left = 77, again = 77;
+    memcpy(list, selectors, count * sizeof *list);
+    GIVES(ESPIAL_OK, espial_selectors_merge(count == 0 ? NULL : list, count, &left));
+    CLAIM(left <= count && (count < SELECTORS || left < count) && (count == 0) == (left == 0));
+    GIVES(ESPIAL_OK, espial_matcher_new(list, left, &matcher));
+    for (size_t i = 0; i < PACKETS; i++) {
+        GIVES(ESPIAL_OK, espial_matcher_any(matcher, &packets[i], &covered));
+        GIVES(ESPIAL_OK, espial_matcher_first_source(matcher, &packets[i], &source));
+        CLAIM(covered == (naive(&packets[i], count, 0) != ESPIAL_MATCHER_NONE));
+        CLAIM((source != ESPIAL_MATCHER_NONE) == (naive(&packets[i], count, 1) != ESPIAL_MATCHER_NONE));
+    }
+    GIVES(ESPIAL_OK, espial_matcher_free(matcher));
+    GIVES(ESPIAL_OK, espial_selectors_merge(list, left, &again));
+    CLAIM(again == left);
+}
+
 static void matchers(void) {
     static const size_t COUNTS[] = {0, 1, 20, 33, SELECTORS};
     espial_matcher *matcher = NULL, *opened = NULL;
@@ -118,6 +140,7 @@ static void matchers(void) {
     for (i = 0; i < sizeof COUNTS / sizeof COUNTS[0]; i++) {
         GIVES(ESPIAL_OK, espial_matcher_new(COUNTS[i] == 0 ? NULL : selectors, COUNTS[i], &matcher));
         asked(matcher, COUNTS[i]);
+        merged(COUNTS[i]);
         /* The words are all that another process needs; more memory behind them is not looked at. */
         GIVES(ESPIAL_OK, espial_matcher_words(matcher, &words, &count));
         CLAIM(count < sizeof copy / 8);

@@ -59,6 +59,16 @@ static void matchers(void) {
     bad.local_lo[3] = 255;
     GIVES(ESPIAL_ESELECTOR, espial_selector_check(&bad));
 
+    espial_selector pair[2] = {good, bad};
+    NULLS(espial_selectors_merge(NULL, 1, &count));
+    NULLS(espial_selectors_merge(pair, 1, NULL));
+    GIVES(ESPIAL_EALIGN, espial_selectors_merge(ODD(espial_selector, pair), 1, &count));
+    GIVES(ESPIAL_EALIGN, espial_selectors_merge(pair, 1, ODD(size_t, &count)));
+    GIVES(ESPIAL_ERANGE, espial_selectors_merge(pair, SIZE_MAX, &count));
+    GIVES(ESPIAL_ERANGE, espial_selectors_merge(pair, UINT32_MAX, &count));
+    GIVES(ESPIAL_ESELECTOR, espial_selectors_merge(pair, 2, &count));
+    CLAIM(count == 77 && memcmp(pair, &good, sizeof good) == 0 && memcmp(pair + 1, &bad, sizeof bad) == 0);
+
     NULLS(espial_matcher_compile_size(1, NULL));
     GIVES(ESPIAL_EALIGN, espial_matcher_compile_size(1, ODD(size_t, &count)));
     GIVES(ESPIAL_ERANGE, espial_matcher_compile_size(SIZE_MAX, &count));

@@ -31,6 +31,8 @@ pub struct Options {
     pub trace: PathBuf,
     /// Covered or not is the question, not by which rule first.
     pub any: bool,
+    /// The list is merged before it is compiled, which leaves no other question than [`Options::any`].
+    pub merge: bool,
     /// Packets asked about with one call.
     pub burst: NonZeroUsize,
     /// Instructions to compare with.
@@ -57,8 +59,13 @@ pub fn run(options: &Options, format: Format, out: &mut dyn Write) -> Result<u8,
     };
     let rules = read_rules(&options.rules).map_err(|error| unusable(&options.rules, &error))?;
     let trace = read_trace(&options.trace).map_err(|error| unusable(&options.trace, &error))?;
+    let mut asked = rules.clone();
     let start = Instant::now();
-    let words = matcher::compile(&rules).map_err(|error| unusable(&options.rules, &error))?;
+    if options.merge {
+        let left = matcher::merge(&mut asked);
+        asked.truncate(left);
+    }
+    let words = matcher::compile(&asked).map_err(|error| unusable(&options.rules, &error))?;
     let build_ms = start.elapsed().as_secs_f64() * 1e3;
     let matcher = Matcher::open(&words).map_err(|error| unusable(&options.rules, &error))?;
     let matcher = matcher.with_backend(options.backend);
@@ -88,7 +95,7 @@ pub fn run(options: &Options, format: Format, out: &mut dyn Write) -> Result<u8,
         Format::Json => {
             for Row { burst, times, mismatches } in &rows {
                 let row = json!({
-                    "question": question, "rules": rules.len(), "packets": packets.len(),
+                    "question": question, "rules": rules.len(), "asked": asked.len(), "packets": packets.len(),
                     "burst": burst, "ns_min": times.min, "ns_median": times.median,
                     "packets_per_second": 1e9 / times.median, "build_ms": build_ms,
                     "octets": matcher.octets(), "mismatches": mismatches,
@@ -98,9 +105,13 @@ pub fn run(options: &Options, format: Format, out: &mut dyn Write) -> Result<u8,
             }
         }
         Format::Text => {
+            let merged = match options.merge {
+                true => format!(" merged to {}", asked.len()),
+                false => String::new(),
+            };
             writeln!(
                 out,
-                "{} rules, built in {} ms: {} octets, {} a rule. {} packets, question: {question}, \
+                "{} rules{merged}, built in {} ms: {} octets, {} a rule. {} packets, question: {question}, \
                  backend: {}.\n",
                 rules.len(),
                 figure(build_ms),
@@ -223,9 +234,12 @@ mod tests {
             for (any, burst) in [(false, 32), (true, 32), (false, 1), (true, 7), (false, 1000)] {
                 let burst = burst.try_into().unwrap();
                 let (rules, trace, effort) = (rules.clone(), trace.clone(), Effort::LEAST);
-                for backend in Backend::all() {
+                let merges = if any { &[false, true][..] } else { &[false] };
+                let ways =
+                    Backend::all().flat_map(|one| merges.iter().map(move |merge| (one, *merge)));
+                for (backend, merge) in ways {
                     let (rules, trace) = (rules.clone(), trace.clone());
-                    let options = Options { rules, trace, any, burst, backend, effort };
+                    let options = Options { rules, trace, any, merge, burst, backend, effort };
                     let mut out = Vec::new();
                     assert_eq!(run(&options, Format::Json, &mut out).unwrap(), 0);
                     let said = String::from_utf8(out).unwrap();
@@ -243,6 +257,7 @@ mod tests {
             rules: rules.clone(),
             trace: trace.clone(),
             any: false,
+            merge: false,
             burst: 32.try_into().unwrap(),
             backend: Backend::detect(),
             effort: Effort::LEAST,

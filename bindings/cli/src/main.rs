@@ -235,6 +235,7 @@ beside it: compare figures of one run only.
 Examples:
   espial classify --rules acl1_1k.rules --trace acl1_1k.trace
   espial classify --rules fw1_10k.rules.xz --trace fw1_10k.trace.xz --any --json
+  espial classify --rules ipc1_10k.rules --trace ipc1_10k.trace --any --merge
   espial classify --rules acl1_1k.rules --trace acl1_1k.trace --backend sse2
 
 Exit status: 0 all answers are those of the trace, 1 some are not, 2 a file is unusable.")]
@@ -248,6 +249,9 @@ Exit status: 0 all answers are those of the trace, 1 some are not, 2 a file is u
         /// Ask whether a rule covers the packet, not which one first
         #[arg(long)]
         any: bool,
+        /// Merge the rules first: fewer cover the same packets, which is enough to know with --any
+        #[arg(long, requires = "any")]
+        merge: bool,
         /// Packets asked about with one call, 1 to 1024; then one at a time
         #[arg(long, value_name = "N", default_value = "32", value_parser = packets)]
         burst: NonZeroUsize,
@@ -383,9 +387,9 @@ fn main() -> ExitCode {
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             lookup::run(&options, format, &mut out)
         }
-        Some(Command::Classify { rules, trace, any, burst, backend, json }) => {
+        Some(Command::Classify { rules, trace, any, merge, burst, backend, json }) => {
             let (effort, backend) = (Effort::USUAL, backend.unwrap_or_else(Backend::detect));
-            let options = classify::Options { rules, trace, any, burst, backend, effort };
+            let options = classify::Options { rules, trace, any, merge, burst, backend, effort };
             let format = if json { lookup::Format::Json } else { lookup::Format::Text };
             classify::run(&options, format, &mut out)
         }

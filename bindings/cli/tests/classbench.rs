@@ -35,16 +35,18 @@ fn no_answer_differs_from_a_trace() {
             if stem(&trace) != stem(&rules) {
                 continue;
             }
-            let ways = Backend::all().flat_map(|backend| [(false, backend), (true, backend)]);
-            for (any, backend) in ways {
+            let questions = [(false, false), (true, false), (true, true)];
+            let ways =
+                Backend::all().flat_map(|one| questions.map(|(any, merge)| (any, merge, one)));
+            for (any, merge, backend) in ways {
                 let (rules, trace) = (rules.clone(), trace.clone());
                 let burst = 32.try_into().unwrap();
                 let effort = Effort::LEAST;
-                let options = Options { rules, trace: trace.clone(), any, burst, backend, effort };
+                let options = Options { rules, trace, any, merge, burst, backend, effort };
                 let mut out = Vec::new();
                 let status = run(&options, Format::Text, &mut out).expect("files that can be read");
                 let said = String::from_utf8(out).unwrap();
-                assert_eq!(status, 0, "{}: {said}", trace.display());
+                assert_eq!(status, 0, "{}: {said}", options.trace.display());
                 compared += 1;
             }
         }

@@ -342,3 +342,29 @@ fn interfaces_that_are_not_there_and_options_that_do_not_go_together() {
         assert_eq!(check(&config, &capture, options).status.code(), Some(2), "{options:?}");
     }
 }
+
+#[test]
+fn merged_rules_are_counted_and_asked_for_yes_or_no_only() {
+    let rule = |net: &str| format!("@{net}\t0.0.0.0/0\t0 : 65535\t0 : 65535\t0x00/0x00\n");
+    let rules =
+        scratch("merge.rules", ["10.0.0.0/9", "10.128.0.0/9", "10.9.0.0/16"].map(rule).concat());
+    let trace = scratch("merge.trace", "167772161 7 1 2 6 0\n176160769 7 1 2 6 1\n7 7 1 2 6 -1\n");
+    let classify = |more: &[&str]| {
+        espial(&[&["classify", "--rules", &rules, "--trace", &trace], more].concat())
+    };
+    let output = classify(&["--any", "--merge"]);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(out.starts_with("3 rules merged to 1, built in "), "{out}");
+    let (out, _) = texts(&classify(&["--any", "--merge", "--json"]));
+    let row: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&row["rules"], &row["asked"], &row["mismatches"]),
+        (&3.into(), &1.into(), &0.into())
+    );
+    let (out, _) = texts(&classify(&["--any"]));
+    assert!(out.starts_with("3 rules, built in "), "{out}");
+    let output = classify(&["--merge"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(texts(&output).1.contains("--any"));
+}

@@ -32,6 +32,7 @@ mod grow;
 #[cfg(test)]
 mod layout;
 pub(crate) mod linear;
+mod merge;
 mod order;
 mod patch;
 mod rows;
@@ -46,6 +47,7 @@ pub use crate::simd::Backend;
 pub use alone::{Matcher, compile_into, words_to_compile};
 #[cfg(feature = "alloc")]
 pub use alone::{Words, compile};
+pub use merge::{merge, merge_as};
 
 pub(crate) use alone::Questions;
 pub(crate) use tree::Each;

@@ -2,6 +2,7 @@
 //! orders that contradict themselves, and a library for bare metal must not.
 
 use core::cell::Cell;
+use core::cmp::Ordering;
 use core::hint::select_unpredictable;
 
 /// `Cell::swap` panics where cells overlap.
@@ -65,6 +66,80 @@ pub(super) fn sort_columns(rows: &mut [[[i32; 4]; 3]; 32]) {
     }
 }
 
+/// Lists of fewer entries are left to [`sort`].
+const SHORT: usize = 24;
+
+/// [`sort`] for lists of any length (Hoare 1962).
+///
+/// # Bound
+/// O(n log n) on average, whatever the order before: places to divide at are drawn as [`halve`] draws them. The
+/// longer of two parts waits, so that few do.
+pub(super) fn sort_long<T: Copy, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
+    let mut waiting: [&mut [T]; usize::BITS as usize] =
+        core::array::from_fn(|_| Default::default());
+    let (mut part, mut depth, mut random) = (list, 0_usize, SEED);
+    loop {
+        let cells = Cell::from_mut(&mut *part).as_slice_of_cells();
+        let pivot = if cells.len() < SHORT { None } else { draw(cells, &mut random) };
+        let Some(pivot) = pivot else {
+            sort(part, &key);
+            let Some(next) = depth.checked_sub(1) else { return };
+            depth = next;
+            part = waiting.get_mut(next).map(core::mem::take).unwrap_or_default();
+            continue;
+        };
+        let at = divide(cells, pivot, &key);
+        let Some((front, [_, behind @ ..])) = part.split_at_mut_checked(at) else { return };
+        let (long, short) =
+            if front.len() < behind.len() { (behind, front) } else { (front, behind) };
+        if let Some(slot) = waiting.get_mut(depth) {
+            *slot = long;
+            depth += 1;
+        }
+        part = short;
+    }
+}
+
+/// Brings what is below `pivot` in front of it and what is above it behind, what is equal to either side; returns
+/// its place.
+fn divide<T: Copy, K: Ord>(cells: &[Cell<T>], pivot: &Cell<T>, key: impl Fn(&T) -> K) -> usize {
+    let Some((first, rest)) = cells.split_first() else { return 0 };
+    swap(first, pivot);
+    let pivot = key(&first.get());
+    let of_pivot = |at: usize| rest.get(at).map(|cell| key(&cell.get()).cmp(&pivot));
+    let (mut front, mut end) = (0, rest.len());
+    loop {
+        while front < end && of_pivot(front) == Some(Ordering::Less) {
+            front += 1;
+        }
+        while front < end && of_pivot(end - 1) == Some(Ordering::Greater) {
+            end -= 1;
+        }
+        if front + 1 >= end {
+            break;
+        }
+        if let (Some(one), Some(other)) = (rest.get(front), rest.get(end - 1)) {
+            swap(one, other);
+        }
+        front += 1;
+        end -= 1;
+    }
+    // All in front of `front` may stand before the pivot.
+    if let Some(last) = cells.get(front) {
+        swap(first, last);
+    }
+    front
+}
+
+/// Where the draws of a list begin.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Some entry, the next of a row of draws.
+fn draw<'c, T>(cells: &'c [Cell<T>], random: &mut u64) -> Option<&'c Cell<T>> {
+    *random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+    cells.get(((u128::from(*random) * cells.len() as u128) >> 64) as usize)
+}
+
 /// A name and what it is ordered by.
 pub(super) type Pair = [u32; 2];
 
@@ -82,11 +157,9 @@ fn whole([name, key]: Pair) -> u64 {
 /// seed, so that the same list gives the same result.
 pub(super) fn halve(list: &mut [Pair], count: usize) -> Option<()> {
     let mut cells = Cell::from_mut(list).as_slice_of_cells();
-    let (mut count, mut random) = (count, 0x9e37_79b9_7f4a_7c15_u64);
+    let (mut count, mut random) = (count, SEED);
     while 0 < count && count < cells.len() {
-        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let at = ((u128::from(random) * cells.len() as u128) >> 64) as usize;
-        let pivot = whole(cells.get(at)?.get());
+        let pivot = whole(draw(cells, &mut random)?.get());
         // In front of `less`: what is below the pivot. Which that is cannot be foreseen: no branch, and what stands at
         // `less` is kept, as to read what was just written takes long.
         let (mut less, mut other) = (0, cells.first()?.get());
@@ -117,7 +190,7 @@ pub(super) fn halve(list: &mut [Pair], count: usize) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pair, halve, sort, sort_columns};
+    use super::{Pair, halve, sort, sort_columns, sort_long};
     use proptest::prelude::*;
 
     proptest! {
@@ -148,6 +221,9 @@ mod tests {
             sort(&mut sorted, |n| *n);
             let mut twin = list.clone();
             twin.sort_unstable();
+            prop_assert_eq!(&sorted, &twin);
+            let mut sorted = list.clone();
+            sort_long(&mut sorted, |n| *n);
             prop_assert_eq!(&sorted, &twin);
             let mut pairs: Vec<Pair> = (0..).zip(list.drain(..)).map(|(name, key)| [name, key]).collect();
             let count = at.index(pairs.len() + 1);
