@@ -563,5 +563,17 @@ mod tests {
         list.extend((0..500).map(|n| selector(host(n * n), host(3 * n))));
         list.push(selector(all, AddrRange::V4 { lo: 0, hi: 3499 }));
         assert_eq!(merged(&list).len(), 1);
+        // One that comes behind more than there is room for, all of them within reach to the end.
+        let held = (0..500).map(|n| Selector {
+            protocol: 6,
+            remote_ports: ports_of(n, n),
+            local_ports: ports_of(2 * n, 2 * n),
+            ..selector(all, all)
+        });
+        let mut list: Vec<_> = held.collect();
+        list.extend((0..500).map(|n| selector(host(n * n + 1), host(3 * n + 1))));
+        let most = AddrRange::V4 { lo: 1, hi: u32::MAX };
+        list.push(selector(most, most));
+        assert_eq!(merged(&list).len(), 501);
     }
 }
