@@ -55,8 +55,9 @@ pub(crate) struct Values {
 }
 
 impl Values {
-    /// Those of a packet without ports.
-    #[inline(never)]
+    /// Those of a packet without ports. On microcontrollers a call would take more of the stack.
+    #[cfg_attr(not(target_os = "none"), inline(never))]
+    #[cfg_attr(target_os = "none", inline(always))]
     fn rarer(packet: &InnerHeaders) -> Self {
         let values = match packet.next_layer {
             NextLayer::Icmp(value) | NextLayer::Mobility(value)
