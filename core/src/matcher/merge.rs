@@ -335,7 +335,7 @@ fn bounds(selector: &Selector, axis: Axis) -> (u128, u128) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
     use alloc::vec::Vec;
 
