@@ -39,7 +39,7 @@ use crate::selector::Selector;
 use crate::simd::COMPACT;
 use crate::verdict::{Reason, Refusal, Verdict};
 use crate::{prefetch, wire};
-use judge::{Rest, Shadow};
+use judge::{Found, Rest, Shadow};
 use scene::Scene;
 
 /// When and where packets came in.
@@ -394,7 +394,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     pub fn check(&mut self, opened: &Opened<'_>, ingress: Ingress) -> Verdict {
         self.enter();
         match self.look_at(opened, ingress) {
-            Ok(sa) => self.accept_own(opened.sa, sa, opened.payload.len()),
+            Ok(found) => self.accept_own(found, opened.payload.len()),
             Err(rest) => self.check_further(opened, rest, ingress),
         }
     }
@@ -407,12 +407,8 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     /// For bindings, which put outer headers together only for those.
     #[inline(always)]
     pub fn own_selectors(&mut self, sa: SaId) -> Option<OwnSelectors<'_, 'g, Q>> {
-        let at = sa.live_index();
-        let (entry, counts) = match (self.first.entries.get(at), self.first.counts.get(at)) {
-            (Some(entry), Some(counts)) => (entry, counts),
-            _ => self.grown(sa)?,
-        };
-        if !entry.is_named(sa) || entry.has_state() {
+        let (entry, counts) = self.found(sa)?;
+        if entry.has_state() {
             return None;
         }
         // After the entry (`Worker::refresh`). Who holds the block of the version in force has been online since it read that:
@@ -425,10 +421,21 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         Some(OwnSelectors { worker: self, entry, child, number, counts })
     }
 
-    /// The entry of an SA that the gateway has grown since, and what this worker counts on it.
+    /// The entry of an SA that lives, and what this worker counts on it.
+    #[inline(always)]
+    fn found(&self, sa: SaId) -> Option<Found<'g>> {
+        let at = sa.live_index();
+        let (entry, counts) = match (self.first.entries.get(at), self.first.counts.get(at)) {
+            (Some(entry), Some(counts)) => (entry, counts),
+            _ => self.grown(sa)?,
+        };
+        entry.is_named(sa).then_some((entry, counts))
+    }
+
+    /// [`Worker::found`] of an SA that the gateway has grown since.
     #[cold]
     #[inline(never)]
-    fn grown(&self, sa: SaId) -> Option<(&'g Entry, &'g Count)> {
+    fn grown(&self, sa: SaId) -> Option<Found<'g>> {
         let segments = &self.tables.sad()?.segments;
         let entry = segments.entry(sa.index()).filter(|entry| entry.is(sa))?;
         Some((entry, segments.accepted(self.index, sa.index())?))
@@ -511,7 +518,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         for (one, verdict) in opened.iter().zip(verdicts) {
             // Two assignments: one of both would go through the stack.
             match self.look_at(one, ingress) {
-                Ok(sa) => *verdict = self.accept_own(one.sa, sa, one.payload.len()),
+                Ok(found) => *verdict = self.accept_own(found, one.payload.len()),
                 Err(rest) => *verdict = self.check_further(one, rest, ingress),
             }
         }
@@ -558,10 +565,10 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     ) -> Verdict {
         self.enter();
         match self.account_for(sa, outer, octets, ingress) {
-            Ok(entry) if self.strict_scene(entry).is_some_and(|scene| scene.ask_own(inner)) => {
-                self.accept_own(sa, entry, octets)
+            Ok(found) if self.strict_scene(found.0).is_some_and(|scene| scene.ask_own(inner)) => {
+                self.accept_own(found, octets)
             }
-            Ok(entry) | Err(Rest::Open(entry)) => {
+            Ok((entry, _)) | Err(Rest::Open(entry)) => {
                 self.judge(sa, entry, inner, None, octets, outer, ingress)
             }
             Err(Rest::Stale) => self.refuse_stale(sa, outer, ingress),

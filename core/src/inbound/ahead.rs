@@ -4,7 +4,6 @@
 //! All that has an effect (replay windows, limits, counters, events) happens at its turn, and a packet that was not accepted
 //! ahead is judged then like any other.
 
-use super::judge::Shadow;
 use super::scene::Scene;
 use super::{Ingress, Opened, STRIDE, Worker};
 use crate::control::ChildId;
@@ -81,7 +80,7 @@ impl<Q: Audit + ?Sized> Worker<'_, Q> {
             };
             let octets = one.payload.len();
             *verdict = match self.account_for(one.sa, one.outer, octets, ingress) {
-                Ok(sa) => self.accept(one.sa, sa, by, octets, Shadow::default()),
+                Ok(found) => self.accept_by(found, by, octets),
                 Err(rest) => self.check_further(one, rest, ingress),
             };
         }

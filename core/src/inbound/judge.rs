@@ -4,7 +4,7 @@
 use super::scene::{Scene, enclosed};
 use super::{Accepted, Ingress, Opened, Worker};
 use crate::control::{ChildId, TunnelId};
-use crate::counters::SaCells;
+use crate::counters::{Accepted as Count, SaCells};
 use crate::event::Audit;
 use crate::headers::{InnerHeaders, OuterHeaders, protocol};
 use crate::matcher::Question;
@@ -29,6 +29,9 @@ struct Judged<'p> {
     question: &'p Question,
 }
 
+/// An SA that lives, and what this worker counts on it.
+pub(super) type Found<'g> = (&'g Entry, &'g Count);
+
 /// What the shadow modes said.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Shadow {
@@ -44,14 +47,15 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         &mut self,
         opened: &Opened<'_>,
         ingress: Ingress,
-    ) -> Result<&'g Entry, Rest<'g>> {
+    ) -> Result<Found<'g>, Rest<'g>> {
         let Opened { sa, outer, next_header, payload } = *opened;
-        let sa = self.account_for(sa, outer, payload.len(), ingress)?;
+        let found = self.account_for(sa, outer, payload.len(), ingress)?;
+        let sa = found.0;
         match self.strict_scene(sa) {
             Some(scene)
                 if sa.mode() == SaMode::Tunnel && scene.ask_packet(next_header, payload) =>
             {
-                Ok(sa)
+                Ok(found)
             }
             _ => Err(Rest::Open(sa)),
         }
@@ -65,14 +69,15 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
         outer: &OuterHeaders,
         octets: usize,
         ingress: Ingress,
-    ) -> Result<&'g Entry, Rest<'g>> {
-        let Some(sa) = self.sa(id) else { return Err(Rest::Stale) };
+    ) -> Result<Found<'g>, Rest<'g>> {
+        let Some(found) = self.found(id) else { return Err(Rest::Stale) };
+        let sa = found.0;
         if sa.has_state()
             && let Err(reason) = self.account(id, outer, octets, ingress)
         {
             return Err(Rest::Refused(sa, reason));
         }
-        Ok(sa)
+        Ok(found)
     }
 
     /// Counts an authentic packet: in the replay window, and against the limits. Accepted or not: the
@@ -249,12 +254,19 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
 
     /// Accepts a packet on account of its own SA.
     #[inline(always)]
-    pub(super) fn accept_own(&self, id: SaId, sa: &Entry, octets: usize) -> Verdict {
-        self.accept(id, sa, sa.child_id(), octets, Shadow::default())
+    pub(super) fn accept_own(&self, found: Found<'_>, octets: usize) -> Verdict {
+        let arrived = self.count_found(found, octets);
+        accepted(arrived.1, arrived, Shadow::default())
+    }
+
+    /// Accepts a packet on account of this Child SA, which no shadow mode was asked about.
+    #[inline(always)]
+    pub(super) fn accept_by(&self, found: Found<'_>, by: ChildId, octets: usize) -> Verdict {
+        accepted(by, self.count_found(found, octets), Shadow::default())
     }
 
     #[inline(always)]
-    pub(super) fn accept(
+    fn accept(
         &self,
         id: SaId,
         sa: &Entry,
@@ -264,13 +276,14 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     ) -> Verdict {
         let arrived = self.count_accepted(id, sa, octets);
         self.count_shadow(id, shadow);
-        let decision = Decision::Accept(by);
-        Verdict {
-            decision,
-            arrived: Some(arrived),
-            shadow_asked: shadow.asked,
-            shadow_accepts: shadow.accepts,
-        }
+        accepted(by, arrived, shadow)
+    }
+
+    /// [`Worker::count_accepted`] of what was found.
+    #[inline(always)]
+    fn count_found(&self, (sa, counts): Found<'_>, octets: usize) -> (TunnelId, ChildId) {
+        counts.add(octets);
+        self.arrived(sa)
     }
 
     /// Counts an accepted packet; says what it came on.
@@ -306,5 +319,15 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
 
     pub(super) fn sa_cells(&self, id: SaId) -> Option<&'g SaCells> {
         self.sad.segments.cells(id.index())
+    }
+}
+
+#[inline(always)]
+fn accepted(by: ChildId, arrived: (TunnelId, ChildId), shadow: Shadow) -> Verdict {
+    Verdict {
+        decision: Decision::Accept(by),
+        arrived: Some(arrived),
+        shadow_asked: shadow.asked,
+        shadow_accepts: shadow.accepts,
     }
 }

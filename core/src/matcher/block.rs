@@ -27,7 +27,7 @@ use core::mem::{size_of, size_of_val};
 use bytemuck::{Pod, Zeroable};
 
 use super::group::Address;
-use super::linear::{self, Key};
+use super::linear::{self, Key, Values};
 use super::patch::{Old, are_alike};
 use super::set::Set;
 use super::tree::{Arrays, Grown, LIST, Tree};
@@ -501,7 +501,10 @@ impl<'b> Boxes<'_, 'b> {
         match block.part(&span) {
             list if list.len() <= LIST => linear::any(list, key),
             // One by one: what is handed over whole is put together in memory, for few boxes as well.
-            _ => Self::any_searched(block, span, tunnel, child, key),
+            _ => {
+                let Key { remote, local, values } = key;
+                Self::any_searched(block, span, (tunnel, child), remote, local, values.packed())
+            }
         }
     }
 
@@ -509,10 +512,12 @@ impl<'b> Boxes<'_, 'b> {
     fn any_searched<A: Address>(
         block: &Block<'b>,
         span: Span,
-        tunnel: u32,
-        child: Option<u32>,
-        key: Key<A>,
+        (tunnel, child): (u32, Option<u32>),
+        remote: A,
+        local: A,
+        packed: u64,
     ) -> bool {
+        let key = Key { remote, local, values: Values::unpacked(packed) };
         Boxes { block, span, tunnel, child }.of().any(&key)
     }
 

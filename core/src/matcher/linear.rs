@@ -33,7 +33,8 @@ impl<A: Address> Key<A> {
             NextLayer::Ports { src, dst } if packet.fragment != Fragment::NonInitial => {
                 Values::new(packet.protocol, Some([src, dst]))
             }
-            _ => Values::rarer(packet),
+            // Part by part: what is read through a reference has to be in memory, where its parts have just been stored.
+            other => Values::rarer(packet.protocol, other, packet.fragment),
         };
         Some(Self { remote, local, values })
     }
@@ -58,17 +59,17 @@ impl Values {
     /// Those of a packet without ports. On microcontrollers a call would take more of the stack.
     #[cfg_attr(not(target_os = "none"), inline(never))]
     #[cfg_attr(target_os = "none", inline(always))]
-    fn rarer(packet: &InnerHeaders) -> Self {
-        let values = match packet.next_layer {
+    fn rarer(protocol: u8, next_layer: NextLayer, fragment: Fragment) -> Self {
+        let values = match next_layer {
             NextLayer::Icmp(value) | NextLayer::Mobility(value)
-                if packet.fragment != Fragment::NonInitial =>
+                if fragment != Fragment::NonInitial =>
             {
                 Some([value, 0])
             }
             // Whatever a host says its ports are, a later fragment does not hold them (T20).
             _ => None,
         };
-        Self::new(packet.protocol, values)
+        Self::new(protocol, values)
     }
 
     /// Remote and local, if there are any.
@@ -84,18 +85,19 @@ impl Values {
 
     /// In one register, put together there: compilers would do it in memory.
     #[inline(always)]
-    fn packed(self) -> u64 {
+    pub(super) fn packed(self) -> u64 {
         let Self { remote, local, protocol, mask, .. } = self;
-        let ports = u64::from(remote) | u64::from(local) << 16;
+        // As a packet has them, read as one number.
+        let ports = u64::from(remote) << 16 | u64::from(local);
         ports | u64::from(protocol) << 32 | u64::from(mask) << 48
     }
 
     #[inline(always)]
-    fn unpacked(packed: u64) -> Self {
+    pub(super) fn unpacked(packed: u64) -> Self {
         let protocol = (packed >> 32) as u8;
         Self {
-            remote: packed as u16,
-            local: (packed >> 16) as u16,
+            remote: (packed >> 16) as u16,
+            local: packed as u16,
             protocol,
             again: protocol,
             mask: (packed >> 48) as u16,
