@@ -75,6 +75,11 @@ pub(crate) trait Address: Copy + Ord + Default + 'static {
     fn covers_value(one: &Boxed<Self>, key: &Key<Self>) -> bool;
     /// 0 if a box holds the addresses of a packet, as far as is compared at once; below 16.
     fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32;
+    /// The same of four boxes: four bits each, the first one's lowest.
+    #[inline(always)]
+    fn outside_four(boxes: &[Boxed<Self>; 4], key: &Key<Self>) -> u32 {
+        boxes.iter().rev().fold(0, |all, one| all << 4 | Self::outside(one, key))
+    }
 }
 
 /// What a window shows of two addresses.
@@ -217,9 +222,20 @@ impl Address for u32 {
 
     #[inline(always)]
     fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32 {
-        let ends = [one.remote_lo, one.remote_hi, one.local_lo, one.local_hi];
-        Base::outside(ends, [key.remote, key.remote, key.local, key.local])
+        Base::outside(ends(one), [key.remote, key.remote, key.local, key.local])
     }
+
+    #[inline(always)]
+    fn outside_four([a, b, c, d]: &[Boxed<Self>; 4], key: &Key<Self>) -> u32 {
+        let boxes = [ends(a), ends(b), ends(c), ends(d)];
+        Base::outside_four(boxes, [key.remote, key.remote, key.local, key.local])
+    }
+}
+
+/// Those of both addresses.
+#[inline(always)]
+fn ends(one: &Boxed<u32>) -> [u32; 4] {
+    [one.remote_lo, one.remote_hi, one.local_lo, one.local_hi]
 }
 
 impl Address for Wide {

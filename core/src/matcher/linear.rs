@@ -384,10 +384,13 @@ pub(super) fn first<'b, A: Address>(
 ) -> Option<&'b Boxed<A>> {
     for boxes in boxes.chunks(16) {
         // Four bits a box, the first one lowest; what is behind the last one is outside.
-        let outside = boxes
-            .iter()
-            .rev()
-            .fold(u64::MAX, |outside, one| outside << 4 | u64::from(A::outside(one, key)));
+        let (fours, rest) = boxes.as_chunks();
+        let outside = rest.iter().rev().fold(u64::MAX, |outside, one| {
+            outside << 4 | u64::from(A::outside(one, key))
+        });
+        let outside = fours.iter().rev().fold(outside, |outside, four| {
+            outside << 16 | u64::from(A::outside_four(four, key))
+        });
         let pairs = outside | outside >> 1;
         let mut inside = !(pairs | pairs >> 2) & 0x1111_1111_1111_1111;
         while inside != 0 {

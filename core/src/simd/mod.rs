@@ -119,11 +119,18 @@ pub(crate) trait Simd: Copy {
         hold(lo, hi, value)
     }
 
-    /// 0 if two ranges, a lower and an upper end each, hold a value each, which is given for both ends.
+    /// 0 if two ranges, a lower and an upper end each, hold a value each, which is given for both ends; else below 16.
     #[cfg(not(loom))]
     #[inline(always)]
     fn outside(ends: [u32; 4], values: [u32; 4]) -> u32 {
         outside(ends, values)
+    }
+
+    /// [`Simd::outside`] of four boxes: four bits each, the first one's lowest.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn outside_four(boxes: [[u32; 4]; 4], values: [u32; 4]) -> u32 {
+        boxes.iter().rev().fold(0, |all, ends| all << 4 | Self::outside(*ends, values))
     }
 
     /// 0 if a box of IPv4 holds the addresses, the protocol and, if it has them, the ports of a packet. Of the box:

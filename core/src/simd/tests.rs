@@ -214,6 +214,7 @@ proptest! {
     #[test]
     fn two_ranges_at_once_say_what_their_ends_say(
         ends in any::<[u32; 4]>(), at in any::<[u8; 2]>(), off in any::<[i8; 2]>(),
+        others in any::<[[u32; 4]; 4]>(),
     ) {
         let near = |range: usize| {
             let end = ends[2 * range + usize::from(at[range] % 2)];
@@ -224,6 +225,15 @@ proptest! {
         let values = [one, one, other, other];
         prop_assert_eq!(Base::outside(ends, values) == 0, twin);
         prop_assert_eq!(outside(ends, values) == 0, twin);
+        // Four boxes, of which one is this.
+        for nth in 0..4 {
+            let mut boxes = others;
+            boxes[nth] = ends;
+            let four = Base::outside_four(boxes, values);
+            let each = boxes.map(|ends| Base::outside(ends, values));
+            prop_assert_eq!([0, 4, 8, 12].map(|at| four >> at & 15), each);
+            prop_assert_eq!(four >> 16, 0);
+        }
     }
 
     #[test]

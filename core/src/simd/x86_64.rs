@@ -150,6 +150,13 @@ impl Simd for Base {
 
     #[inline(always)]
     #[allow(unsafe_code)]
+    fn outside_four(boxes: [[u32; 4]; 4], values: [u32; 4]) -> u32 {
+        // SAFETY: every x86-64 has SSE2.
+        unsafe { sse2::outside_four(boxes, values) }
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
     fn outside_rest(rest: &[u16; 8], values: [u16; 4]) -> u32 {
         // SAFETY: every x86-64 has SSE2.
         unsafe { sse2::outside_rest(rest, values) }
@@ -295,17 +302,31 @@ mod sse2 {
         differs(_mm_or_si128(addresses, rest))
     }
 
-    /// A bit for each end that its value is beyond.
+    /// All ones for each end that its value is beyond.
     #[target_feature(enable = "sse2")]
     #[inline]
-    pub(super) fn outside_any(ends: [u32; 4], values: [u32; 4]) -> u32 {
+    fn beyond(ends: [u32; 4], values: [u32; 4]) -> __m128i {
         // Upper ends and their values upside down, so that one compare serves all; and the sign changed.
         let turned = |four: [u32; 4]| {
             let turn = _mm_set_epi32(i32::MAX, i32::MIN, i32::MAX, i32::MIN);
             _mm_xor_si128(bytemuck::cast(four), turn)
         };
-        let beyond = _mm_cmpgt_epi32(turned(ends), turned(values));
-        _mm_movemask_ps(_mm_castsi128_ps(beyond)) as u32
+        _mm_cmpgt_epi32(turned(ends), turned(values))
+    }
+
+    /// A bit for each end that its value is beyond.
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub(super) fn outside_any(ends: [u32; 4], values: [u32; 4]) -> u32 {
+        _mm_movemask_ps(_mm_castsi128_ps(beyond(ends, values))) as u32
+    }
+
+    #[target_feature(enable = "sse2")]
+    #[inline]
+    pub(super) fn outside_four([a, b, c, d]: [[u32; 4]; 4], values: [u32; 4]) -> u32 {
+        let low = _mm_packs_epi32(beyond(a, values), beyond(b, values));
+        let high = _mm_packs_epi32(beyond(c, values), beyond(d, values));
+        _mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32
     }
 }
 
