@@ -1,5 +1,8 @@
 //! x
-const NSA: usize = match option_env!("NSA") { Some(_) => 50, None => 1000 };
+const NSA: usize = match option_env!("NSA") {
+    Some(_) => 50,
+    None => 1000,
+};
 use espial::headers::*;
 use espial::matcher::{Matcher, compile};
 use espial::selector::*;
@@ -11,21 +14,46 @@ fn main() {
     print!("{:10}", a[0].rsplit('/').next().unwrap());
     for n in a[2..].iter().map(|x| x.parse::<u32>().unwrap()) {
         let mut x = 88172645463325252u64;
-        let mut rnd = || { x ^= x << 13; x ^= x >> 7; x ^= x << 17; x as u32 };
-        let mut words = vec![]; let mut packets = vec![];
+        let mut rnd = || {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x as u32
+        };
+        let mut words = vec![];
+        let mut packets = vec![];
         for sa in 0..NSA as u32 {
-            let sel: Vec<Selector> = (0..n).map(|i| {
-                let r = (10 << 24) | (sa << 12) | (i << 6); let l = (172 << 24) | (i << 8);
-                Selector { remote: AddrRange::V4 { lo: r, hi: r + 63 }, local: AddrRange::V4 { lo: l, hi: l + 255 }, protocol: 0, remote_ports: PortRange::ANY, local_ports: PortRange::ANY }
-            }).collect();
+            let sel: Vec<Selector> = (0..n)
+                .map(|i| {
+                    let r = (10 << 24) | (sa << 12) | (i << 6);
+                    let l = (172 << 24) | (i << 8);
+                    Selector {
+                        remote: AddrRange::V4 { lo: r, hi: r + 63 },
+                        local: AddrRange::V4 { lo: l, hi: l + 255 },
+                        protocol: 0,
+                        remote_ports: PortRange::ANY,
+                        local_ports: PortRange::ANY,
+                    }
+                })
+                .collect();
             words.push(compile(&sel).unwrap());
             let i = rnd() % n;
             let _ = sa;
-            packets.push(InnerHeaders { endpoints: Endpoints::V4 { src: (10 << 24) | (sa << 12) | (i << 6) | rnd() % 64, dst: (172 << 24) | (i << 8) | rnd() % 256 }, protocol: 6, next_layer: NextLayer::Ports { src: rnd() as u16, dst: 443 }, fragment: Fragment::None });
+            packets.push(InnerHeaders {
+                endpoints: Endpoints::V4 {
+                    src: (10 << 24) | (sa << 12) | (i << 6) | rnd() % 64,
+                    dst: (172 << 24) | (i << 8) | rnd() % 256,
+                },
+                protocol: 6,
+                next_layer: NextLayer::Ports { src: rnd() as u16, dst: 443 },
+                fragment: Fragment::None,
+            });
         }
         let ms: Vec<Matcher> = words.iter().map(|w| Matcher::open(w).unwrap()).collect();
         let mut order: Vec<usize> = (0..NSA).collect();
-        for i in (1..NSA).rev() { order.swap(i, rnd() as usize % (i + 1)); }
+        for i in (1..NSA).rev() {
+            order.swap(i, rnd() as usize % (i + 1));
+        }
         let asked: Vec<&Matcher> = order.iter().map(|i| &ms[*i]).collect();
         let p: Vec<InnerHeaders> = order.iter().map(|i| packets[*i]).collect();
         let mut best = f64::MAX;
@@ -42,6 +70,8 @@ fn main() {
 #[inline(never)]
 fn pass(asked: &[&Matcher<'_>], p: &[InnerHeaders]) -> usize {
     let mut c = 0;
-    for (m, p) in asked.iter().zip(p) { c += usize::from(m.any(p)); }
+    for (m, p) in asked.iter().zip(p) {
+        c += usize::from(m.any(p));
+    }
     c
 }

@@ -388,14 +388,18 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     /// # Bound
     /// One SA entry, one word of its replay window; the inner headers as [`wire`] bounds them; in strict-sa mode the selectors of
     /// the SA, else those of the tunnel, each once. What is refused at first is asked again to say why: up to
-    /// four times those of the SA and three times those of the tunnel, and each question once more for an ICMP error (RFC
+    /// four times those of the SA and five times those of the tunnel, and each question once more for an ICMP error (RFC
     /// 4301 section 6.2); each shadow mode once, or twice for such an error.
     #[inline]
     pub fn check(&mut self, opened: &Opened<'_>, ingress: Ingress) -> Verdict {
         self.enter();
         match self.look_at(opened, ingress) {
             Ok(found) => self.accept_own(found, opened.payload.len()),
-            Err(rest) => self.check_further(opened, rest, ingress),
+            Err(rest) => {
+                let mut verdict = Verdict::REFUSED;
+                self.check_rest(opened, rest, ingress, &mut verdict);
+                verdict
+            }
         }
     }
 
@@ -519,7 +523,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
             // Two assignments: one of both would go through the stack.
             match self.look_at(one, ingress) {
                 Ok(found) => *verdict = self.accept_own(found, one.payload.len()),
-                Err(rest) => *verdict = self.check_further(one, rest, ingress),
+                Err(rest) => self.check_rest(one, rest, ingress, verdict),
             }
         }
     }
@@ -569,7 +573,10 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
                 self.accept_own(found, octets)
             }
             Ok((entry, _)) | Err(Rest::Open(entry)) => {
-                self.judge(sa, entry, inner, None, octets, outer, ingress)
+                match self.ask_alone(entry, |scene, mode| scene.ask_headers(mode, inner)) {
+                    Some(by) => self.accept(sa, entry, by, octets, Shadow::default()),
+                    None => self.judge(sa, entry, inner, None, octets, outer, ingress),
+                }
             }
             Err(Rest::Stale) => self.refuse_stale(sa, outer, ingress),
             Err(Rest::Refused(entry, reason)) => {

@@ -401,6 +401,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Before anything is known.
+    pub(crate) const REFUSED: Self = Self {
+        decision: Decision::Drop(Refusal::new(Reason::UnknownSpi)),
+        arrived: None,
+        shadow_asked: Modes::NONE,
+        shadow_accepts: Modes::NONE,
+    };
+
     /// True if the packet may pass.
     pub const fn is_accept(&self) -> bool {
         matches!(self.decision, Decision::Accept(_))

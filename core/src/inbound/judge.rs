@@ -9,6 +9,7 @@ use crate::event::Audit;
 use crate::headers::{InnerHeaders, OuterHeaders, protocol};
 use crate::matcher::Question;
 use crate::sad::{Entry, Outcome, SaId, SaMode};
+use crate::simd::COMPACT;
 use crate::verdict::{Decision, Mode, Modes, Reason, Refusal, Verdict};
 use crate::wire;
 
@@ -108,6 +109,43 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     pub(super) fn strict_scene(&mut self, sa: &Entry) -> Option<Scene<'_, 'g>> {
         self.refresh();
         Scene::new(&self.block, self.tables, sa).filter(Scene::is_strict_alone)
+    }
+
+    /// [`Worker::check`] of what the first look left, written where the verdict is wanted: one that is moved there as a whole
+    /// waits for its parts.
+    #[inline(never)]
+    pub(super) fn check_rest(
+        &mut self,
+        opened: &Opened<'_>,
+        rest: Rest<'g>,
+        ingress: Ingress,
+        verdict: &mut Verdict,
+    ) {
+        if let Rest::Open(sa) = rest
+            && sa.mode() == SaMode::Tunnel
+            && let Some(by) = self.ask_alone(sa, |scene, mode| {
+                scene.ask_packet_in(mode, opened.next_header, opened.payload)
+            })
+        {
+            *verdict = self.accept(opened.sa, sa, by, opened.payload.len(), Shadow::default());
+            return;
+        }
+        *verdict = self.check_further(opened, rest, ingress);
+    }
+
+    /// What `ask` says of the SA's selectors, in the tunnel's mode, if that is another than strict-sa and no shadow mode is
+    /// asked. Not where code is to be small.
+    #[inline(always)]
+    pub(super) fn ask_alone(
+        &self,
+        sa: &Entry,
+        ask: impl FnOnce(&Scene<'_, 'g>, Mode) -> Option<u32>,
+    ) -> Option<ChildId> {
+        if COMPACT {
+            return None;
+        }
+        let scene = Scene::new(&self.block, self.tables, sa)?;
+        scene.id_of(ask(&scene, scene.other_mode_alone()?)?)
     }
 
     /// [`Worker::check`] of the other packets.
@@ -266,7 +304,7 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
     }
 
     #[inline(always)]
-    fn accept(
+    pub(super) fn accept(
         &self,
         id: SaId,
         sa: &Entry,

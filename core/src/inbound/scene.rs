@@ -5,7 +5,7 @@ use crate::control::ChildId;
 use crate::gateway::{Tables, policy_of, policy_word};
 use crate::headers::{Fragment, InnerHeaders};
 use crate::matcher::block::{Block, Boxes, ChildRecord};
-use crate::matcher::{self, PortsV4, Question};
+use crate::matcher::{self, Key, PortsV4, Question};
 use crate::sad::{Entry, SaMode};
 use crate::selector::Selector;
 use crate::simd::COMPACT;
@@ -47,6 +47,18 @@ impl wire::Ask for Scene<'_, '_> {
     #[inline(always)]
     fn ask(self, inner: InnerHeaders) -> bool {
         self.ask_own(&inner)
+    }
+}
+
+/// Selectors that are asked in a mode other than strict-sa.
+struct InMode<'s, 'b, 'g>(&'s Scene<'b, 'g>, Mode);
+
+impl wire::Ask for InMode<'_, '_, '_> {
+    type Answer = Option<u32>;
+
+    #[inline(always)]
+    fn ask(self, inner: InnerHeaders) -> Option<u32> {
+        self.0.ask_headers(self.1, &inner)
     }
 }
 
@@ -97,6 +109,13 @@ impl<'b, 'g> Scene<'b, 'g> {
         self.policy_word() as u16 == policy_word(Mode::StrictSa, Modes::NONE) as u16
     }
 
+    /// The enforced mode, if it is not strict-sa and no shadow mode is asked beside it.
+    #[inline]
+    pub(super) fn other_mode_alone(&self) -> Option<Mode> {
+        let (mode, shadow) = self.policy();
+        (mode != Mode::StrictSa && shadow == Modes::NONE).then_some(mode)
+    }
+
     #[inline]
     fn own(&self) -> Boxes<'b, 'g> {
         self.block.child_boxes(self.child_id.index, self.child)
@@ -125,6 +144,38 @@ impl<'b, 'g> Scene<'b, 'g> {
             };
         }
         wire::with_inner(next_header, payload, self) == Ok(true)
+    }
+
+    /// The number of the Child SA on whose account `mode` accepts a tunnel-mode packet, whose headers are put together in
+    /// registers.
+    #[inline(always)]
+    pub(super) fn ask_packet_in(&self, mode: Mode, next_header: u8, payload: &[u8]) -> Option<u32> {
+        wire::with_inner(next_header, payload, InMode(self, mode)).unwrap_or(None)
+    }
+
+    /// The same for headers.
+    #[inline(always)]
+    pub(super) fn ask_headers(&self, mode: Mode, inner: &InnerHeaders) -> Option<u32> {
+        match Question::of(inner) {
+            Question::V4(key) => {
+                let (remote, local, packed) = key.parts();
+                self.ask_parts(mode, remote, local, packed)
+            }
+            Question::V6(key) => {
+                let (remote, local, packed) = key.parts();
+                self.ask_parts(mode, remote, local, packed)
+            }
+        }
+    }
+
+    /// [`Scene::number_in`] of a key's parts. A number, since an answer of three words would be handed over in memory and
+    /// wait there for its parts.
+    #[inline(never)]
+    fn ask_parts<A>(&self, mode: Mode, remote: A, local: A, packed: u64) -> Option<u32>
+    where
+        Key<A>: Into<Question>,
+    {
+        self.number_in(mode, &Key::of_parts((remote, local, packed)).into())
     }
 
     /// The mode, if a tree is asked first and what it says suffices to accept a packet: no shadow mode is asked.
@@ -177,27 +228,28 @@ impl<'b, 'g> Scene<'b, 'g> {
         move |child| any || established.get(child as usize).is_some_and(|count| count.get() != 0)
     }
 
-    fn id_of(&self, child: u32) -> Option<ChildId> {
+    pub(super) fn id_of(&self, child: u32) -> Option<ChildId> {
         let generation = self.block.child(child)?.generation;
         Some(ChildId { index: child, generation })
     }
 
     /// The Child SA on whose account `mode` accepts the packet.
     pub(super) fn ask(&self, mode: Mode, question: &Question) -> Option<ChildId> {
+        self.id_of(self.number_in(mode, question)?)
+    }
+
+    /// Its number.
+    #[inline(always)]
+    fn number_in(&self, mode: Mode, question: &Question) -> Option<u32> {
+        let own = self.child_id.index;
         match mode {
-            Mode::StrictSa => self.covers(question).then_some(self.child_id),
-            Mode::AnySelector => {
-                let child = question.first(self.all(), self.asked(false))?;
-                self.id_of(child)
-            }
-            Mode::AnySource => {
-                let child = question.first_source(self.all(), self.asked(false))?;
-                self.id_of(child)
-            }
+            Mode::StrictSa => self.covers(question).then_some(own),
+            Mode::AnySelector => question.first(self.all(), self.asked(false)),
+            Mode::AnySource => question.first_source(self.all(), self.asked(false)),
             Mode::OrderedSpd => {
                 let first = question.first(self.all(), self.asked(true))?;
                 let same = self.block.child(first)?.class == self.child.class;
-                (same && self.covers(question)).then_some(self.child_id)
+                (same && self.covers(question)).then_some(own)
             }
         }
     }

@@ -27,7 +27,7 @@ use core::mem::{size_of, size_of_val};
 use bytemuck::{Pod, Zeroable};
 
 use super::group::Address;
-use super::linear::{self, Key, Values};
+use super::linear::{self, Key};
 use super::patch::{Old, are_alike};
 use super::set::Set;
 use super::tree::{Arrays, Grown, LIST, Tree};
@@ -502,8 +502,8 @@ impl<'b> Boxes<'_, 'b> {
             list if list.len() <= LIST => linear::any(list, key),
             // One by one: what is handed over whole is put together in memory, for few boxes as well.
             _ => {
-                let Key { remote, local, values } = key;
-                Self::any_searched(block, span, (tunnel, child), remote, local, values.packed())
+                let (remote, local, packed) = key.parts();
+                Self::any_searched(block, span, (tunnel, child), remote, local, packed)
             }
         }
     }
@@ -517,12 +517,43 @@ impl<'b> Boxes<'_, 'b> {
         local: A,
         packed: u64,
     ) -> bool {
-        let key = Key { remote, local, values: Values::unpacked(packed) };
-        Boxes { block, span, tunnel, child }.of().any(&key)
+        Boxes { block, span, tunnel, child }.of().any(&Key::of_parts((remote, local, packed)))
+    }
+
+    /// [`Set::first`] of one family, as that.
+    #[inline(always)]
+    pub(super) fn first<A: Address>(
+        self,
+        key: Key<A>,
+        accept: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let Self { block, span, tunnel, child } = self;
+        match block.part(&span) {
+            list if list.len() <= LIST => linear::first(list, &key, accept).map(Boxed::child),
+            _ => {
+                let (remote, local, packed) = key.parts();
+                let own = (tunnel, child);
+                Self::first_searched(block, span, own, remote, local, packed, accept)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn first_searched<A: Address>(
+        block: &Block<'b>,
+        span: Span,
+        (tunnel, child): (u32, Option<u32>),
+        remote: A,
+        local: A,
+        packed: u64,
+        accept: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let key = Key::of_parts((remote, local, packed));
+        Boxes { block, span, tunnel, child }.of().first(&key, accept)
     }
 
     /// Those of one family, one after the other.
-    #[inline]
+    #[inline(always)]
     pub(super) fn list<A: Address>(&self) -> &'b [Boxed<A>] {
         self.block.part(&self.span)
     }

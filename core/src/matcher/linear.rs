@@ -40,6 +40,20 @@ impl<A: Address> Key<A> {
     }
 }
 
+impl<A> Key<A> {
+    /// What goes in registers: a key that has just been put together in memory cannot be read as a whole at once.
+    #[inline(always)]
+    pub(crate) fn parts(self) -> (A, A, u64) {
+        (self.remote, self.local, self.values.packed())
+    }
+
+    /// A key of its [`Key::parts`].
+    #[inline(always)]
+    pub(crate) fn of_parts((remote, local, packed): (A, A, u64)) -> Self {
+        Self { remote, local, values: Values::unpacked(packed) }
+    }
+}
+
 /// Protocol and ports of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(C)]
@@ -85,7 +99,7 @@ impl Values {
 
     /// In one register, put together there: compilers would do it in memory.
     #[inline(always)]
-    pub(super) fn packed(self) -> u64 {
+    fn packed(self) -> u64 {
         let Self { remote, local, protocol, mask, .. } = self;
         // As a packet has them, read as one number.
         let ports = u64::from(remote) << 16 | u64::from(local);
@@ -93,7 +107,7 @@ impl Values {
     }
 
     #[inline(always)]
-    pub(super) fn unpacked(packed: u64) -> Self {
+    fn unpacked(packed: u64) -> Self {
         let protocol = (packed >> 32) as u8;
         Self {
             remote: (packed >> 16) as u16,
@@ -301,7 +315,10 @@ pub(super) fn first_of_all<A: Address>(boxes: &[Boxed<A>], key: Key<A>) -> Optio
     // Most Child SAs have one selector.
     match boxes {
         [one] => one.covers_in_turn(&key).then_some(one),
-        several => first_of_several(several, key.remote, key.local, key.values.packed()),
+        several => {
+            let (remote, local, packed) = key.parts();
+            first_of_several(several, remote, local, packed)
+        }
     }
 }
 
@@ -369,7 +386,7 @@ fn first_of_several<A: Address>(
     local: A,
     packed: u64,
 ) -> Option<&Boxed<A>> {
-    first(boxes, &Key { remote, local, values: Values::unpacked(packed) }, |_| true)
+    first(boxes, &Key::of_parts((remote, local, packed)), |_| true)
 }
 
 /// The first box that covers the packet and that `accept` takes.
@@ -385,12 +402,14 @@ pub(super) fn first<'b, A: Address>(
     for boxes in boxes.chunks(16) {
         // Four bits a box, the first one lowest; what is behind the last one is outside.
         let (fours, rest) = boxes.as_chunks();
-        let outside = rest.iter().rev().fold(u64::MAX, |outside, one| {
-            outside << 4 | u64::from(A::outside(one, key))
-        });
-        let outside = fours.iter().rev().fold(outside, |outside, four| {
-            outside << 16 | u64::from(A::outside_four(four, key))
-        });
+        let outside = rest
+            .iter()
+            .rev()
+            .fold(u64::MAX, |outside, one| outside << 4 | u64::from(A::outside(one, key)));
+        let outside = fours
+            .iter()
+            .rev()
+            .fold(outside, |outside, four| outside << 16 | u64::from(A::outside_four(four, key)));
         let pairs = outside | outside >> 1;
         let mut inside = !(pairs | pairs >> 2) & 0x1111_1111_1111_1111;
         while inside != 0 {

@@ -58,7 +58,8 @@ use crate::simd::COMPACT;
 use crate::verdict::Field;
 use block::{Block, Boxed, Boxes, ChildRecord, Span, Wide};
 use group::{Address, Ask};
-use linear::{Key, Values};
+pub(crate) use linear::Key;
+use linear::Values;
 use walk::Wanted;
 
 /// A packet, ready to be compared with boxes of its family.
@@ -68,6 +69,20 @@ pub(crate) enum Question {
     V4(Key<u32>),
     /// IPv6.
     V6(Key<Wide>),
+}
+
+impl From<Key<u32>> for Question {
+    #[inline(always)]
+    fn from(key: Key<u32>) -> Self {
+        Self::V4(key)
+    }
+}
+
+impl From<Key<Wide>> for Question {
+    #[inline(always)]
+    fn from(key: Key<Wide>) -> Self {
+        Self::V6(key)
+    }
 }
 
 /// Asks the set of boxes of the packet's family.
@@ -176,13 +191,16 @@ impl Question {
     }
 
     /// The Child SA of the first box that covers the packet, of those that `accept` takes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn first(&self, boxes: Boxes<'_, '_>, accept: impl Fn(u32) -> bool) -> Option<u32> {
         if COMPACT {
             let wanted = Wanted { ask: Ask::All, any: false, accept: &accept };
             return self.search(&boxes, &wanted);
         }
-        by_family!(self, boxes, |key, set| set.first(key, accept))
+        match self {
+            Self::V4(key) => boxes.first(*key, accept),
+            Self::V6(key) => boxes.first(*key, accept),
+        }
     }
 
     /// All of these questions, where code is to be small: in what is asked, and whether any box will do.
