@@ -113,7 +113,8 @@ impl<'g, Q: Audit + ?Sized> Worker<'g, Q> {
 
     /// [`Worker::check`] of what the first look left, written where the verdict is wanted: one that is moved there as a whole
     /// waits for its parts.
-    #[inline(never)]
+    #[cfg_attr(not(target_os = "none"), inline(never))]
+    #[cfg_attr(target_os = "none", inline(always))]
     pub(super) fn check_rest(
         &mut self,
         opened: &Opened<'_>,
