@@ -112,8 +112,8 @@ fn matcher(criterion: &mut Criterion, size: &str, n: usize, set: (Shape, Family)
                 group.bench_function(format!("{}/{row}", traffic.name()), |bencher| {
                     let list = &set.list;
                     let trace = set.traces[traffic as usize].as_ref().expect("such packets");
-                    list.prepare(contender, question, trace);
-                    bencher.iter(|| list.pass(contender, question, trace, 0..asked));
+                    let ready = list.ready(contender, question, trace);
+                    bencher.iter(|| ready.pass(0..asked));
                 });
             }
         }
@@ -190,8 +190,8 @@ fn strict(criterion: &mut Criterion, seed: u64) {
                 }
                 group.bench_function(format!("sel{selectors}/{row}"), |bencher| {
                     let (list, trace) = (&gateway.list, gateway.of_list());
-                    list.prepare(contender, Question::First, &trace);
-                    bencher.iter(|| list.pass(contender, Question::First, &trace, 0..DEALT));
+                    let ready = list.ready(contender, Question::First, &trace);
+                    bencher.iter(|| ready.pass(0..DEALT));
                 });
             }
         }

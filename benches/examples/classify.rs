@@ -256,10 +256,13 @@ fn times(list: &List, question: Question, trace: &Trace, rounds: usize) -> Vec<(
             list.has(*one, question) && (*one != Contender::Linear || n <= LINEAR)
         })
         .collect();
+    let ready: Vec<_> = contenders
+        .iter()
+        .map(|((_, contender, _), list)| list.ready(*contender, question, trace))
+        .collect();
     let parts: Vec<_> = contenders
         .iter()
-        .map(|((_, contender, _), list)| {
-            list.prepare(*contender, question, trace);
+        .map(|((_, contender, _), _)| {
             let items = trace.len();
             let before = if n > LARGE { items } else { WARM.min(items) };
             match contender {
@@ -272,8 +275,7 @@ fn times(list: &List, question: Question, trace: &Trace, rounds: usize) -> Vec<(
         })
         .collect();
     let least = compete(&parts, rounds, SLOW_NS, |at, part| {
-        let ((_, contender, _), list) = contenders[at];
-        list.pass(contender, question, trace, part);
+        ready[at].pass(part);
     });
     contenders.into_iter().map(|(row, _)| row).zip(least).collect()
 }

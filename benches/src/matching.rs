@@ -252,12 +252,17 @@ impl List {
         }
     }
 
-    /// Makes what a pass needs, and compares every answer: with the expected ones as far as these are
+    /// Opens what a pass needs, and compares every answer: with the expected ones as far as these are
     /// known, and with espial's.
     ///
     /// # Panics
-    /// If one differs.
-    pub fn prepare(&self, contender: Contender, question: Question, trace: &Trace) {
+    /// If one differs, or there is no such contender ([`List::has`]).
+    pub fn ready<'a>(
+        &'a self,
+        contender: Contender,
+        question: Question,
+        trace: &'a Trace,
+    ) -> Ready<'a> {
         let answers = self.answers(contender, question, trace);
         let same = |what: &str, expected: &[Option<u32>]| {
             let pairs = answers.iter().zip(expected);
@@ -274,41 +279,46 @@ impl List {
             same("espial", &self.answers(Contender::Espial(1), question, trace));
             assert_eq!(answers.len(), trace.len());
         }
+        Ready { contender, question, list: self, matcher: self.matcher(), trace }
     }
+}
 
+/// A contender whose answers about a trace have been compared, with its table opened: who opens one tests
+/// all of it, which is not part of a lookup.
+pub struct Ready<'a> {
+    contender: Contender,
+    question: Question,
+    list: &'a List,
+    matcher: Matcher<'a>,
+    trace: &'a Trace,
+}
+
+impl Ready<'_> {
     /// Asks about a part of the trace. Its loops are functions of their own.
-    ///
-    /// # Panics
-    /// If there is no such contender ([`List::has`]).
-    pub fn pass(
-        &self,
-        contender: Contender,
-        question: Question,
-        trace: &Trace,
-        part: Range<usize>,
-    ) {
-        match (contender, question) {
+    pub fn pass(&self, part: Range<usize>) {
+        let Self { list, matcher, trace, .. } = self;
+        match (self.contender, self.question) {
             (Contender::Espial(1), Question::First) => {
-                first_singles(&self.matcher(), &trace.packets[part]);
+                first_singles(matcher, &trace.packets[part]);
             }
             (Contender::Espial(1), Question::Any) => {
-                any_singles(&self.matcher(), &trace.packets[part]);
+                any_singles(matcher, &trace.packets[part]);
             }
             (Contender::Espial(burst), Question::First) => {
-                first_bursts(&self.matcher(), &trace.packets[part], burst);
+                first_bursts(matcher, &trace.packets[part], burst);
             }
             (Contender::Espial(burst), Question::Any) => {
-                any_bursts(&self.matcher(), &trace.packets[part], burst);
+                any_bursts(matcher, &trace.packets[part], burst);
             }
             // Neither question is easier for it: the first one ends both.
             (Contender::Linear, _) => {
                 for packet in &trace.packets[part] {
-                    black_box(linear(&self.selectors, packet));
+                    black_box(linear(&list.selectors, packet));
                 }
             }
             #[cfg(feature = "dpdk")]
-            (Contender::Acl(algorithm, tries, burst), _) => {
-                let acl = self.acl(question, tries).expect("a contender that is there");
+            (Contender::Acl(algorithm, tries, burst), question) => {
+                let acl = list.acl(question, tries).expect("a contender that is there");
                 acl.pass(trace.in_network_order(), part, burst, algorithm);
             }
             #[cfg(not(feature = "dpdk"))]
@@ -389,8 +399,7 @@ mod tests {
                             let merged = (question == Question::Any).then(|| list.merged());
                             for list in [Some(&list), merged].into_iter().flatten() {
                                 if list.has(contender, question) {
-                                    list.prepare(contender, question, &trace);
-                                    list.pass(contender, question, &trace, 3..300);
+                                    list.ready(contender, question, &trace).pass(3..300);
                                 }
                             }
                         }
@@ -418,6 +427,6 @@ mod tests {
         let packets = packets(list.selectors(), Traffic::Hit, 10, 5).unwrap();
         let mut trace = Trace::new(packets, None, &list);
         trace.firsts[4] = None;
-        list.prepare(Contender::Espial(1), Question::Any, &trace);
+        list.ready(Contender::Espial(1), Question::Any, &trace);
     }
 }
