@@ -413,9 +413,7 @@ impl<A: Address> Open<'_, A> {
             for nth in packets {
                 let rows = rows.each_ref().map(|row| row.get(nth).copied().unwrap_or(0));
                 let Some(next) = next.get_mut(nth) else { break };
-                if *next != NO_CHILD {
-                    *next = masks.behind::<S>(rows, *next);
-                }
+                *next = masks.behind::<S>(rows, *next);
             }
         });
     }

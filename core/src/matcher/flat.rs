@@ -7,6 +7,8 @@
 //! 512, of protocols 2n/15, together about a quarter of n; in ClassBench lists of 1k 0.06 to 0.10 a packet. Each is
 //! asked once, and beside them those that the filter does not take; up to five of them twice in a burst.
 
+use core::hint::select_unpredictable;
+
 use super::fan::{BURST, Children, NO_CHILD, Open, Room};
 use super::group::{Address, Ask, NONE};
 use super::linear::Key;
@@ -61,13 +63,19 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
     let Some(rows) = fan.rows_of_burst::<S>(keys) else { return best };
     fan.first_of_burst::<S>(&rows, keys.len(), &mut next);
     let mut missed = 0;
-    // Nearly all of them have a box that may be theirs; the others ask none, in the same steps.
+    // No branch: which of them have a box, and whether it is theirs, cannot be foreseen.
     for (nth, ((key, next), best)) in keys.iter().zip(&next).zip(&mut best).enumerate() {
         let (index, is_it) = ask(tree, fan, *next, key);
-        let is_not = ones(!is_it);
-        *best = index | is_not;
-        missed |= is_not & 1 << nth;
+        *best = select_unpredictable(is_it, index, NONE);
+        missed |= u32::from(!is_it) << nth;
     }
+    let mut without = 0;
+    for (nth, (next, best)) in next.iter().zip(&mut best).enumerate() {
+        let is_none = *next == NO_CHILD;
+        *best |= ones(is_none);
+        without |= u32::from(is_none) << nth;
+    }
+    missed &= !without;
     for _ in 0..ROUNDS {
         if missed == 0 {
             return best;
@@ -80,9 +88,9 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
                 break;
             };
             let (index, is_it) = ask(tree, fan, *next, key);
-            *best = index | ones(!is_it);
-            let is_done = is_it | (*next == NO_CHILD);
-            missed &= !(u32::from(is_done) << nth);
+            let is_none = *next == NO_CHILD;
+            *best = select_unpredictable(is_it & !is_none, index, NONE);
+            missed ^= u32::from(is_it | is_none) << nth;
         }
     }
     for nth in Each(missed) {
@@ -92,9 +100,11 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
     best
 }
 
-/// The box that is a child, and whether it covers the packet.
+/// The box that is a child, and whether it covers the packet. For [`NO_CHILD`] another child is asked, in the same steps.
 #[inline(always)]
 fn ask<A: Address>(tree: &Tree<'_, A>, fan: &Open<'_, A>, child: u32, key: &Key<A>) -> (u32, bool) {
-    let index = fan.firsts.get(child as usize).copied().unwrap_or(NONE);
+    // Their number is a power of two.
+    let child = child as usize & fan.firsts.len().wrapping_sub(1);
+    let index = fan.firsts.get(child).copied().unwrap_or(NONE);
     (index, tree.covers(index, key, Ask::All))
 }
