@@ -1,6 +1,7 @@
 //! Sixteen boxes that a packet is compared with at once: leaves of a tree, and the nodes above them,
 //! whose boxes are the bounds of what lies below.
 
+use core::hint::select_unpredictable;
 use core::mem::size_of;
 
 use bytemuck::{Pod, Zeroable};
@@ -546,7 +547,7 @@ impl Group {
         let view = A::project(&A::framed(&self.frame), key.remote, key.local);
         let exact = match A::WHOLE {
             true => u32::MAX,
-            false => self.index[WIDTH] & 0_u32.wrapping_sub(view.is_exact.into()),
+            false => select_unpredictable(view.is_exact, self.index[WIDTH], 0),
         };
         (self.covering::<S>(view, &key.values, ask), exact)
     }

@@ -33,6 +33,7 @@ use super::group::{Address, Ask, Group, NONE, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
 use super::rows::{CHILDREN, FULL, Layout};
+use crate::prefetch;
 use crate::simd::{Backend, COMPACT, Job, Simd, WORDS};
 
 /// Sets up to this many boxes have no tree, and are asked one by one.
@@ -296,12 +297,26 @@ impl<'b, A: Address> Tree<'b, A> {
         filter: &F,
         limit: u32,
     ) -> u32 {
-        let (mut matches, exact) = leaf.matches::<S, A>(key, ask);
+        let (matches, exact) = leaf.matches::<S, A>(key, ask);
         if A::WHOLE && F::NONE {
             // No branch: which packets a leaf holds cannot be foreseen. Behind the last position is `NONE`.
             let first = leaf.index.get((matches | 1 << WIDTH).trailing_zeros() as usize);
             return first.copied().unwrap_or(NONE);
         }
+        self.first_of_matches(leaf, (matches, exact), key, ask, filter, limit)
+    }
+
+    /// The same of the boxes that the leaf's window leaves.
+    #[inline(always)]
+    fn first_of_matches<F: Filter>(
+        &self,
+        leaf: &Group,
+        (mut matches, exact): (u32, u32),
+        key: &Key<A>,
+        ask: Ask,
+        filter: &F,
+        limit: u32,
+    ) -> u32 {
         while matches != 0 {
             let slot = matches.trailing_zeros();
             matches &= matches - 1;
@@ -442,6 +457,44 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         self.run_below::<S, F, ANY>(top, active, keys, (ask, filter), visits);
     }
 
+    /// Asks the leaf that each packet came to: first all windows, which say who has boxes to be looked at again, then
+    /// those boxes, which are on their way by then.
+    #[inline(always)]
+    fn ask_leaves<S: Simd, F: Filter>(
+        &mut self,
+        active: Bits,
+        keys: &[Key<A>],
+        (ask, filter): (Ask, &F),
+        visits: &mut impl Visits,
+    ) {
+        let tree = self.tree;
+        let (mut found, mut some) = ([(0, 0); N], 0);
+        for nth in Each(active) {
+            let (Some(key), Some(next), Some(found)) =
+                (keys.get(nth), self.next.get(nth), found.get_mut(nth))
+            else {
+                break;
+            };
+            let Some(leaf) = tree.group(*next) else { continue };
+            visits.leaf();
+            *found = leaf.matches::<S, A>(key, ask);
+            let (matches, _) = *found;
+            let first = leaf.index[matches.trailing_zeros() as usize % WIDTH];
+            tree.boxes.get(first as usize).into_iter().for_each(prefetch::read);
+            some |= Bits::from(matches != 0) << nth;
+        }
+        for nth in Each(some) {
+            let (Some(key), Some(next), Some(found), Some(best)) =
+                (keys.get(nth), self.next.get(nth), found.get(nth), self.best.get_mut(nth))
+            else {
+                break;
+            };
+            let Some(leaf) = tree.group(*next) else { continue };
+            let first = tree.first_of_matches(leaf, *found, key, ask, filter, *best);
+            *best = S::lesser(first, *best);
+        }
+    }
+
     /// Searches what each packet came to at the top, and then what is left there.
     #[inline(always)]
     fn run_below<S: Simd, F: Filter, const ANY: bool>(
@@ -460,6 +513,14 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
             while level == 0 && active != 0 {
                 // The child after a leaf is chosen with it: no packet is gone to twice in a round.
                 let mut more = 0;
+                if !A::WHOLE && F::NONE && N > 1 {
+                    self.ask_leaves::<S, F>(active, keys, (ask, filter), visits);
+                    for nth in Each(active) {
+                        more |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
+                    }
+                    active = more;
+                    continue;
+                }
                 for nth in Each(active) {
                     let (Some(key), Some(next), Some(best)) =
                         (keys.get(nth), self.next.get(nth), self.best.get_mut(nth))
