@@ -303,12 +303,12 @@ impl<A: Address> Open<'_, A> {
         }
         let (remotes, locals) = (self.wide_cuts(0), self.wide_cuts(1));
         S::wide_ranks([remotes.near()?, locals.near()?], &values, ranks);
-        let [remote, local] = ranks;
         let mut step = CUTS;
         while step < self.layout.addresses {
-            for ((key, remote), local) in keys.iter().zip(&mut *remote).zip(&mut *local) {
-                *remote = remotes.deepen(step, *remote, key.remote.wide());
-                *local = locals.deepen(step, *local, key.local.wide());
+            for (cuts, (values, ranks)) in
+                [remotes, locals].iter().zip(values.iter().zip(&mut *ranks))
+            {
+                S::wide_deepen(cuts.row(step), values, ranks);
             }
             step *= 2;
         }
@@ -540,6 +540,12 @@ impl<'b> WideCuts<'b> {
     #[inline(always)]
     fn near(&self) -> Option<[&'b [u64; CUTS]; 2]> {
         Some([self.high.first_chunk()?, self.low.first_chunk()?])
+    }
+
+    /// Those of one step more.
+    #[inline(always)]
+    fn row(&self, step: usize) -> [&'b [u64]; 2] {
+        [self.high, self.low].map(|half| half.get(step..2 * step).unwrap_or(&[]))
     }
 
     /// One step of a search more, of so many places.

@@ -194,6 +194,13 @@ pub(crate) trait Simd: Copy {
         deepen(row, values, ranks);
     }
 
+    /// The same of numbers of 128 bits: high halves, then low ones.
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn wide_deepen(rows: [&[u64]; 2], values: &[[u64; LANES]; 2], ranks: &mut [u32; LANES]) {
+        wide_deepen(rows, values, ranks);
+    }
+
     /// The lesser one, without a branch.
     #[cfg(not(loom))]
     #[inline(always)]
@@ -272,6 +279,13 @@ fn rank(cuts: &[u32; CUTS], value: u32) -> u32 {
     (at % CUTS) as u32
 }
 
+/// A number of 128 bits.
+#[cfg(not(loom))]
+#[inline(always)]
+fn whole(high: u64, low: u64) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
+}
+
 /// The twin: one search after the other.
 #[cfg(not(loom))]
 #[inline(always)]
@@ -280,7 +294,6 @@ fn wide_ranks(
     values: &[[u64; LANES]; 2],
     ranks: &mut [u32; LANES],
 ) {
-    let whole = |high: u64, low: u64| u128::from(high) << 64 | u128::from(low);
     for ((rank, high), low) in ranks.iter_mut().zip(&values[0]).zip(&values[1]) {
         let value = whole(*high, *low);
         let mut at = 1_usize;
@@ -298,6 +311,18 @@ fn wide_ranks(
 fn deepen(row: &[u32], values: &[u32; LANES], ranks: &mut [u32; LANES]) {
     for (rank, value) in ranks.iter_mut().zip(values) {
         *rank = 2 * *rank + u32::from(row.get(*rank as usize).is_some_and(|cut| cut < value));
+    }
+}
+
+/// The twin: one search after the other.
+#[cfg(not(loom))]
+#[inline(always)]
+fn wide_deepen([highs, lows]: [&[u64]; 2], values: &[[u64; LANES]; 2], ranks: &mut [u32; LANES]) {
+    for ((rank, high), low) in ranks.iter_mut().zip(&values[0]).zip(&values[1]) {
+        let at = *rank as usize;
+        let cut = highs.get(at).zip(lows.get(at));
+        let is_above = cut.is_some_and(|cut| whole(*cut.0, *cut.1) < whole(*high, *low));
+        *rank = 2 * *rank + u32::from(is_above);
     }
 }
 

@@ -172,6 +172,20 @@ impl Job for WideRanks<'_> {
     }
 }
 
+/// One step more among numbers of 128 bits.
+struct WideDeepen<'t>([&'t [u64]; 2], &'t [[u64; LANES]; 2], [u32; LANES]);
+
+impl Job for WideDeepen<'_> {
+    type Answer = [u32; LANES];
+    const SIXTEEN: bool = true;
+
+    fn run<S: Simd>(self) -> [u32; LANES] {
+        let mut ranks = self.2;
+        S::wide_deepen(self.0, self.1, &mut ranks);
+        ranks
+    }
+}
+
 /// Puts the middle of ascending numbers at a place, and both halves below it.
 fn eytzinger<T: Copy>(numbers: &[T], cuts: &mut [T; CUTS], at: usize) {
     let (low, rest) = numbers.split_at(numbers.len() / 2);
@@ -302,6 +316,34 @@ proptest! {
         let values = [values.map(|value| (value >> 64) as u64), values.map(|value| value as u64)];
         for backend in Backend::all() {
             prop_assert_eq!(backend.run(WideRanks(&cuts, &values)), twin);
+        }
+    }
+
+    #[test]
+    fn backends_agree_on_wide_deepening(
+        mut halves in proptest::collection::vec(any::<[u64; 2]>(), 2 * CUTS), steps in 0..2_usize,
+        values in any::<[(u8, [u64; 2]); LANES]>(), ranks in any::<[u8; LANES]>(),
+    ) {
+        let len = CUTS << steps;
+        halves.truncate(len);
+        let ranks = ranks.map(|rank| u32::from(rank) % len as u32);
+        let whole = |[high, low]: [u64; 2]| u128::from(high) << 64 | u128::from(low);
+        // Near what each is compared with, where the halves meet.
+        let values: [u128; LANES] = core::array::from_fn(|nth| {
+            let (off, other) = values[nth];
+            let cut = halves[ranks[nth] as usize];
+            [
+                whole(cut), whole(cut).wrapping_sub(1), whole(cut).wrapping_add(1),
+                whole([cut[0], other[1]]), whole([other[0], cut[1]]), whole(other), 0, u128::MAX,
+            ][usize::from(off) % 8]
+        });
+        let twin: [u32; LANES] = core::array::from_fn(|nth| {
+            2 * ranks[nth] + u32::from(whole(halves[ranks[nth] as usize]) < values[nth])
+        });
+        let rows = [0, 1].map(|half| halves.iter().map(|cut| cut[half]).collect::<Vec<_>>());
+        let values = [values.map(|value| (value >> 64) as u64), values.map(|value| value as u64)];
+        for backend in Backend::all() {
+            prop_assert_eq!(backend.run(WideDeepen([&rows[0], &rows[1]], &values, ranks)), twin);
         }
     }
 

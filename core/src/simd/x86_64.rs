@@ -657,6 +657,21 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn wide_deepen(
+        [highs, lows]: [&[u64]; 2],
+        values: &[[u64; LANES]; 2],
+        ranks: &mut [u32; LANES],
+    ) {
+        match (highs.try_into(), lows.try_into()) {
+            // SAFETY: as above.
+            (Ok(highs), Ok(lows)) => unsafe {
+                avx512::wide_deepen([highs, lows], values, ranks);
+            },
+            _ => super::wide_deepen([highs, lows], values, ranks),
+        }
+    }
+
+    #[inline(always)]
     fn turn(rows: &[[u32; 4]; LANES], columns: &mut [[u32; LANES]; 4]) {
         // SAFETY: as above.
         unsafe { avx512::turn(rows, columns) }

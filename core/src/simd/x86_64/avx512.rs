@@ -7,7 +7,7 @@ use core::arch::x86_64::{
     _mm_test_epi64_mask, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_ternarylogic_epi64,
     _mm256_test_epi64_mask, _mm512_add_epi32, _mm512_add_epi64, _mm512_and_si512,
     _mm512_castsi512_si128, _mm512_cmpeq_epu64_mask, _mm512_cmple_epu32_mask,
-    _mm512_cmplt_epu32_mask, _mm512_cmplt_epu64_mask, _mm512_cvtepi64_epi32,
+    _mm512_cmplt_epu32_mask, _mm512_cmplt_epu64_mask, _mm512_cvtepi64_epi32, _mm512_cvtepu32_epi64,
     _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_add_epi64,
     _mm512_mask_blend_epi32, _mm512_mask_blend_epi64, _mm512_mask_cmpge_epu32_mask,
     _mm512_mask_cmplt_epu64_mask, _mm512_max_epu32, _mm512_min_epu32, _mm512_or_si512,
@@ -167,6 +167,47 @@ fn pick(tree: &[u64; CUTS], at: __m512i, nth: usize) -> __m512i {
     }
 }
 
+/// Where eight searches go on that compared their values, high and low halves, with cuts.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn wide_step(at: __m512i, cuts: (__m512i, __m512i), values: (__m512i, __m512i)) -> __m512i {
+    let is_same = _mm512_cmpeq_epu64_mask(cuts.0, values.0);
+    let below = _mm512_mask_cmplt_epu64_mask(is_same, cuts.1, values.1);
+    let less = _mm512_cmplt_epu64_mask(cuts.0, values.0) | below;
+    let twice = _mm512_add_epi64(at, at);
+    _mm512_mask_add_epi64(twice, less, twice, _mm512_set1_epi64(1))
+}
+
+/// One step of sixteen searches, a row of 64 numbers in registers.
+#[target_feature(enable = "avx512f,avx512vl")]
+#[inline]
+pub(super) fn wide_deepen(
+    [highs, lows]: [&[u64; CUTS]; 2],
+    values: &[[u64; LANES]; 2],
+    ranks: &mut [u32; LANES],
+) {
+    let pick = |row: &[u64; CUTS], at: __m512i| {
+        let pair = |low: &[u64; 8], high: &[u64; 8]| {
+            _mm512_permutex2var_epi64(load_eight(low), at, load_eight(high))
+        };
+        // 64 numbers are eight times eight.
+        let [a, b, c, d, e, f, g, h] = row.as_chunks().0 else { return at };
+        // Bits 4 and 5 of the rank say which pair of registers it is in.
+        let second = _mm512_test_epi64_mask(at, _mm512_set1_epi64(16));
+        let third = _mm512_test_epi64_mask(at, _mm512_set1_epi64(32));
+        let low = _mm512_mask_blend_epi64(second, pair(a, b), pair(c, d));
+        let high = _mm512_mask_blend_epi64(second, pair(e, f), pair(g, h));
+        _mm512_mask_blend_epi64(third, low, high)
+    };
+    let halves = values[0].as_chunks().0.iter().zip(values[1].as_chunks().0);
+    for (ranks, (high, low)) in ranks.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
+        let at = _mm512_cvtepu32_epi64(bytemuck::cast(*ranks));
+        let cuts = (pick(highs, at), pick(lows, at));
+        let deeper = wide_step(at, cuts, (load_eight(high), load_eight(low)));
+        *ranks = bytemuck::cast(_mm512_cvtepi64_epi32(deeper));
+    }
+}
+
 /// Eight searches of six steps at once, twice in each tree, all their first steps before the second ones: no step waits for
 /// the one before it.
 #[target_feature(enable = "avx512f,avx512vl")]
@@ -183,12 +224,8 @@ pub(super) fn wide_ranks<const N: usize>(
             let halves = high.as_chunks().0.iter().zip(low.as_chunks().0);
             for (at, (high, low)) in places.iter_mut().zip(halves) {
                 let (high, low) = (load_eight(high), load_eight(low));
-                let cut = pick(highs, *at, nth);
-                let is_same = _mm512_cmpeq_epu64_mask(cut, high);
-                let below = _mm512_mask_cmplt_epu64_mask(is_same, pick(lows, *at, nth), low);
-                let less = _mm512_cmplt_epu64_mask(cut, high) | below;
-                let twice = _mm512_add_epi64(*at, *at);
-                *at = _mm512_mask_add_epi64(twice, less, twice, _mm512_set1_epi64(1));
+                let cuts = (pick(highs, *at, nth), pick(lows, *at, nth));
+                *at = wide_step(*at, cuts, (high, low));
             }
         }
     }
