@@ -432,6 +432,22 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     #[allow(unsafe_code)]
+    fn meet<const W: usize>(masks: [&[u64; W]; 5], common: &mut [u64; W]) -> u32 {
+        if W < 4 {
+            return super::meet(masks, common);
+        }
+        let mut some = 0;
+        for (nth, slot) in common.as_chunks_mut().0.iter_mut().enumerate() {
+            let four = masks.map(|mask| mask.as_chunks().0.get(nth));
+            let [Some(a), Some(b), Some(c), Some(d), Some(e)] = four else { break };
+            // SAFETY: the processor has AVX2 wherever this type is used.
+            some |= unsafe { meet_four([a, b, c, d, e], slot) } << (4 * nth);
+        }
+        some
+    }
+
+    #[inline(always)]
+    #[allow(unsafe_code)]
     fn leave() {
         // SAFETY: clears the upper halves of registers, in which nothing is kept from one `slots` to the
         // next; the compiler is told that all are overwritten.
@@ -491,6 +507,24 @@ fn hold_all_wide(ends: Ends<'_>, addresses: [u32; 2], (ports, mask): ([u16; 2], 
         _mm256_movemask_ps(_mm256_castsi256_ps(inside)) as u32
     };
     eight(0) | eight(1) << 8
+}
+
+/// Four words at once.
+#[target_feature(enable = "avx2")]
+#[inline]
+#[allow(unsafe_code)]
+fn meet_four([a, b, c, d, e]: [&[u64; 4]; 5], common: &mut [u64; 4]) -> u32 {
+    use core::arch::x86_64::{
+        _mm256_castsi256_pd, _mm256_cmpeq_epi64, _mm256_movemask_pd, _mm256_setzero_si256,
+    };
+    // SAFETY: 32 octets of an array; any alignment will do.
+    let load = |from: &[u64; 4]| unsafe { _mm256_loadu_si256(from.as_ptr().cast::<__m256i>()) };
+    let four = _mm256_and_si256(_mm256_and_si256(load(a), load(b)), load(c));
+    let four = _mm256_and_si256(_mm256_and_si256(four, load(d)), load(e));
+    // SAFETY: as above.
+    unsafe { _mm256_storeu_si256(common.as_mut_ptr().cast::<__m256i>(), four) };
+    let zeros = _mm256_cmpeq_epi64(four, _mm256_setzero_si256());
+    _mm256_movemask_pd(_mm256_castsi256_pd(zeros)) as u32 ^ 0b1111
 }
 
 /// Half of an array of 64 octets.
