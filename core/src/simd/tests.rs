@@ -381,6 +381,7 @@ proptest! {
     fn backends_agree_on_what_masks_have_in_common(words in any::<[[u64; 5]; WORDS]>()) {
         masks_meet::<1>(&words);
         masks_meet::<2>(&words);
+        masks_meet::<4>(&words);
         masks_meet::<8>(&words);
         masks_meet::<WORDS>(&words);
     }
