@@ -513,6 +513,7 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
             while level == 0 && active != 0 {
                 // The child after a leaf is chosen with it: no packet is gone to twice in a round.
                 let mut more = 0;
+                // Leaves that leave nothing to be asked are faster with their choice at once.
                 if !A::WHOLE && F::NONE && N > 1 {
                     self.ask_leaves::<S, F>(active, keys, (ask, filter), visits);
                     for nth in Each(active) {
