@@ -60,7 +60,7 @@ impl Form {
 
 type Row = (&'static str, Contender, Form);
 
-const CONTENDERS: [Row; 15] = {
+const CONTENDERS: [Row; 16] = {
     use Form::{Merged, Whole};
     const fn acl(algorithm: Algorithm, tries: Tries, burst: usize) -> Contender {
         Contender::Acl(algorithm, tries, burst)
@@ -71,6 +71,7 @@ const CONTENDERS: [Row; 15] = {
         (BURSTS, Contender::Espial(32), Whole),
         ("rte_acl avx512, bursts of 32", acl(BEST, Tries::Default, 32), Whole),
         ("rte_acl avx512, fewer tries, bursts of 32", acl(BEST, Tries::Fewer, 32), Whole),
+        ("espial avx2, bursts of 32", Contender::Avx2(32), Whole),
         ("rte_acl avx2, bursts of 32", acl(AVX2, Tries::Default, 32), Whole),
         (SINGLE, Contender::Espial(1), Whole),
         ("rte_acl avx512, one at a time", acl(BEST, Tries::Default, 1), Whole),
@@ -289,7 +290,7 @@ fn cell(row: &str, times: &[(Row, f64)]) -> Option<String> {
     let wanted = |contender: Contender| match contender {
         Contender::Linear => row.starts_with("plain"),
         Contender::Acl(_, _, burst) => !row.starts_with("plain") && (burst > 1) == *bursts,
-        Contender::Espial(_) => false,
+        Contender::Espial(_) | Contender::Avx2(_) => false,
     };
     let others = times.iter().filter(|((_, one, given), _)| given == form && wanted(*one));
     let least = others.map(|(_, ns)| *ns).reduce(f64::min)?;

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use espial::headers::InnerHeaders;
-use espial::matcher::{Matcher, Words, compile, merge};
+use espial::matcher::{Backend, Matcher, Words, compile, merge};
 use espial::selector::Selector;
 
 #[cfg(feature = "dpdk")]
@@ -30,6 +30,8 @@ const BURST: usize = 64;
 pub enum Contender {
     /// [`Matcher`], so many packets with a call.
     Espial(usize),
+    /// The same with AVX2 alone.
+    Avx2(usize),
     /// One selector after the other.
     Linear,
     /// `rte_acl`, so many packets with a call.
@@ -100,6 +102,11 @@ impl Trace {
     fn in_network_order(&self) -> &Packets {
         self.in_network_order.get_or_init(|| Packets::new(&self.packets))
     }
+}
+
+/// Where the processor has it.
+fn avx2() -> Option<Backend> {
+    Backend::all().find(|one| one.name() == "avx2")
 }
 
 fn linear(selectors: &[Selector], packet: &InnerHeaders) -> Option<u32> {
@@ -175,6 +182,7 @@ impl List {
     pub fn has(&self, contender: Contender, question: Question) -> bool {
         match contender {
             Contender::Espial(_) | Contender::Linear => true,
+            Contender::Avx2(_) => avx2().is_some(),
             #[cfg(feature = "dpdk")]
             Contender::Acl(algorithm, tries, _) => {
                 self.acl(question, tries).is_some_and(|acl| acl.algorithms().contains(&algorithm))
@@ -190,7 +198,9 @@ impl List {
     /// What compiling took, and octets of what it made; `None` of what is not compiled.
     pub fn built(&self, contender: Contender, question: Question) -> Option<(f64, usize)> {
         match contender {
-            Contender::Espial(_) => Some((self.merge_ms + self.build_ms, self.words.len() * 8)),
+            Contender::Espial(_) | Contender::Avx2(_) => {
+                Some((self.merge_ms + self.build_ms, self.words.len() * 8))
+            }
             Contender::Linear => Some((0.0, self.selectors.len() * size_of::<Selector>())),
             #[cfg(feature = "dpdk")]
             Contender::Acl(_, tries, _) => {
@@ -205,8 +215,13 @@ impl List {
         }
     }
 
-    fn matcher(&self) -> Matcher<'_> {
-        Matcher::open(&self.words).expect("words as compiled")
+    /// Searched as a contender does.
+    fn matcher(&self, contender: Contender) -> Matcher<'_> {
+        let matcher = Matcher::open(&self.words).expect("words as compiled");
+        match (contender, avx2()) {
+            (Contender::Avx2(_), Some(backend)) => matcher.with_backend(backend),
+            _ => matcher,
+        }
     }
 
     /// What a contender says; of the question whether one covers it, place 0 says yes.
@@ -214,8 +229,8 @@ impl List {
         let packets = &trace.packets[..];
         let place = |covered: bool| covered.then_some(0);
         match contender {
-            Contender::Espial(burst) => {
-                let matcher = self.matcher();
+            Contender::Espial(burst) | Contender::Avx2(burst) => {
+                let matcher = self.matcher(contender);
                 let (mut places, mut covered) = ([None; BURST], [false; BURST]);
                 let mut answers = Vec::with_capacity(packets.len());
                 for packets in packets.chunks(burst) {
@@ -279,7 +294,7 @@ impl List {
             same("espial", &self.answers(Contender::Espial(1), question, trace));
             assert_eq!(answers.len(), trace.len());
         }
-        Ready { contender, question, list: self, matcher: self.matcher(), trace }
+        Ready { contender, question, list: self, matcher: self.matcher(contender), trace }
     }
 }
 
@@ -298,16 +313,16 @@ impl Ready<'_> {
     pub fn pass(&self, part: Range<usize>) {
         let Self { list, matcher, trace, .. } = self;
         match (self.contender, self.question) {
-            (Contender::Espial(1), Question::First) => {
+            (Contender::Espial(1) | Contender::Avx2(1), Question::First) => {
                 first_singles(matcher, &trace.packets[part]);
             }
-            (Contender::Espial(1), Question::Any) => {
+            (Contender::Espial(1) | Contender::Avx2(1), Question::Any) => {
                 any_singles(matcher, &trace.packets[part]);
             }
-            (Contender::Espial(burst), Question::First) => {
+            (Contender::Espial(burst) | Contender::Avx2(burst), Question::First) => {
                 first_bursts(matcher, &trace.packets[part], burst);
             }
-            (Contender::Espial(burst), Question::Any) => {
+            (Contender::Espial(burst) | Contender::Avx2(burst), Question::Any) => {
                 any_bursts(matcher, &trace.packets[part], burst);
             }
             // Neither question is easier for it: the first one ends both.
@@ -368,6 +383,7 @@ mod tests {
 
     fn contenders() -> Vec<Contender> {
         let mut all = vec![Contender::Espial(1), Contender::Espial(7), Contender::Espial(32)];
+        all.extend([Contender::Avx2(1), Contender::Avx2(32)]);
         for algorithm in Algorithm::ALL {
             let ways = [Tries::Default, Tries::Fewer]
                 .map(|tries| [1, 5, 32, 64].map(|burst| Contender::Acl(algorithm, tries, burst)));
