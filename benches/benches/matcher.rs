@@ -1,18 +1,21 @@
 //! The selector matcher, beside a plain list and `rte_acl`; and the whole gateway's selector check.
 //!
 //! Groups are `matcher/{any,first}/SIZE/SHAPE`, rows `TRAFFIC/CONTENDER`; and `matcher/strict/1k/CASE`,
-//! rows `selN/CONTENDER`. The README says how to read them. What each contender answers is compared
+//! rows `selN/CONTENDER`; and `matcher/publish/SIZE`, rows `add` and `remove`. The README says how to read them. What each contender answers is compared
 //! before its row is timed.
 
 mod start;
 
 use std::cell::{LazyCell, RefCell};
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use espial::headers::{Endpoints, Family};
 use espial::selector::AddrRange;
+use espial::verdict::{Mode, Modes};
 use espial::wire;
+use espial::{Capacity, Gateway as Table};
 use espial_benches::drive::{self, Answers, Arrived, Bed, TURN};
 use espial_benches::matching::{Contender, List, Trace, Tries};
 use espial_benches::naive::Naive;
@@ -199,6 +202,54 @@ fn strict(criterion: &mut Criterion, seed: u64) {
     }
 }
 
+/// A Child SA of one selector comes to a tunnel that has so many, or goes, and that is published.
+fn publish(criterion: &mut Criterion, size: &str, n: usize, seed: u64) {
+    let set = LazyCell::new(move || {
+        let mut all = selectors::selectors(Shape::Acl, n + 1, Family::V4, seed);
+        let one = all.pop().expect("one more than are there");
+        let capacity = Capacity {
+            tunnels: 1,
+            children: 2,
+            selectors: n as u32 + 1,
+            sas: 1,
+            sas_dst: 0,
+            sas_dst_src: 0,
+            sas_allocated: 0,
+            replay_window: 0,
+            workers: 1,
+        };
+        let mut gateway = Table::new(&capacity, [seed, seed]).expect("fits memory");
+        let (control, _) = gateway.split();
+        let tunnel = control.add_tunnel(Mode::StrictSa, Modes::NONE).expect("has room");
+        control.add_child_selectors(tunnel, &all).expect("has room");
+        control.publish().expect("nobody reads yet");
+        (RefCell::new(gateway), tunnel, one)
+    });
+    let mut group = criterion.benchmark_group(format!("matcher/publish/{size}"));
+    for row in ["add", "remove"] {
+        group.bench_function(row, |bencher| {
+            let (gateway, tunnel, one) = &*set;
+            let mut gateway = gateway.borrow_mut();
+            let (control, _) = gateway.split();
+            bencher.iter_custom(|times| {
+                let mut taken = Duration::ZERO;
+                for _ in 0..times {
+                    let start = Instant::now();
+                    let child = control.add_child_selectors(*tunnel, &[*one]).expect("has room");
+                    control.publish().expect("nobody reads");
+                    let added = start.elapsed();
+                    let start = Instant::now();
+                    control.remove_child(child).expect("has no SA");
+                    control.publish().expect("nobody reads");
+                    taken += if row == "add" { added } else { start.elapsed() };
+                }
+                taken
+            });
+        });
+    }
+    group.finish();
+}
+
 fn main() {
     let seed = espial_benches::seed();
     let (mut criterion, test) = start(0.2);
@@ -222,5 +273,12 @@ fn main() {
         run("40k", 40_000, &[(Shape::Sites(4), Family::V4), (Shape::Sites(4), Family::V6)]);
     }
     strict(&mut criterion, seed);
+    publish(&mut criterion, "1k", 1000, seed);
+    if !test {
+        publish(&mut criterion, "10k", 10_000, seed);
+    }
+    if large {
+        publish(&mut criterion, "100k", 100_000, seed);
+    }
     criterion.final_summary();
 }
