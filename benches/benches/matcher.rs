@@ -1,8 +1,8 @@
 //! The selector matcher, beside a plain list and `rte_acl`; and the whole gateway's selector check.
 //!
-//! Groups are `matcher/{any,first}/SIZE/SHAPE`, rows `TRAFFIC/CONTENDER`; and `matcher/strict/1k/CASE`,
-//! rows `selN/CONTENDER`; and `matcher/publish/SIZE`, rows `add` and `remove`. The README says how to read them. What each contender answers is compared
-//! before its row is timed.
+//! Groups are `matcher/{any,first}/SIZE/SHAPE`, rows `TRAFFIC/CONTENDER`; `matcher/strict/1k/CASE`,
+//! rows `selN/CONTENDER`; and `matcher/publish/SIZE`, rows `add` and `remove`. The README says how to read
+//! them. What each contender answers is compared before its row is timed.
 
 mod start;
 
@@ -14,8 +14,7 @@ use criterion::{Criterion, Throughput};
 use espial::headers::{Endpoints, Family};
 use espial::selector::AddrRange;
 use espial::verdict::{Mode, Modes};
-use espial::wire;
-use espial::{Capacity, Gateway as Table};
+use espial::{Capacity, wire};
 use espial_benches::drive::{self, Answers, Arrived, Bed, TURN};
 use espial_benches::matching::{Contender, List, Trace, Tries};
 use espial_benches::naive::Naive;
@@ -218,7 +217,7 @@ fn publish(criterion: &mut Criterion, size: &str, n: usize, seed: u64) {
             replay_window: 0,
             workers: 1,
         };
-        let mut gateway = Table::new(&capacity, [seed, seed]).expect("fits memory");
+        let mut gateway = espial::Gateway::new(&capacity, [seed, seed]).expect("fits memory");
         let (control, _) = gateway.split();
         let tunnel = control.add_tunnel(Mode::StrictSa, Modes::NONE).expect("has room");
         control.add_child_selectors(tunnel, &all).expect("has room");

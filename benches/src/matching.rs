@@ -1,10 +1,10 @@
 //! The matcher of espial and its peers over the same selectors: passes that are timed, and what each
 //! must answer.
 //!
-//! Owns which programs compete and how each is asked. Knows nothing of clocks. A table is made when the
-//! first pass asks for it. Before the clock starts each side has the packets in the form that its API
-//! takes: espial 64 octets of host-order headers each, `rte_acl` 16 octets in network order (IPv6: 48)
-//! behind an array of pointers. Answers are written to an array as long as a burst.
+//! Owns which programs compete and how each is asked. Knows nothing of clocks. A table is made when a
+//! contender is first asked for, and opened before the clock starts. By then each side has the packets in
+//! the form that its API takes: espial 64 octets of host-order headers each, `rte_acl` 16 octets in
+//! network order (IPv6: 48) behind an array of pointers. Answers are written to an array as long as a burst.
 
 use std::cell::OnceCell;
 use std::hint::black_box;

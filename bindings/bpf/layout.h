@@ -7,7 +7,7 @@
 
 #define ESPIAL_IMAGE_BLOCK 64u
 #define ESPIAL_BLOCK_MAGIC 1702064194u
-#define ESPIAL_BLOCK_FORMAT 7u
+#define ESPIAL_BLOCK_FORMAT 8u
 #define ESPIAL_POLICY_IN_IMAGE 2147483648u
 #define ESPIAL_ADMITS_OPAQUE 1u
 #define ESPIAL_LEAF 128u
@@ -56,9 +56,9 @@ struct espial_grown {
     __u32 first;
     __u32 groups;
     __u32 fan;
-    __u32 delta;
     __u32 changes;
     __u32 levels;
+    __u32 reserved;
 };
 _Static_assert(sizeof(struct espial_grown) == 24, "grown");
 

@@ -406,7 +406,7 @@ __noinline __u32 find(struct espial_bpf_image *image, struct search *search) {
         return search->found;
     }
     const struct espial_grown *grown = is_v6 ? &tunnel->trees[1] : &tunnel->trees[0];
-    if (grown->delta != ESPIAL_NO_GROUP || grown->levels) return STUCK;
+    if (grown->levels) return STUCK;
     search->groups = ESPIAL_IMAGE_BLOCK + (__u64)block->groups.offset;
     search->groups_count = block->groups.count;
     const struct espial_fan *fan = element(image, &block->fans, grown->fan, sizeof(struct espial_fan));

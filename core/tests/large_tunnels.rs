@@ -92,16 +92,22 @@ fn few() -> ProptestConfig {
     ProptestConfig { cases: usual.cases.div_ceil(8), ..usual }
 }
 
+/// Selectors that are there from the start: a tree of boxes, now and then one of leaves.
+fn bases() -> impl Strategy<Value = Vec<Selector>> {
+    let of = |count: usize| proptest::collection::vec(selector(), count);
+    prop_oneof![3 => of(400), 1 => of(2600)]
+}
+
 proptest! {
     #![proptest_config(few())]
     #[test]
     fn answers_follow_every_publication(
-        base in proptest::collection::vec(selector(), 400),
+        base in bases(),
         edits in proptest::collection::vec(edit(), 30),
         near in proptest::collection::vec((any::<proptest::sample::Index>(), -2_i32..3, 79_u16..82), 12),
     ) {
         let capacity = Capacity {
-            tunnels: 2, children: 40, selectors: 600, sas: 80, sas_dst: 0, sas_dst_src: 0,
+            tunnels: 2, children: 40, selectors: 2800, sas: 80, sas_dst: 0, sas_dst_src: 0,
             sas_allocated: 0, replay_window: 0, workers: 1,
         };
         let mut gateway = Gateway::new(&capacity, [1, 2]).unwrap();
@@ -109,7 +115,8 @@ proptest! {
         let mut worker = workers.take().unwrap();
         let tunnels = [(); 2].map(|()| control.add_tunnel(Mode::AnySelector, Modes::NONE).unwrap());
         // One Child SA of each tunnel stays, with an SA; one tunnel is large, the other less so.
-        let mut lists = [base[..330].to_vec(), base[330..].to_vec()].map(|list| vec![list]);
+        let (large, less) = base.split_at(base.len() - 70);
+        let mut lists = [large, less].map(|list| vec![list.to_vec()]);
         let mut spi = 0x1000;
         let mut sas: [Vec<(ChildId, SaId)>; 2] = [Vec::new(), Vec::new()];
         let mut establish = |control: &mut Control<'_>, child| {

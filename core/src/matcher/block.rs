@@ -39,7 +39,7 @@ use crate::simd::{Backend, COMPACT};
 /// "espB" in the writer's byte order.
 pub const MAGIC: u32 = 0x6573_7042;
 /// Format of the block. A reader refuses any other.
-pub const FORMAT: u32 = 7;
+pub const FORMAT: u32 = 8;
 
 /// An array in the block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -430,7 +430,7 @@ impl<'b> Block<'b> {
     }
 
     /// The boxes of a Child SA, of both families.
-    fn boxes_of(&self, child: u32) -> (&'b [Box4], &'b [Box6]) {
+    pub(super) fn boxes_of(&self, child: u32) -> (&'b [Box4], &'b [Box6]) {
         let record = self.child(child).filter(|child| child.generation & 1 == 1);
         let span = record.map_or_else(Span::default, |child| child.span);
         (self.part(&span), self.part(&span))

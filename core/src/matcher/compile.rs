@@ -103,15 +103,14 @@ fn tree_octets(tunnels: u64, selectors: u64) -> u64 {
     if trees == 0 {
         return 0;
     }
-    // Deltas beside that, without which trees are built anew; and what does not end with a cache line.
-    let deltas = 5 * size_of::<Group>() as u64 + 3 * LINE as u64;
-    trees * TREE_OCTETS + selectors * (BOX_OCTETS + SCRATCH_OCTETS) + deltas
+    // And what does not end with a cache line.
+    trees * TREE_OCTETS + selectors * (BOX_OCTETS + SCRATCH_OCTETS) + 3 * LINE as u64
 }
 
 /// What a tree takes at most, its groups, its fan and their rows, beside [`BOX_OCTETS`].
-pub(super) const TREE_OCTETS: u64 = 2304;
+pub(super) const TREE_OCTETS: u64 = 2048;
 /// For each box of a tree.
-pub(super) const BOX_OCTETS: u64 = 116;
+pub(super) const BOX_OCTETS: u64 = 108;
 /// What a tree is built in, for each of its boxes: at most.
 pub(super) const SCRATCH_OCTETS: u64 = 8;
 
@@ -144,8 +143,8 @@ pub(crate) fn compile(source: &impl Source, version: u32, words: &mut [u64]) -> 
 /// the same, octets may differ.
 ///
 /// # Bound
-/// Linear in the selectors; for tunnels of which more than 16 selectors came or went since their tree
-/// was built, as [`compile`].
+/// Linear in the selectors; for each that came, in the leaves of its tree; for tunnels of which more came or went than
+/// [`most_changes`](super::tree::most_changes) since their tree was built, as [`compile`].
 pub(crate) fn recompile(
     source: &impl Source,
     version: u32,
@@ -168,10 +167,13 @@ fn fill(
     let mut counts = Counts::default();
     for tunnel in 0..source.tunnels() {
         let (mut count4, mut count6) = (0_u32, 0_u32);
-        for (_, _, staged) in source.of_tunnel(tunnel) {
-            let six = staged.iter().filter(|one| one.rest.flags & IPV6 != 0).count() as u32;
-            count6 = count6.checked_add(six)?;
-            count4 = count4.checked_add((staged.len() as u32).checked_sub(six)?)?;
+        for (child, record, staged) in source.of_tunnel(tunnel) {
+            let six = match kept(old.as_ref(), child, &record) {
+                Some((_, six)) => six.len(),
+                None => staged.iter().filter(|one| one.rest.flags & IPV6 != 0).count(),
+            };
+            count6 = count6.checked_add(six as u32)?;
+            count4 = count4.checked_add(staged.len().checked_sub(six)? as u32)?;
         }
         counts.boxes4 = counts.boxes4.checked_add(count4)?;
         counts.boxes6 = counts.boxes6.checked_add(count6)?;
@@ -221,7 +223,7 @@ fn fill(
     end = end.checked_add(counts.rows.checked_mul(size_of::<u64>() as u32)?)?;
     let (rows, octets) = take::<u64>(octets, counts.rows)?;
     children.fill(ChildRecord::default());
-    place_boxes(source, tunnels, children, all4, all6)?;
+    place_boxes(source, old.as_ref(), (tunnels, children), (all4, all6))?;
 
     // The end of the memory, which is not part of the block, is what trees are built in.
     let groups = octets.len().checked_sub((counts.scratch * 4).next_multiple_of(8))?;
@@ -270,28 +272,41 @@ struct Counts {
     scratch: usize,
 }
 
+/// The boxes of a Child SA that an older block holds: its selectors stay what they are as long as its generation does.
+fn kept<'b>(
+    old: Option<&Block<'b>>,
+    child: u32,
+    record: &ChildRecord,
+) -> Option<(&'b [Box4], &'b [Box6])> {
+    let is_it = |own: &&ChildRecord| own.generation == record.generation;
+    old.filter(|old| old.child(child).filter(is_it).is_some()).map(|old| old.boxes_of(child))
+}
+
 /// Lays the boxes out, tunnel after tunnel, and says where they are.
 fn place_boxes(
     source: &impl Source,
-    tunnels: &mut [TunnelRecord],
-    children: &mut [ChildRecord],
-    all4: &mut [Box4],
-    all6: &mut [Box6],
+    old: Option<&Block<'_>>,
+    (tunnels, children): (&mut [TunnelRecord], &mut [ChildRecord]),
+    (all4, all6): (&mut [Box4], &mut [Box6]),
 ) -> Option<()> {
     let (mut next4, mut next6) = (0, 0);
     for (tunnel, record) in tunnels.iter_mut().enumerate() {
         let (first4, first6) = (next4, next6);
         for (child, mut known, staged) in source.of_tunnel(tunnel as u32) {
             let (from4, from6) = (next4, next6);
-            for one in staged {
-                if one.rest.flags & IPV6 != 0 {
-                    let slot = all6.get_mut(next6 as usize)?;
-                    *slot = *one;
-                    slot.rest.flags &= !IPV6;
-                    next6 += 1;
-                } else {
-                    *all4.get_mut(next4 as usize)? = narrow(one);
-                    next4 += 1;
+            if let Some((four, six)) = kept(old, child, &known) {
+                (next4, next6) = (next4 + put(all4, next4, four)?, next6 + put(all6, next6, six)?);
+            } else {
+                for one in staged {
+                    if one.rest.flags & IPV6 != 0 {
+                        let slot = all6.get_mut(next6 as usize)?;
+                        *slot = *one;
+                        slot.rest.flags &= !IPV6;
+                        next6 += 1;
+                    } else {
+                        *all4.get_mut(next4 as usize)? = narrow(one);
+                        next4 += 1;
+                    }
                 }
             }
             known.span =
@@ -302,6 +317,14 @@ fn place_boxes(
         *record = TunnelRecord { span, trees: [Grown::NONE; 2] };
     }
     Some(())
+}
+
+/// Copies boxes to a place; how many.
+fn put<T: Copy>(all: &mut [T], first: u32, boxes: &[T]) -> Option<u32> {
+    let room = all.get_mut(first as usize..)?.get_mut(..boxes.len())?;
+    // `copy_from_slice` can panic.
+    room.iter_mut().zip(boxes).for_each(|(slot, one)| *slot = *one);
+    Some(boxes.len() as u32)
 }
 
 fn take<T: Pod>(octets: &mut [u8], count: u32) -> Option<(&mut [T], &mut [u8])> {

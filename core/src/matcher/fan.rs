@@ -108,14 +108,14 @@ impl<'m, const N: usize, const ROOM: usize> Children<'m, N, ROOM> {
 #[derive(Clone, Copy)]
 pub(super) struct Open<'b, A: Address> {
     frame: &'b Frame,
-    /// 0 if they are boxes.
+    /// [`NO_GROUP`] if they are boxes.
     pub(super) children: u32,
-    pub(super) is_of_boxes: bool,
     layout: Layout,
     /// Of all dimensions.
     cuts: &'b [u32],
     /// And `opaque` behind them.
     masks: &'b [u64],
+    /// None if they are boxes.
     pub(super) firsts: &'b [u32],
     /// Of both addresses, if they are compared whole.
     wide: &'b [u64],
@@ -131,8 +131,8 @@ impl Fan {
             && words <= WORDS
             && addresses.is_power_of_two()
             && (CUTS..=INTERVALS).contains(&addresses);
-        let is_wide = self.frame.beside == WIDE;
-        is_one.then_some(Layout { words, addresses, is_wide })
+        let (is_wide, is_of_boxes) = (self.frame.beside == WIDE, self.is_of_boxes());
+        is_one.then_some(Layout { words, addresses, is_wide, is_of_boxes })
     }
 
     /// Its children are boxes, not groups.
@@ -147,44 +147,16 @@ impl Fan {
         let layout = self.layout()?;
         let rows = rows.get(self.rows as usize..)?.get(..layout.size())?;
         let (cuts, masks) = rows.split_at_checked(layout.masks(0).start)?;
-        let is_of_boxes = self.is_of_boxes();
         Some(Open {
             frame: &self.frame,
             family: PhantomData,
-            children: if is_of_boxes { 0 } else { self.children },
-            is_of_boxes,
+            children: self.children,
             layout,
             cuts: bytemuck::try_cast_slice(cuts).ok()?,
             masks,
             firsts: bytemuck::try_cast_slice(rows.get(layout.firsts())?).ok()?,
             wide: rows.get(layout.wide())?,
         })
-    }
-
-    /// Takes boxes out of a fan over boxes: no search finds them any more.
-    pub(super) fn blank(&self, rows: &mut [u64], is_out: impl Fn(u32) -> bool) {
-        let Some(layout) = self.layout().filter(|_| self.is_of_boxes()) else { return };
-        let Some((masks, firsts)) = rows.split_at_mut_checked(layout.firsts().start) else {
-            return;
-        };
-        let firsts: &[u32] = bytemuck::try_cast_slice(firsts).unwrap_or(&[]);
-        let outs = firsts.iter().take(layout.words * WORD).enumerate();
-        for (child, _) in outs.filter(|(_, first)| is_out(**first)) {
-            // Whatever is asked, the source is.
-            let masks = masks.get_mut(layout.masks(0)).unwrap_or(&mut []);
-            for word in masks.iter_mut().skip(child / WORD).step_by(layout.words.max(1)) {
-                *word &= !(1 << (child % WORD));
-            }
-        }
-    }
-
-    /// Gives the boxes that its rows name other numbers, in the same order.
-    pub(super) fn renumber(&self, rows: &mut [u64], number: impl Fn(u32) -> u32) {
-        let firsts = self.layout().and_then(|layout| rows.get_mut(layout.firsts()));
-        let firsts: &mut [u32] =
-            firsts.and_then(|row| bytemuck::try_cast_slice_mut(row).ok()).unwrap_or(&mut []);
-        let used = firsts.iter_mut().filter(|first| **first != u32::MAX);
-        used.for_each(|first| *first = number(*first));
     }
 }
 
@@ -207,9 +179,21 @@ macro_rules! by_words {
 }
 
 impl<A: Address> Open<'_, A> {
-    /// Children that there are.
-    pub(super) fn count(&self) -> usize {
+    /// Groups that there are.
+    pub(super) fn groups(&self) -> usize {
         self.firsts.iter().take_while(|first| **first != u32::MAX).count()
+    }
+
+    /// Its children are boxes, not groups.
+    #[inline(always)]
+    pub(super) fn is_of_boxes(&self) -> bool {
+        self.layout.is_of_boxes
+    }
+
+    /// Children that masks have bits for: a power of two.
+    #[inline(always)]
+    pub(super) fn room(&self) -> u32 {
+        (self.layout.words * WORD) as u32
     }
 
     /// True if cuts stand as a search expects them: then all ways to search them say the same.

@@ -4,7 +4,7 @@
 //! # Bound
 //! A box whose ranges hold all of a packet's intervals covers the packet. So boxes that are asked in vain start or end
 //! within one of them: of n boxes at most 2n/63 in each dimension, of addresses 2n/127 where there are more than
-//! 512, of protocols 2n/15, together about a quarter of n; in ClassBench lists of 1k 0.06 to 0.10 a packet. Each is
+//! 512, of protocols 2n/15, together about a quarter of n, and of a fan that was patched as many more as came; in ClassBench lists of 1k 0.06 to 0.10 a packet. Each is
 //! asked once, and beside them those that the filter does not take; up to five of them twice in a burst, in which a packet
 //! that has none left asks one more.
 
@@ -13,31 +13,25 @@ use core::hint::select_unpredictable;
 use super::fan::{BURST, Children, NO_CHILD, Open, Room};
 use super::group::{Address, Ask, NONE};
 use super::linear::Key;
-use super::tree::{Each, Every, Filter, Tree, Visits, limit, ones};
+use super::tree::{Each, Every, Filter, Tree, Visits, ones};
 use crate::simd::{Simd, WORDS};
 
 /// Boxes that the packets of a burst are asked for together, one of each packet in a round; who is left then is asked
 /// alone.
 const ROUNDS: usize = 4;
 
-/// The first box that covers the packet in what is asked, and that `filter` takes, or any such box; or `best`, if
-/// that is no later.
+/// The first box that covers the packet in what is asked, and that `filter` takes; or [`NONE`].
 #[inline(always)]
-pub(super) fn first<S: Simd, A: Address, F: Filter, const ANY: bool>(
+pub(super) fn first<S: Simd, A: Address, F: Filter>(
     (tree, fan): (&Tree<'_, A>, &Open<'_, A>),
     (key, ask, filter): (&Key<A>, Ask, &F),
-    best: u32,
     visits: &mut impl Visits,
 ) -> u32 {
-    let Some(rows) = fan.rows_of::<S>(key, ask) else { return best };
-    let Some(child) = fan.first_of::<S>(rows) else { return best };
+    let Some(rows) = fan.rows_of::<S>(key, ask) else { return NONE };
+    let Some(child) = fan.first_of::<S>(rows) else { return NONE };
     let mut asks = |child: u32| {
-        let index = fan.firsts.get(child as usize).copied().unwrap_or(NONE);
-        if index >= limit::<ANY>(best) {
-            return Some(best);
-        }
         visits.one();
-        (tree.covers(index, key, ask) && filter.takes(index)).then_some(index)
+        (tree.covers(child, key, ask) && filter.takes(child)).then_some(child)
     };
     if let Some(found) = asks(child) {
         return found;
@@ -51,12 +45,12 @@ pub(super) fn first<S: Simd, A: Address, F: Filter, const ANY: bool>(
             return found;
         }
     }
-    best
+    NONE
 }
 
 /// [`first`] of up to 32 packets, all that covers them asked; or [`NONE`].
 #[inline(always)]
-pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
+pub(super) fn first_of_burst<S: Simd, A: Address>(
     (tree, fan): (&Tree<'_, A>, &Open<'_, A>),
     keys: &[Key<A>],
 ) -> [u32; BURST] {
@@ -96,16 +90,14 @@ pub(super) fn first_of_burst<S: Simd, A: Address, const ANY: bool>(
     }
     for nth in Each(missed) {
         let (Some(key), Some(best)) = (keys.get(nth), best.get_mut(nth)) else { break };
-        *best = first::<S, A, Every, ANY>((tree, fan), (key, Ask::All, &Every), NONE, &mut ());
+        *best = first::<S, A, Every>((tree, fan), (key, Ask::All, &Every), &mut ());
     }
     best
 }
 
-/// The box that is a child, and whether it covers the packet. For [`NO_CHILD`] another child is asked, in the same steps.
+/// The box that is a child, and whether it covers the packet. For [`NO_CHILD`] another one is asked, in the same steps.
 #[inline(always)]
 fn ask<A: Address>(tree: &Tree<'_, A>, fan: &Open<'_, A>, child: u32, key: &Key<A>) -> (u32, bool) {
-    // Their number is a power of two.
-    let child = child as usize & fan.firsts.len().wrapping_sub(1);
-    let index = fan.firsts.get(child).copied().unwrap_or(NONE);
-    (index, tree.covers(index, key, Ask::All))
+    let child = child & fan.room().wrapping_sub(1);
+    (child, tree.covers(child, key, Ask::All))
 }

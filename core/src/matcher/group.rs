@@ -651,6 +651,32 @@ impl Group {
         }
     }
 
+    /// What a slot holds.
+    pub(super) fn bounds(&self, slot: usize) -> Option<Bounds> {
+        let pair = |pairs: &[[u16; 2]; WIDTH]| pairs.get(slot).map(|pair| pair.map(u32::from));
+        let ([remote_lo, local_lo], [remote_hi, local_hi]) =
+            (pair(&self.ports_lo)?, pair(&self.ports_hi)?);
+        let (remote, local) = (self.remote_lo.get(slot)?, self.local_lo.get(slot)?);
+        let protocol = u32::from(*self.protocol_lo.get(slot)?);
+        let lo = [*remote, *local, remote_lo, local_lo, protocol];
+        let (remote, local) = (self.remote_hi.get(slot)?, self.local_hi.get(slot)?);
+        let protocol = u32::from(*self.protocol_hi.get(slot)?);
+        let hi = [*remote, *local, remote_hi, local_hi, protocol];
+        let opaque = self.frame.beside >> slot & 1 == 1;
+        Some(Bounds { lo, hi, opaque, first: *self.index.get(slot)? })
+    }
+
+    /// Says of what lies below a slot and before it that it may start with this box.
+    pub(super) fn start_with(&mut self, index: u32, slot: usize) {
+        self.index.iter_mut().take(slot + 1).for_each(|first| *first = index.min(*first));
+    }
+
+    /// True if it names a box with this number or one behind.
+    pub(super) fn reaches(&self, index: u32) -> bool {
+        let reaches = |reaches, own: &u32| reaches | (*own >= index) & (*own != NONE);
+        self.firsts().iter().fold(false, reaches)
+    }
+
     /// Gives boxes other numbers, in the same order.
     pub(super) fn renumber(&mut self, number: impl Fn(u32) -> u32) {
         let used = self.index.iter_mut().take(WIDTH).filter(|index| **index != NONE);

@@ -88,7 +88,7 @@ fn header() -> String {
         }
         "grown" = Grown {
             first: u32 = "__u32 first", groups: u32 = "__u32 groups", fan: u32 = "__u32 fan",
-            delta: u32 = "__u32 delta", changes: u32 = "__u32 changes", levels: u32 = "__u32 levels",
+            changes: u32 = "__u32 changes", levels: u32 = "__u32 levels", reserved: u32 = "__u32 reserved",
         }
         "tunnel_record" = TunnelRecord {
             span: Span = "struct espial_span span", trees: [Grown; 2] = "struct espial_grown trees[2]",

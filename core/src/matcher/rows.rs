@@ -1,9 +1,10 @@
 //! The rows of a fan: where its cuts and masks are, and how they are made.
 
+use core::array;
 use core::mem::size_of;
 use core::ops::Range;
 
-use super::block::Wide;
+use super::block::{ADMITS_OPAQUE, Boxed, Wide};
 use super::fan::{Fan, WIDE, WORD};
 use super::group::{Address, Bounds, DIMENSIONS, Frame, WIDTH};
 use super::order;
@@ -25,7 +26,8 @@ const PROTOCOL: usize = DIMENSIONS - 1;
 /// Words of an address that is kept whole.
 const WHOLE: usize = size_of::<Wide>() / size_of::<u64>();
 
-/// How large the rows of a fan are, and where their parts are, in words: cuts, masks, `opaque`, `firsts`, `wide`.
+/// How large the rows of a fan are, and where their parts are, in words: cuts, masks, `opaque`, and `firsts` of one over
+/// groups or `wide` of one over boxes of IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Layout {
     /// Words of a mask: a power of two up to 16.
@@ -34,6 +36,8 @@ pub(super) struct Layout {
     pub(super) addresses: usize,
     /// Cuts of addresses are whole addresses of IPv6.
     pub(super) is_wide: bool,
+    /// Children are boxes: the nth child is the nth box.
+    pub(super) is_of_boxes: bool,
 }
 
 impl Layout {
@@ -47,14 +51,14 @@ impl Layout {
             16 if boxes > 2 * FULL => INTERVALS,
             _ => 4 * CUTS,
         };
-        Self { words, addresses, is_wide: false }
+        Self { words, addresses, is_wide: false, is_of_boxes: false }
     }
 
     /// For a fan over boxes.
     pub(super) fn of_boxes<A: Address>(boxes: usize) -> Self {
         let words = words_for(boxes);
         let addresses = if words < 16 { CUTS } else { FLAT };
-        Self { words, addresses, is_wide: !A::WHOLE }
+        Self { words, addresses, is_wide: !A::WHOLE, is_of_boxes: true }
     }
 
     /// Words of all rows: whole cache lines.
@@ -116,11 +120,11 @@ impl Layout {
         start..start + self.words
     }
 
-    /// The first box below each child, ascending.
+    /// The first box below each child that is a group, ascending.
     #[inline(always)]
     pub(super) const fn firsts(self) -> Range<usize> {
         let start = self.opaque().end.next_multiple_of(8);
-        start..start + self.words * WORD / 2
+        start..start + if self.is_of_boxes { 0 } else { self.words * WORD / 2 }
     }
 
     /// Instead of those of [`Layout::cuts`]: the cuts of both addresses, in the same order, if they are wide. Of each the
@@ -197,6 +201,199 @@ impl Fan {
     }
 }
 
+/// Searches and changes of rows that have been written.
+impl Layout {
+    /// [`Layout::firsts`] of rows.
+    pub(super) fn firsts_in(self, rows: &mut [u64]) -> Option<&mut [u32]> {
+        bytemuck::try_cast_slice_mut(rows.get_mut(self.firsts())?).ok()
+    }
+
+    /// In which interval of a dimension a number lies.
+    pub(super) fn rank(self, rows: &[u64], dimension: usize, value: u32) -> usize {
+        let (cuts, start) = (numbers(rows), self.before(dimension));
+        rank(self.intervals(dimension).max(CUTS), |at| {
+            cuts.get(start + at).is_some_and(|cut| *cut < value)
+        })
+    }
+
+    /// In which interval of whole addresses one lies, of the remote ones or of the local ones.
+    pub(super) fn wide_rank(self, rows: &[u64], which: usize, value: Wide) -> Option<usize> {
+        let half = 2 * self.addresses;
+        let cuts = rows.get(self.wide())?.get(which * half..)?.get(..half)?;
+        let (high, low) = cuts.split_at_checked(self.addresses)?;
+        let value = u128::from(value);
+        Some(rank(self.addresses, |at| {
+            let cut = high.get(at).zip(low.get(at));
+            cut.is_some_and(|(high, low)| u128::from(Wide { high: *high, low: *low }) < value)
+        }))
+    }
+
+    /// The masks of some intervals of a dimension.
+    fn masks_of(self, dimension: usize, (first, last): (usize, usize)) -> Range<usize> {
+        let start = self.masks(dimension).start;
+        start + first * self.words..start + (last + 1) * self.words
+    }
+
+    /// The first and the last interval of a dimension that a box meets; `None`: no packet with a value is in it.
+    fn met<A: Address>(
+        self,
+        fan: &Fan,
+        rows: &[u64],
+        dimension: usize,
+        one: &Boxed<A>,
+    ) -> Option<(usize, usize)> {
+        if dimension < 2 && self.is_wide {
+            let (lo, hi) = match dimension {
+                0 => (one.remote_lo, one.remote_hi),
+                _ => (one.local_lo, one.local_hi),
+            };
+            let rank = |addr: A| self.wide_rank(rows, dimension, addr.wide());
+            return rank(lo).zip(rank(hi));
+        }
+        let bounds = Bounds::of(&A::framed(&fan.frame), 0, one);
+        let (lo, hi) = bounds.range(dimension).filter(|(lo, hi)| lo <= hi)?;
+        Some((self.rank(rows, dimension, lo), self.rank(rows, dimension, hi)))
+    }
+}
+
+/// What becomes of the rows of a fan when boxes come and go.
+impl Fan {
+    /// Lets packets of a box be found below a child.
+    pub(super) fn mark<A: Address>(
+        &self,
+        rows: &mut [u64],
+        child: usize,
+        one: &Boxed<A>,
+    ) -> Option<()> {
+        let layout = self.layout()?;
+        let (word, bit) = (child / WORD, 1 << (child % WORD));
+        for dimension in 0..DIMENSIONS {
+            if let Some(met) = layout.met(self, rows, dimension, one) {
+                let masks = rows.get_mut(layout.masks_of(dimension, met))?;
+                masks
+                    .iter_mut()
+                    .skip(word)
+                    .step_by(layout.words.max(1))
+                    .for_each(|mask| *mask |= bit);
+            }
+        }
+        if one.rest.flags & ADMITS_OPAQUE != 0 {
+            *rows.get_mut(layout.opaque())?.get_mut(word)? |= bit;
+        }
+        Some(())
+    }
+
+    /// What it costs packets if a box is put below each child, in a unit of its own: the part of all there is in which
+    /// they would look at that child in vain, about, by a few of the intervals of each dimension; and a sixteenth of the part
+    /// in which they would look at it at all, so that children stay small.
+    ///
+    /// # Bound
+    /// 95 masks.
+    pub(super) fn costs<A: Address>(
+        &self,
+        rows: &[u64],
+        one: &Boxed<A>,
+        costs: &mut [u64; CHILDREN],
+    ) -> Option<()> {
+        let layout = self.layout()?;
+        let met: [_; DIMENSIONS] = array::from_fn(|nth| layout.met(self, rows, nth, one));
+        for (word, costs) in costs.chunks_exact_mut(WORD).enumerate().take(layout.words) {
+            let (mut before, mut after) = ([1_u64; WORD], [1_u64; WORD]);
+            for (dimension, met) in met.iter().enumerate() {
+                let masks = rows.get(layout.masks(dimension))?;
+                let mask = |nth: usize| masks.get(nth * layout.words + word).copied().unwrap_or(0);
+                let step = layout.intervals(dimension) / SAMPLES;
+                let had = tally::<SAMPLES>(array::from_fn(|nth| mask(nth * step + step / 2)));
+                // What of the box is beside it.
+                let (first, last) = met.unwrap_or((0, 0));
+                let sides = [first, first.midpoint(last), last];
+                let lacks = tally(sides.map(|nth| !mask(nth)));
+                let third = met.map_or(0, |_| (last - first + 1) as u64);
+                let each = before.iter_mut().zip(&mut after).zip(had.iter().zip(lacks));
+                for ((before, after), (had, lacks)) in each {
+                    // In thirds of an interval.
+                    let width = 3 * (2 * u64::from(*had)).max(1) * step as u64 / 2;
+                    *before *= width;
+                    *after *= width + u64::from(lacks) * third;
+                }
+            }
+            for (cost, (before, after)) in costs.iter_mut().zip(before.iter().zip(after)) {
+                *cost = after - before + after / 16;
+            }
+        }
+        Some(())
+    }
+
+    /// Takes children out of a fan over boxes, so many from one on, and lets so many new ones take their place, which no
+    /// packet lies in yet. Those behind are moved.
+    pub(super) fn splice(
+        &self,
+        rows: &mut [u64],
+        (at, out, into): (usize, usize, usize),
+    ) -> Option<()> {
+        let layout = self.layout()?;
+        let all = rows.get_mut(layout.masks(0).start..layout.opaque().end)?;
+        for mask in all.chunks_exact_mut(layout.words.max(1)) {
+            splice(mask, (at, out, into));
+        }
+        Some(())
+    }
+}
+
+/// Intervals of each dimension that say how wide a child is.
+const SAMPLES: usize = 16;
+
+/// In how many of up to 31 masks each of 64 children is.
+fn tally<const N: usize>(masks: [u64; N]) -> [u8; WORD] {
+    // The nth bits of all counts.
+    let mut bits = [0_u64; 5];
+    for mut carry in masks {
+        for bits in &mut bits {
+            (*bits, carry) = (*bits ^ carry, *bits & carry);
+        }
+    }
+    // Eight bits at a time, each into an octet of its own.
+    let mut counts = [0; WORD];
+    for (nth, counts) in counts.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let octets = |bits: u64| {
+            let copies = (bits >> (8 * nth) & 0xff) * 0x0101_0101_0101_0101;
+            let each = copies & 0x8040_2010_0804_0201;
+            (each + 0x7f7f_7f7f_7f7f_7f7f) >> 7 & 0x0101_0101_0101_0101
+        };
+        let all = bits.iter().rev().fold(0, |all, bits| all << 1 | octets(*bits));
+        *counts = all.to_le_bytes();
+    }
+    counts
+}
+
+/// Replaces `out` bits of a mask by `into` zeros; those behind are moved.
+fn splice(mask: &mut [u64], (at, out, into): (usize, usize, usize)) {
+    let below = |nth: usize, bits: usize| match bits.saturating_sub(nth * WORD) {
+        bits @ 0..WORD => (1_u64 << bits) - 1,
+        _ => u64::MAX,
+    };
+    let mut behind = [0; WORDS];
+    for (nth, (word, behind)) in mask.iter_mut().zip(&mut behind).enumerate().skip(at / WORD) {
+        *behind = *word & !below(nth, at + out);
+        *word &= below(nth, at);
+    }
+    let up = into >= out;
+    let (words, bits) = (into.abs_diff(out) / WORD, into.abs_diff(out) % WORD);
+    let word = |nth: Option<usize>| nth.and_then(|nth| behind.get(nth)).copied().unwrap_or(0);
+    for (nth, slot) in mask.iter_mut().enumerate().skip(at / WORD) {
+        *slot |= match up {
+            true => {
+                let next = nth.checked_sub(words + 1);
+                word(nth.checked_sub(words)) << bits | word(next) >> 1 >> (WORD - 1 - bits)
+            }
+            false => {
+                let next = Some(nth + words + 1);
+                word(Some(nth + words)) >> bits | word(next) << 1 << (WORD - 1 - bits)
+            }
+        };
+    }
+}
+
 impl Layout {
     fn fan(self, (rows, children): (u32, u32), frame: Frame) -> Fan {
         let Self { words, addresses, .. } = self;
@@ -217,8 +414,7 @@ impl Desk<'_> {
         for child in 0..count {
             *opaque.get_mut(child / WORD)? |= u64::from(bounds(child).opaque) << (child % WORD);
         }
-        let firsts = self.rows.get_mut(layout.firsts())?;
-        let firsts: &mut [u32] = bytemuck::try_cast_slice_mut(firsts).ok()?;
+        let firsts = layout.firsts_in(self.rows)?;
         firsts.fill(u32::MAX);
         for (child, slot) in firsts.iter_mut().enumerate().take(count) {
             *slot = bounds(child).first;
@@ -310,6 +506,22 @@ fn in_steps<T: Copy>(cuts: &mut [T], last: T, of: impl Fn(usize) -> Option<T>) {
     }
 }
 
+/// Rows as numbers of 32 bits.
+pub(super) fn numbers(rows: &[u64]) -> &[u32] {
+    bytemuck::try_cast_slice(rows).unwrap_or(&[])
+}
+
+/// The plain twin of [`Simd::rank`](crate::simd::Simd::rank), of any number of cuts.
+#[inline(always)]
+fn rank(cuts: usize, is_above: impl Fn(usize) -> bool) -> usize {
+    let (mut rank, mut step) = (0, 1);
+    while step < cuts {
+        rank = 2 * rank + usize::from(is_above(step + rank));
+        step *= 2;
+    }
+    rank
+}
+
 /// True if so many cuts, a power of two, are in the order that [`in_steps`] leaves.
 pub(super) fn is_in_steps<T: PartialOrd>(cuts: usize, at: impl Fn(usize) -> T) -> bool {
     let place = |nth: usize| {
@@ -379,4 +591,46 @@ fn intervals<T: Copy + Ord, const N: usize>(
         before = behind;
     }
     intervals
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::few::few;
+
+    proptest! {
+        #![proptest_config(few())]
+        #[test]
+        fn bits_are_replaced_as_in_a_list(
+            bits in proptest::collection::vec(any::<bool>(), 1..=1024),
+            at in any::<proptest::sample::Index>(), out in 0_usize..300, into in 0_usize..300,
+        ) {
+            let words = bits.len().div_ceil(WORD);
+            let of = |bits: &[bool]| {
+                let mut mask = vec![0_u64; words];
+                let ones = bits.iter().enumerate().filter(|(_, is_one)| **is_one);
+                // What has no room is lost.
+                ones.filter(|(nth, _)| *nth < words * WORD).for_each(|(nth, _)| mask[nth / WORD] |= 1 << (nth % WORD));
+                mask
+            };
+            let at = at.index(bits.len());
+            let out = out.min(bits.len() - at);
+            let mut mask = of(&bits);
+            splice(&mut mask, (at, out, into));
+            let mut list = bits;
+            list.splice(at..at + out, vec![false; into]);
+            prop_assert_eq!(mask, of(&list));
+        }
+
+        #[test]
+        fn masks_are_tallied(masks in any::<[u64; 16]>()) {
+            let counts = tally(masks);
+            for (bit, count) in counts.iter().enumerate() {
+                let twin = masks.iter().filter(|mask| **mask >> bit & 1 == 1).count();
+                prop_assert_eq!(usize::from(*count), twin);
+            }
+        }
+    }
 }

@@ -13,15 +13,15 @@
 //! child can have an earlier one. A box is in one leaf only, whatever it overlaps: memory is linear. How
 //! sets are divided: [`divide`](super::divide).
 //!
-//! A published tree is changed by taking boxes out of leaves and by putting new ones into one leaf beside
-//! it, the delta: [`patch`](super::patch).
+//! A published tree is changed by taking boxes out of it and by putting new ones into leaves that have room:
+//! [`patch`](super::patch).
 //!
 //! IPv6 addresses are compared whole in a fan over boxes. Elsewhere it is through windows of 32 bits, one for each
 //! group; a box that its window does not show exactly is looked at again in the list.
 //!
 //! # Bound
 //! One fan, which costs about as much as two leaves; then up to 1024 boxes those that [`flat`] says; of more leaves:
-//! those that there are, n/11, and one, and groups between: half of that. A packet visits more than a few only in
+//! those that there are, n/11, and groups between: half of that; of a tree from which boxes went n/10. A packet visits more than a few only in
 //! sets whose boxes nearly all meet at one point.
 
 use core::mem::size_of_val;
@@ -129,6 +129,19 @@ pub(super) fn most_groups(boxes: usize) -> usize {
     leaves + 1 + leaves / 2
 }
 
+/// Boxes that may come and go before the tree of so many is built anew. Leaves that take what they were not made for are
+/// visited more often, by an eighth in the mean; masks over boxes hardly suffer.
+pub(super) fn most_changes(boxes: usize) -> usize {
+    let share = if boxes <= CHILDREN {
+        4
+    } else if boxes <= FULL {
+        16
+    } else {
+        32
+    };
+    boxes / share
+}
+
 /// No group.
 pub(super) const NO_GROUP: u32 = u32::MAX;
 /// No fan.
@@ -144,17 +157,16 @@ pub(super) struct Grown {
     pub(super) groups: u32,
     /// Its fan; [`NO_FAN`]: there is no tree.
     pub(super) fan: u32,
-    /// A leaf of boxes that came later, or [`NO_GROUP`].
-    pub(super) delta: u32,
     /// Boxes that came or went since it was built.
     pub(super) changes: u32,
     /// Levels of groups above the leaves.
     pub(super) levels: u32,
+    pub(super) reserved: u32,
 }
 
 impl Grown {
     pub(super) const NONE: Self =
-        Self { first: 0, groups: 0, fan: NO_FAN, delta: NO_GROUP, changes: 0, levels: 0 };
+        Self { first: 0, groups: 0, fan: NO_FAN, changes: 0, levels: 0, reserved: 0 };
 
     /// There is a tree.
     #[inline]
@@ -177,8 +189,6 @@ pub(crate) struct Tree<'b, A: Address> {
     pub(super) boxes: &'b [Boxed<A>],
     pub(super) arrays: Arrays<'b>,
     pub(super) fan: &'b Fan,
-    /// A leaf beside the tree.
-    pub(super) delta: Option<&'b Group>,
     pub(super) levels: usize,
     pub(super) backend: Backend,
 }
@@ -193,12 +203,8 @@ impl<'b, A: Address> Tree<'b, A> {
         backend: Backend,
     ) -> Option<Self> {
         let fan = arrays.fans.get(grown.fan as usize)?;
-        let delta = match grown.delta {
-            NO_GROUP => None,
-            at => Some(arrays.groups.get(at as usize)?),
-        };
         let levels = grown.levels as usize;
-        (levels <= LEVELS).then_some(Self { boxes, arrays, fan, delta, levels, backend })
+        (levels <= LEVELS).then_some(Self { boxes, arrays, fan, levels, backend })
     }
 }
 
@@ -271,20 +277,6 @@ impl<'b, A: Address> Tree<'b, A> {
         } else {
             one.covers_in(key, ask)
         }
-    }
-
-    /// The first box of the delta that covers the packet, or [`NONE`].
-    #[inline(always)]
-    fn first_in_delta<S: Simd, F: Filter>(
-        &self,
-        key: &Key<A>,
-        ask: Ask,
-        filter: &F,
-        visits: &mut impl Visits,
-    ) -> u32 {
-        let Some(delta) = self.delta else { return NONE };
-        visits.leaf();
-        self.first_in_leaf::<S, F>(delta, key, ask, filter, NONE)
     }
 
     /// The first box of a leaf that covers the packet, before `limit`; or [`NONE`].
@@ -444,11 +436,6 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
             // There are no more levels than that.
             let _ = self.left.push([(0, 0); N]);
         }
-        if tree.delta.is_some() {
-            for (best, key) in self.best.iter_mut().zip(keys) {
-                *best = tree.first_in_delta::<S, F>(key, ask, filter, visits);
-            }
-        }
         let active = matches(fan, self);
         if self.prefetches {
             Each(active).filter_map(|nth| self.next.get(nth)).for_each(|next| tree.prefetch(*next));
@@ -511,10 +498,8 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         let mut level = tree.levels;
         loop {
             while level == 0 && active != 0 {
-                // The child after a leaf is chosen with it: no packet is gone to twice in a round.
                 let mut more = 0;
-                // Leaves that leave nothing to be asked are faster with their choice at once.
-                if !A::WHOLE && F::NONE && N > 1 {
+                if !A::WHOLE && N > 1 {
                     self.ask_leaves::<S, F>(active, keys, (ask, filter), visits);
                     for nth in Each(active) {
                         more |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
@@ -522,6 +507,8 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
                     active = more;
                     continue;
                 }
+                // Where a leaf says all itself the child after it is chosen with it: no packet is gone to
+                // twice in a round.
                 for nth in Each(active) {
                     let (Some(key), Some(next), Some(best)) =
                         (keys.get(nth), self.next.get(nth), self.best.get_mut(nth))
@@ -611,10 +598,8 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
                 &opened
             }
         };
-        if fan.is_of_boxes {
-            let best = tree.first_in_delta::<S, F>(key, ask, &filter, visits);
-            let (at, wanted) = ((tree, fan), (key, ask, &filter));
-            return some(flat::first::<S, A, F, ANY>(at, wanted, best, visits));
+        if fan.is_of_boxes() {
+            return some(flat::first::<S, A, F>((tree, fan), (key, ask, &filter), visits));
         }
         let (mut masks, mut left) = (Room::new(), Levels::new());
         let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree, &mut masks, &mut left);
@@ -642,14 +627,7 @@ impl<A: Address, const ANY: bool> Job for Many<'_, '_, A, ANY> {
     fn run<S: Simd>(self) -> [u32; BURST] {
         let Self { tree, keys } = self;
         if let Some(fan) = tree.flat() {
-            let mut best = flat::first_of_burst::<S, A, ANY>((tree, &fan), keys);
-            if tree.delta.is_some() {
-                for (best, key) in best.iter_mut().zip(keys) {
-                    let first = tree.first_in_delta::<S, Every>(key, Ask::All, &Every, &mut ());
-                    *best = S::lesser(first, *best);
-                }
-            }
-            return best;
+            return flat::first_of_burst::<S, A>((tree, &fan), keys);
         }
         let (mut masks, mut left) = (Room::new(), Levels::new());
         let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree, &mut masks, &mut left);
@@ -687,16 +665,12 @@ impl<A: Address> Tree<'_, A> {
     /// # Bound
     /// The groups of a tree of so many boxes, the rows of one fan, and no more than is `left` of either.
     pub(super) fn is_valid(&self, left: &mut Left) -> bool {
-        // Of a patched tree: boxes that went are still counted, and there is a delta.
-        let most = most_groups(self.boxes.len().saturating_add(WIDTH)) + 1;
+        // Of a patched tree boxes that went are still counted.
+        let boxes = self.boxes.len();
+        let most = most_groups(boxes.saturating_add(most_changes(boxes)));
         let mut own = Left { groups: most.min(left.groups), rows: left.rows };
         let given = own.groups;
-        let is_delta_valid = self.delta.is_none_or(|delta| {
-            own.take_group()
-                && delta.ends_leaf::<A>()
-                && delta.indexes().all(|index| (index as usize) < self.boxes.len())
-        });
-        let is_valid = is_delta_valid && self.is_top_valid(&mut own);
+        let is_valid = self.is_top_valid(&mut own);
         *left = Left { groups: left.groups - (given - own.groups), rows: own.rows };
         is_valid
     }
@@ -708,15 +682,11 @@ impl<A: Address> Tree<'_, A> {
         left.rows = rows;
         fan.open::<A>(self.arrays.rows).is_some_and(|fan| {
             // `is_sorted` can panic.
-            let firsts = fan.firsts.get(..fan.count()).unwrap_or(&[]);
             fan.is_ordered()
                 && fan.firsts.iter().zip(fan.firsts.iter().skip(1)).all(|(one, next)| one <= next)
-                && match fan.is_of_boxes {
-                    true => firsts.iter().all(|index| (*index as usize) < self.boxes.len()),
-                    false => (0..firsts.len() as u32).all(|child| {
-                        self.is_group_valid(fan.children.wrapping_add(child), self.levels, left)
-                    }),
-                }
+                && (0..fan.groups() as u32).all(|child| {
+                    self.is_group_valid(fan.children.wrapping_add(child), self.levels, left)
+                })
         })
     }
 

@@ -2,7 +2,7 @@
 //! boxes and addresses, is behind [`Asked`].
 //!
 //! ```text
-//! delta, then of the fan's children that may hold the packet, in order:
+//! of the fan's children that may hold the packet, in order:
 //!     leaf     slot by slot, up to the first box that covers it
 //!     group    which slots hold it; the first of them, and so on down; then the next
 //! ```
@@ -10,13 +10,12 @@
 //! flash is scarce ([`COMPACT`](crate::simd::COMPACT)) it is the only search; tests hold one against the
 //! other everywhere.
 
-use super::block::{Boxed, Wide};
+use super::block::Boxed;
 use super::fan::Fan;
 use super::group::{Address, Ask, DIMENSIONS, Frame, Group, NONE};
 use super::linear::{Key, Values};
-use super::rows::Layout;
+use super::rows::{Layout, numbers};
 use super::tree::{Arrays, LEVELS, Tree, Visits, some};
-use crate::simd::CUTS;
 
 /// A box that is asked for.
 pub(super) struct Wanted<'w> {
@@ -48,7 +47,7 @@ pub(super) fn find<'b, A: Address>(
         best: NONE,
         limit: NONE,
     };
-    walk.run(tree.fan, tree.delta, visits);
+    walk.run(tree.fan, visits);
     some(walk.best)
 }
 
@@ -85,14 +84,7 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
             return None;
         }
         let layout = fan.layout().filter(|layout| layout.is_wide)?;
-        let half = 2 * layout.addresses;
-        let cuts = rows.get(layout.wide())?.get(which * half..)?.get(..half)?;
-        let value = u128::from(self.address(which).wide());
-        let (high, low) = cuts.split_at_checked(cuts.len() / 2)?;
-        Some(rank(high.len(), |at| {
-            let cut = high.get(at).zip(low.get(at));
-            cut.is_some_and(|(high, low)| u128::from(Wide { high: *high, low: *low }) < value)
-        }))
+        layout.wide_rank(rows, which, self.address(which).wide())
     }
 
     // The boxes themselves are asked: their windows would be more code.
@@ -103,17 +95,6 @@ impl<A: Address> Asked for Packet<'_, '_, A> {
             && self.child.is_none_or(|own| own == child)
             && (self.wanted.accept)(child)
     }
-}
-
-/// The plain twin of [`Simd::rank`](crate::simd::Simd::rank), of any number of cuts.
-#[inline(always)]
-fn rank(cuts: usize, is_above: impl Fn(usize) -> bool) -> usize {
-    let (mut rank, mut step) = (0, 1);
-    while step < cuts {
-        rank = 2 * rank + usize::from(is_above(step + rank));
-        step *= 2;
-    }
-    rank
 }
 
 /// Where a packet is in the rows of a fan.
@@ -134,16 +115,11 @@ impl Place<'_> {
         self.masks.iter().map(word).fold(u64::MAX, |common, word| common & word)
     }
 
-    /// The first box below a child, or the box that is the child.
+    /// The first box below a child that is a group.
     fn first(&self, child: u32) -> u32 {
         let first = numbers(self.rows).get(self.firsts as usize + child as usize);
         first.copied().unwrap_or(NONE)
     }
-}
-
-/// Rows as numbers of 32 bits.
-fn numbers(rows: &[u64]) -> &[u32] {
-    bytemuck::try_cast_slice(rows).unwrap_or(&[])
 }
 
 struct Walk<'w, 'b> {
@@ -159,11 +135,7 @@ struct Walk<'w, 'b> {
 }
 
 impl<'b> Walk<'_, 'b> {
-    fn run(&mut self, fan: &Fan, delta: Option<&Group>, visits: &mut impl Visits) {
-        if let Some(delta) = delta {
-            visits.leaf();
-            self.leaf(delta);
-        }
+    fn run(&mut self, fan: &Fan, visits: &mut impl Visits) {
         let mut place = Place { rows: &[], masks: [0; DIMENSIONS], words: 0, firsts: 0 };
         if self.find(fan, &mut place).is_some() {
             self.visit(fan, &place, visits);
@@ -179,18 +151,17 @@ impl<'b> Walk<'_, 'b> {
             while left != 0 {
                 let child = nth as u32 * u64::BITS + left.trailing_zeros();
                 left &= left - 1;
-                let first = place.first(child);
-                if first >= self.limit {
-                    return;
-                }
                 if fan.is_of_boxes() {
                     visits.one();
-                    if self.is_it(first) {
+                    if self.is_it(child) {
                         return;
                     }
-                } else {
-                    self.below(fan.children.wrapping_add(child), visits);
+                    continue;
                 }
+                if place.first(child) >= self.limit {
+                    return;
+                }
+                self.below(fan.children.wrapping_add(child), visits);
             }
         }
     }
@@ -241,9 +212,7 @@ impl<'b> Walk<'_, 'b> {
             3 => self.values.local.into(),
             _ => self.values.protocol.into(),
         };
-        let (cuts, start) = (numbers(rows), layout.before(dimension));
-        let is_above = |at: usize| cuts.get(start + at).is_some_and(|cut| *cut < value);
-        Some(rank(layout.intervals(dimension).max(CUTS), is_above))
+        Some(layout.rank(rows, dimension, value))
     }
 
     /// Searches a group below the fan and all that is below it.

@@ -147,20 +147,24 @@ pub(super) fn ranks<const N: usize>(
     }
 }
 
+/// Those of sixteen numbers that eight searches come to.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn pair(low: &[u64; 8], high: &[u64; 8], at: __m512i) -> __m512i {
+    _mm512_permutex2var_epi64(load_eight(low), at, load_eight(high))
+}
+
 /// The numbers of a tree that searches come to in a step.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn pick(tree: &[u64; CUTS], at: __m512i, nth: usize) -> __m512i {
-    let pair = |low: &[u64; 8], high: &[u64; 8]| {
-        _mm512_permutex2var_epi64(load_eight(low), at, load_eight(high))
-    };
     match (nth, tree.as_chunks().0) {
         (0..3, [near, ..]) => _mm512_permutexvar_epi64(at, load_eight(near)),
         (3, [_, far, ..]) => _mm512_permutexvar_epi64(at, load_eight(far)),
-        (4, [_, _, low, high, ..]) => pair(low, high),
+        (4, [_, _, low, high, ..]) => pair(low, high, at),
         (_, [_, _, _, _, a, b, c, d]) => {
             let second = _mm512_test_epi64_mask(at, _mm512_set1_epi64(16));
-            _mm512_mask_blend_epi64(second, pair(a, b), pair(c, d))
+            _mm512_mask_blend_epi64(second, pair(a, b, at), pair(c, d, at))
         }
         // 64 numbers are eight times eight.
         _ => at,
@@ -187,16 +191,13 @@ pub(super) fn wide_deepen(
     ranks: &mut [u32; LANES],
 ) {
     let pick = |row: &[u64; CUTS], at: __m512i| {
-        let pair = |low: &[u64; 8], high: &[u64; 8]| {
-            _mm512_permutex2var_epi64(load_eight(low), at, load_eight(high))
-        };
         // 64 numbers are eight times eight.
         let [a, b, c, d, e, f, g, h] = row.as_chunks().0 else { return at };
         // Bits 4 and 5 of the rank say which pair of registers it is in.
         let second = _mm512_test_epi64_mask(at, _mm512_set1_epi64(16));
         let third = _mm512_test_epi64_mask(at, _mm512_set1_epi64(32));
-        let low = _mm512_mask_blend_epi64(second, pair(a, b), pair(c, d));
-        let high = _mm512_mask_blend_epi64(second, pair(e, f), pair(g, h));
+        let low = _mm512_mask_blend_epi64(second, pair(a, b, at), pair(c, d, at));
+        let high = _mm512_mask_blend_epi64(second, pair(e, f, at), pair(g, h, at));
         _mm512_mask_blend_epi64(third, low, high)
     };
     let halves = values[0].as_chunks().0.iter().zip(values[1].as_chunks().0);
