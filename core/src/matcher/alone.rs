@@ -83,21 +83,25 @@ impl<'b, A: Address> Family<'b, A> {
         self.fan.first()?.as_ref()
     }
 
-    /// [`Family::find`] of a key in registers: one that has just been put together in memory cannot be read at once.
+    /// [`Family::find`] of all that covers a key in registers: one that has just been put together in memory cannot be
+    /// read at once. So it is put there only where a tree is searched, from its parts.
     #[inline(always)]
     fn find_short(&self, key: Key<A>) -> Option<u32> {
-        match self.set.is_list() {
-            true => linear::first_of_all(self.set.boxes, key).map(Boxed::child),
-            false => self.find(&key, Ask::All),
+        match self.set.boxes {
+            // Most Child SAs have one selector, and what has one has no tree.
+            [one] => one.covers_in_turn(&key).then_some(one.child()),
+            list if self.set.is_list() => linear::first_of_all(list, key).map(Boxed::child),
+            _ => self.find(&Key::of_parts(key.parts()), Ask::All),
         }
     }
 
     /// [`Family::any`], as that.
     #[inline(always)]
     fn any_short(&self, key: Key<A>) -> bool {
-        match self.set.is_list() {
-            true => linear::any(self.set.boxes, key),
-            false => self.any(&key),
+        match self.set.boxes {
+            [one] => one.covers_in_turn(&key),
+            list if self.set.is_list() => linear::any(list, key),
+            _ => self.any(&Key::of_parts(key.parts())),
         }
     }
 
@@ -157,7 +161,7 @@ impl<'b> Matcher<'b> {
     pub fn first(&self, packet: &InnerHeaders) -> Option<u32> {
         match Key::of(packet) {
             Some(key) => self.v4.find_short(key),
-            None => self.v6.find(&Key::of(packet)?, Ask::All),
+            None => self.v6.find_short(Key::of(packet)?),
         }
     }
 
@@ -169,7 +173,7 @@ impl<'b> Matcher<'b> {
     pub fn any(&self, packet: &InnerHeaders) -> bool {
         match Key::of(packet) {
             Some(key) => self.v4.any_short(key),
-            None => Key::of(packet).is_some_and(|key| self.v6.any(&key)),
+            None => Key::of(packet).is_some_and(|key| self.v6.any_short(key)),
         }
     }
 

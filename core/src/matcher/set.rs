@@ -7,8 +7,9 @@ use super::linear::{self, Key};
 use super::tree::{Every, LIST, Left, Tree};
 use crate::simd::Backend;
 
-/// Consecutive boxes in configuration order.
+/// Consecutive boxes in configuration order. What a list needs comes first: who has a set for each SA reads one line of it.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Set<'b, A: Address> {
     /// The boxes themselves.
     pub(crate) boxes: &'b [Boxed<A>],
