@@ -342,8 +342,12 @@ impl Address for Wide {
     #[inline(always)]
     fn outside(one: &Boxed<Self>, key: &Key<Self>) -> u32 {
         // Few prefixes are longer than 64 bits.
-        let (lo, hi, remote) = (one.remote_lo.high(), one.remote_hi.high(), key.remote.high());
-        u32::from((remote < lo) | (remote > hi))
+        let outside = |lo: Self, hi: Self, addr: Self| {
+            let (lo, hi, addr) = (lo.high(), hi.high(), addr.high());
+            (addr < lo) | (addr > hi)
+        };
+        let remote = outside(one.remote_lo, one.remote_hi, key.remote);
+        u32::from(remote | outside(one.local_lo, one.local_hi, key.local))
     }
 }
 
