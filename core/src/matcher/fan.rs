@@ -356,7 +356,10 @@ impl<A: Address> Open<'_, A> {
         found: &mut Children<'_, BURST, ROOM>,
         next: &mut [u32; BURST],
     ) -> u32 {
-        let Some(rows) = self.rows_of_burst::<S>(keys) else { return 0 };
+        let mut rows = NO_ROWS;
+        if self.rows_of_burst::<S>(keys, &mut rows).is_none() {
+            return 0;
+        }
         found.shift = self.layout.words.trailing_zeros();
         let mut active = 0;
         by_words!(self, |masks| {
@@ -426,12 +429,12 @@ impl<A: Address> Open<'_, A> {
         self.layout.all() as u32
     }
 
-    /// [`Open::rows_of`] for up to 32 packets, all that covers them asked.
+    /// [`Open::rows_of`] for up to 32 packets, all that covers them asked. Written where they stay: what is returned is
+    /// copied.
     #[inline(always)]
-    pub(super) fn rows_of_burst<S: Simd>(&self, keys: &[Key<A>]) -> Option<Rows> {
+    pub(super) fn rows_of_burst<S: Simd>(&self, keys: &[Key<A>], rows: &mut Rows) -> Option<()> {
         let near = |dimension: usize| self.cuts_of(dimension).first_chunk();
         let (t0, t1, t2, t3, t4) = (near(0)?, near(1)?, near(2)?, near(3)?, near(4)?);
-        let mut rows = [[0; BURST]; DIMENSIONS];
         for (half, keys) in keys.chunks(LANES).enumerate() {
             let (values, masks) = self.columns::<S>(keys);
             let mut ranks = [[0; LANES]; DIMENSIONS];
@@ -464,7 +467,7 @@ impl<A: Address> Open<'_, A> {
                 }
             }
         }
-        Some(rows)
+        Some(())
     }
 
     /// What the fan's window shows of up to sixteen packets, one array for each dimension, zeros for addresses
@@ -545,6 +548,7 @@ impl<'b> WideCuts<'b> {
 
 /// Numbers of masks: for each dimension that of each packet of a burst.
 pub(super) type Rows = [[u32; BURST]; DIMENSIONS];
+pub(super) const NO_ROWS: Rows = [[0; BURST]; DIMENSIONS];
 
 /// Those of each packet.
 #[inline(always)]

@@ -10,7 +10,7 @@
 
 use core::hint::select_unpredictable;
 
-use super::fan::{BURST, Children, NO_CHILD, Open, Room};
+use super::fan::{BURST, Children, NO_CHILD, NO_ROWS, Open, Room};
 use super::group::{Address, Ask, NONE};
 use super::linear::Key;
 use super::tree::{Each, Every, Filter, Tree, Visits, ones};
@@ -54,8 +54,10 @@ pub(super) fn first_of_burst<S: Simd, A: Address>(
     (tree, fan): (&Tree<'_, A>, &Open<'_, A>),
     keys: &[Key<A>],
 ) -> [u32; BURST] {
-    let (mut best, mut next) = ([NONE; BURST], [NO_CHILD; BURST]);
-    let Some(rows) = fan.rows_of_burst::<S>(keys) else { return best };
+    let (mut best, mut next, mut rows) = ([NONE; BURST], [NO_CHILD; BURST], NO_ROWS);
+    if fan.rows_of_burst::<S>(keys, &mut rows).is_none() {
+        return best;
+    }
     fan.first_of_burst::<S>(&rows, keys.len(), &mut next);
     let mut missed = 0;
     // No branch: which of them have a box, and whether it is theirs, cannot be foreseen.
