@@ -196,9 +196,14 @@ impl Fan {
         if boxes.len() > self.layout()?.words * WORD {
             return None;
         }
-        // Back to front: what is in front is where it was in the old list. Boxes that come behind all others move none.
-        for Edit { at, removed, added, .. } in edits.iter().rev().filter(|edit| edit.at < count) {
-            self.splice(rows, (*at, *removed, *added))?;
+        // First what goes, back to front: what is in front is where it was in the old list. Masks that are full have no
+        // room for what comes until then. Boxes that come behind all others move none.
+        for Edit { at, removed, .. } in edits.iter().rev().filter(|edit| edit.removed > 0) {
+            self.splice(rows, (*at, *removed, 0))?;
+        }
+        let comes = |edit: &&Edit| edit.added > 0 && edit.at < count;
+        for Edit { place, added, .. } in edits.iter().filter(comes) {
+            self.splice(rows, (*place, 0, *added))?;
         }
         for Edit { place, added, .. } in edits {
             for (child, one) in boxes.iter().enumerate().skip(*place).take(*added) {

@@ -416,6 +416,26 @@ fn patched(shape: usize, count: u32, seed: u64) {
     assert!(edits(boxes, more, &keys6, &mut rng) > 2);
 }
 
+/// Masks without a bit to spare: what comes at one place has the room of what goes at another.
+#[test]
+fn full_masks_are_patched() {
+    let mut rng = Rng(31);
+    for count in [64, 128, 512, 1024] {
+        let boxes: Vec<Boxed<u32>> = (0..count).map(|n| one(7, n, &mut rng)).collect();
+        let tree = Planted::new(&boxes);
+        for (out, into) in [(0, 60), (60, 0), (count as usize - 2, 3), (0, count as usize - 1)] {
+            let mut next = boxes.clone();
+            next.remove(out);
+            next.insert(into, one(7, count, &mut rng));
+            let patched = tree.patched(&next, (2, 1, 8)).expect("two changes");
+            assert!(patched.is_valid());
+            for key in next.iter().map(corner) {
+                agrees(&patched, &key);
+            }
+        }
+    }
+}
+
 /// Each case is 28 publications, or ten of many boxes. `.ci/full` runs hundreds.
 fn fewest(part: u32) -> ProptestConfig {
     ProptestConfig { cases: few().cases.div_ceil(part), ..few() }
