@@ -286,7 +286,7 @@ fn whole(high: u64, low: u64) -> u128 {
     u128::from(high) << 64 | u128::from(low)
 }
 
-/// The twin: one search after the other.
+/// The twin: four searches side by side, each of which would wait for itself.
 #[cfg(not(loom))]
 #[inline(always)]
 fn wide_ranks(
@@ -294,14 +294,18 @@ fn wide_ranks(
     values: &[[u64; LANES]; 2],
     ranks: &mut [u32; LANES],
 ) {
-    for ((rank, high), low) in ranks.iter_mut().zip(&values[0]).zip(&values[1]) {
-        let value = whole(*high, *low);
-        let mut at = 1_usize;
+    let fours = values.each_ref().map(|half| half.as_chunks::<4>().0);
+    let each = ranks.as_chunks_mut::<4>().0.iter_mut().zip(fours[0].iter().zip(fours[1]));
+    for (ranks, (high, low)) in each {
+        let mut at = [1_usize; 4];
         for _ in 0..CUTS.ilog2() {
-            let cut = highs.get(at % CUTS).zip(lows.get(at % CUTS));
-            at = 2 * at + usize::from(cut.is_some_and(|(high, low)| whole(*high, *low) < value));
+            for (at, (high, low)) in at.iter_mut().zip(high.iter().zip(low)) {
+                let cut = highs.get(*at % CUTS).zip(lows.get(*at % CUTS));
+                let is_above = cut.is_some_and(|cut| whole(*cut.0, *cut.1) < whole(*high, *low));
+                *at = 2 * *at + usize::from(is_above);
+            }
         }
-        *rank = (at % CUTS) as u32;
+        *ranks = at.map(|at| (at % CUTS) as u32);
     }
 }
 
