@@ -209,6 +209,7 @@ impl Layout {
     }
 
     /// In which interval of a dimension a number lies.
+    #[inline(always)]
     pub(super) fn rank(self, rows: &[u64], dimension: usize, value: u32) -> usize {
         let (cuts, start) = (numbers(rows), self.before(dimension));
         rank(self.intervals(dimension).max(CUTS), |at| {
@@ -217,12 +218,13 @@ impl Layout {
     }
 
     /// In which interval of whole addresses one lies, of the remote ones or of the local ones.
+    #[inline(always)]
     pub(super) fn wide_rank(self, rows: &[u64], which: usize, value: Wide) -> Option<usize> {
         let half = 2 * self.addresses;
         let cuts = rows.get(self.wide())?.get(which * half..)?.get(..half)?;
-        let (high, low) = cuts.split_at_checked(self.addresses)?;
+        let (high, low) = cuts.split_at_checked(cuts.len() / 2)?;
         let value = u128::from(value);
-        Some(rank(self.addresses, |at| {
+        Some(rank(high.len(), |at| {
             let cut = high.get(at).zip(low.get(at));
             cut.is_some_and(|(high, low)| u128::from(Wide { high: *high, low: *low }) < value)
         }))

@@ -173,7 +173,7 @@ impl<'b> Walk<'_, 'b> {
         let layout = fan.layout()?;
         place.words = layout.words as u32;
         place.firsts = 2 * layout.firsts().start as u32;
-        place.rows = self.arrays.rows.get(fan.rows as usize..)?.get(..layout.size())?;
+        place.rows = self.arrays.rows.get(fan.rows as usize..)?;
         for dimension in 0..DIMENSIONS {
             let is_port = dimension == 2 || dimension == 3;
             let is_asked = match self.wanted.ask {
@@ -264,7 +264,8 @@ impl<'b> Walk<'_, 'b> {
         self.arrays.groups.get(at as usize)
     }
 
-    /// The first box of a leaf that covers the packet, if it is before the best so far.
+    /// The first box of a leaf that covers the packet, if it is before the best so far. A call of its own, as that.
+    #[inline(never)]
     fn leaf(&mut self, leaf: &Group) {
         for index in leaf.indexes() {
             if index >= self.limit {
