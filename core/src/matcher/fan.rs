@@ -90,7 +90,7 @@ impl<'m, const N: usize, const ROOM: usize> Children<'m, N, ROOM> {
     /// foreseen.
     #[inline(always)]
     pub(super) fn take(&mut self, nth: usize) -> (u32, bool) {
-        let Some(some) = self.some.get_mut(nth) else { return (0, false) };
+        let some = &mut self.some[nth % N];
         let word = some.trailing_zeros() % WORDS as u32;
         let Some(mask) = self.masks.get_mut((nth << self.shift) + word as usize) else {
             return (0, false);

@@ -24,6 +24,7 @@
 //! those that there are, n/11, and groups between: half of that; of a tree from which boxes went n/10. A packet visits more than a few only in
 //! sets whose boxes nearly all meet at one point.
 
+use core::hint::select_unpredictable;
 use core::mem::size_of_val;
 
 use super::block::Boxed;
@@ -41,8 +42,9 @@ pub(crate) const LIST: usize = 32;
 /// Levels of groups between, which 2^32 boxes take.
 pub(super) const LEVELS: usize = 5;
 
-/// Groups above this are fetched ahead in bursts: what is larger than the level 1 cache of most servers.
-const LARGE_OCTETS: usize = 48 << 10;
+/// Groups above this are fetched ahead in bursts: what the level 2 cache of most servers does not hold. Below, processors look far
+/// enough ahead themselves.
+const LARGE_OCTETS: usize = 1 << 20;
 
 /// Counts what a search visits; `()` counts nothing and costs nothing.
 pub(super) trait Visits {
@@ -356,6 +358,13 @@ impl Iterator for Each {
     }
 }
 
+/// [`Each`] of up to `N` packets, which is what tells the compiler that their numbers are below it: an index that has to
+/// be tested is a branch, and with a packet alone everything but 0 falls away.
+#[inline(always)]
+fn each<const N: usize>(bits: Bits) -> impl Iterator<Item = usize> {
+    Each(bits).map(|nth| nth % N)
+}
+
 /// The first child of what is at the top, and the first box below each child.
 type Top<'b> = (u32, &'b [u32]);
 
@@ -367,6 +376,7 @@ type Levels<const N: usize> = heapless::Vec<[(u32, u32); N], LEVELS>;
 /// on its way while the other packets take theirs.
 struct Search<'t, 'b, A: Address, const N: usize, const ROOM: usize> {
     tree: &'t Tree<'b, A>,
+    keys: &'t [Key<A>; N],
     /// The first box of each packet so far, or [`NONE`].
     best: [u32; N],
     /// Children of the top that are left.
@@ -384,32 +394,44 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
     fn choose_top<const ANY: bool>(&mut self, (children, firsts): Top<'_>, nth: usize) -> bool {
         let (child, is_one) = self.top.take(nth);
         let first = firsts.get(child as usize).copied().unwrap_or(NONE);
-        self.go::<ANY>(nth, children.wrapping_add(child), first) & is_one
+        self.go::<ANY>(nth, children.wrapping_add(child), first, is_one)
     }
 
     /// Where a packet goes on below a group, if it does.
     #[inline(always)]
     fn choose_below<const ANY: bool>(&mut self, level: usize, nth: usize) -> bool {
-        let slot = self.left.get_mut(level).and_then(|row| row.get_mut(nth));
-        let Some((above, left)) = slot else { return false };
-        let Some(group) = self.tree.group(*above) else { return false };
-        let (child, is_one) = (left.trailing_zeros(), *left != 0);
-        *left &= left.wrapping_sub(1);
-        let first = group.index.get(child as usize % WIDTH).copied().unwrap_or(NONE);
-        self.go::<ANY>(nth, group.children().wrapping_add(child), first) & is_one
+        let left = self.left.get(level).map(|row| row[nth]);
+        left.is_some_and(|(above, left)| self.go_below::<ANY>(level, nth, above, left))
     }
 
-    /// The group that a packet comes to next, if the first box below it is of interest.
+    /// The same of these children of a group, the first of which it takes.
     #[inline(always)]
-    fn go<const ANY: bool>(&mut self, nth: usize, group: u32, first: u32) -> bool {
-        let (Some(next), Some(best)) = (self.next.get_mut(nth), self.best.get(nth)) else {
+    fn go_below<const ANY: bool>(
+        &mut self,
+        level: usize,
+        nth: usize,
+        above: u32,
+        left: u32,
+    ) -> bool {
+        let (Some(row), Some(group)) = (self.left.get_mut(level), self.tree.group(above)) else {
             return false;
         };
-        *next = group;
+        row[nth] = (above, left & left.wrapping_sub(1));
+        let child = left.trailing_zeros();
+        let first = group.index[child as usize % WIDTH];
+        self.go::<ANY>(nth, group.children().wrapping_add(child), first, left != 0)
+    }
+
+    /// The group that a packet comes to next, if there is one and the first box below it is of interest.
+    #[inline(always)]
+    fn go<const ANY: bool>(&mut self, nth: usize, group: u32, first: u32, is_one: bool) -> bool {
+        let goes = (first < limit::<ANY>(self.best[nth])) & is_one;
+        self.next[nth] = group;
         if self.prefetches {
-            self.tree.prefetch(group);
+            // What is not gone to takes no line: the first group is near.
+            self.tree.prefetch(select_unpredictable(goes, group, 0));
         }
-        first < limit::<ANY>(*best)
+        goes
     }
 
     /// [`Search::choose_top`] at the top, [`Search::choose_below`] elsewhere.
@@ -425,7 +447,6 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
     #[inline(always)]
     fn run<S: Simd, F: Filter, const ANY: bool>(
         &mut self,
-        keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
         fan: &Open<'_, A>,
@@ -438,10 +459,10 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         }
         let active = matches(fan, self);
         if self.prefetches {
-            Each(active).filter_map(|nth| self.next.get(nth)).for_each(|next| tree.prefetch(*next));
+            each::<N>(active).for_each(|nth| tree.prefetch(self.next[nth]));
         }
         let top = (fan.children, fan.firsts);
-        self.run_below::<S, F, ANY>(top, active, keys, (ask, filter), visits);
+        self.run_below::<S, F, ANY>(top, active, (ask, filter), visits);
     }
 
     /// Asks the leaf that each packet came to: first all windows, which say who has boxes to be looked at again, then
@@ -450,36 +471,62 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
     fn ask_leaves<S: Simd, F: Filter>(
         &mut self,
         active: Bits,
-        keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
     ) {
         let tree = self.tree;
         let (mut found, mut some) = ([(0, 0); N], 0);
-        for nth in Each(active) {
-            let (Some(key), Some(next), Some(found)) =
-                (keys.get(nth), self.next.get(nth), found.get_mut(nth))
-            else {
-                break;
-            };
-            let Some(leaf) = tree.group(*next) else { continue };
+        for nth in each::<N>(active) {
+            let Some(leaf) = tree.group(self.next[nth]) else { continue };
             visits.leaf();
-            *found = leaf.matches::<S, A>(key, ask);
-            let (matches, _) = *found;
+            let (matches, exact) = leaf.matches::<S, A>(&self.keys[nth], ask);
+            found[nth] = (matches, exact);
             let first = leaf.index[matches.trailing_zeros() as usize % WIDTH];
             tree.boxes.get(first as usize).into_iter().for_each(prefetch::read);
             some |= Bits::from(matches != 0) << nth;
         }
-        for nth in Each(some) {
-            let (Some(key), Some(next), Some(found), Some(best)) =
-                (keys.get(nth), self.next.get(nth), found.get(nth), self.best.get_mut(nth))
-            else {
-                break;
-            };
-            let Some(leaf) = tree.group(*next) else { continue };
-            let first = tree.first_of_matches(leaf, *found, key, ask, filter, *best);
+        for nth in each::<N>(some) {
+            let Some(leaf) = tree.group(self.next[nth]) else { continue };
+            let (key, best) = (&self.keys[nth], &mut self.best[nth]);
+            let first = tree.first_of_matches(leaf, found[nth], key, ask, filter, *best);
             *best = S::lesser(first, *best);
         }
+    }
+
+    /// Asks the leaf that each packet came to, and chooses the next one: of what is at the top if `TOP`, else of what is
+    /// below a group. Returns who goes on.
+    #[inline(always)]
+    fn ask_next<S: Simd, F: Filter, const ANY: bool, const TOP: bool>(
+        &mut self,
+        top: Top<'_>,
+        active: Bits,
+        (ask, filter): (Ask, &F),
+        visits: &mut impl Visits,
+    ) -> Bits {
+        let mut more = 0;
+        let choose = |own: &mut Self, nth| match TOP {
+            true => own.choose_top::<ANY>(top, nth),
+            false => own.choose_below::<ANY>(0, nth),
+        };
+        if !A::WHOLE && N > 1 {
+            self.ask_leaves::<S, F>(active, (ask, filter), visits);
+            for nth in each::<N>(active) {
+                more |= Bits::from(choose(self, nth)) << nth;
+            }
+            return more;
+        }
+        let groups = self.tree.arrays.groups;
+        // Where a leaf says all itself the child after it is chosen with it: no packet is gone to
+        // twice in a round.
+        for nth in each::<N>(active) {
+            let Some(leaf) = groups.get(self.next[nth] as usize) else { continue };
+            visits.leaf();
+            let (key, best) = (&self.keys[nth], &mut self.best[nth]);
+            let first = self.tree.first_in_leaf::<S, F>(leaf, key, ask, filter, *best);
+            *best = S::lesser(first, *best);
+            more |= Bits::from(choose(self, nth)) << nth;
+        }
+        more
     }
 
     /// Searches what each packet came to at the top, and then what is left there.
@@ -488,7 +535,6 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         &mut self,
         top: Top<'_>,
         mut active: Bits,
-        keys: &[Key<A>],
         (ask, filter): (Ask, &F),
         visits: &mut impl Visits,
     ) {
@@ -498,73 +544,51 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         let mut level = tree.levels;
         loop {
             while level == 0 && active != 0 {
-                let mut more = 0;
-                if !A::WHOLE && N > 1 {
-                    self.ask_leaves::<S, F>(active, keys, (ask, filter), visits);
-                    for nth in Each(active) {
-                        more |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
-                    }
-                    active = more;
-                    continue;
-                }
-                // Where a leaf says all itself the child after it is chosen with it: no packet is gone to
-                // twice in a round.
-                for nth in Each(active) {
-                    let (Some(key), Some(next), Some(best)) =
-                        (keys.get(nth), self.next.get(nth), self.best.get_mut(nth))
-                    else {
-                        break;
-                    };
-                    let Some(leaf) = tree.group(*next) else { continue };
-                    visits.leaf();
-                    let first = tree.first_in_leaf::<S, F>(leaf, key, ask, filter, *best);
-                    *best = S::lesser(first, *best);
-                    more |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
-                }
-                active = more;
+                active = match level == tree.levels {
+                    true => self.ask_next::<S, F, ANY, true>(top, active, (ask, filter), visits),
+                    false => self.ask_next::<S, F, ANY, false>(top, active, (ask, filter), visits),
+                };
             }
             let Some(row) = packets.get_mut(level) else { return };
             *row = active;
+            let mut more = 0;
             if active == 0 {
                 if level == tree.levels {
                     return;
                 }
                 level += 1;
+                let Some(row) = packets.get(level) else { return };
+                for nth in each::<N>(*row) {
+                    more |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
+                }
             } else {
                 level -= 1;
-                let (Some(row), Some(below)) = (self.left.get_mut(level), packets.get_mut(level))
-                else {
-                    return;
-                };
-                *below = active;
-                for nth in Each(active) {
-                    let (Some(key), Some(next), Some(left)) =
-                        (keys.get(nth), self.next.get(nth), row.get_mut(nth))
-                    else {
-                        break;
-                    };
+                let Some(row) = packets.get_mut(level) else { return };
+                *row = active;
+                for nth in each::<N>(active) {
                     visits.node();
-                    *left = match tree.group(*next) {
-                        Some(group) => (*next, group.matches::<S, A>(key, ask).0),
-                        None => (*next, 0),
-                    };
+                    let next = self.next[nth];
+                    let Some(group) = tree.group(next) else { continue };
+                    let (matches, _) = group.matches::<S, A>(&self.keys[nth], ask);
+                    more |= Bits::from(self.go_below::<ANY>(level, nth, next, matches)) << nth;
                 }
             }
-            let Some(row) = packets.get(level) else { return };
-            active = 0;
-            for nth in Each(*row) {
-                active |= Bits::from(self.choose::<ANY>(top, level, nth)) << nth;
-            }
+            active = more;
         }
     }
 }
 
 impl<'t, 'b, A: Address, const N: usize, const ROOM: usize> Search<'t, 'b, A, N, ROOM> {
     #[inline(always)]
-    fn new(tree: &'t Tree<'b, A>, masks: &'t mut Room<ROOM>, left: &'t mut Levels<N>) -> Self {
+    fn new(
+        tree: &'t Tree<'b, A>,
+        keys: &'t [Key<A>; N],
+        masks: &'t mut Room<ROOM>,
+        left: &'t mut Levels<N>,
+    ) -> Self {
         let prefetches = N > 1 && size_of_val(tree.arrays.groups) > LARGE_OCTETS;
         let top = Children::new(masks);
-        Self { tree, best: [NONE; N], top, next: [0; N], left, prefetches }
+        Self { tree, keys, best: [NONE; N], top, next: [0; N], left, prefetches }
     }
 }
 
@@ -602,15 +626,23 @@ impl<A: Address, F: Filter, V: Visits, const ANY: bool> Job for One<'_, '_, A, F
             return some(flat::first::<S, A, F>((tree, fan), (key, ask, &filter), visits));
         }
         let (mut masks, mut left) = (Room::new(), Levels::new());
-        let mut search: Search<'_, '_, A, 1, WORDS> = Search::new(tree, &mut masks, &mut left);
-        let keys = core::slice::from_ref(key);
-        search.run::<S, F, ANY>(keys, (ask, &filter), visits, fan, |fan, search| {
+        let keys = core::array::from_ref(key);
+        let mut search: Search<'_, '_, A, 1, WORDS> =
+            Search::new(tree, keys, &mut masks, &mut left);
+        search.run::<S, F, ANY>((ask, &filter), visits, fan, |fan, search| {
             let child = fan.matches::<S>(key, ask, &mut search.top);
             search.next = [fan.children.wrapping_add(child.unwrap_or(0))];
             child.is_some().into()
         });
         some(search.best[0])
     }
+}
+
+/// As many keys as a whole burst has; those behind the last one are never asked for.
+fn padded_to_burst<A: Address>(keys: &[Key<A>]) -> [Key<A>; BURST] {
+    let mut padded = [Key::default(); BURST];
+    padded.iter_mut().zip(keys).for_each(|(slot, key)| *slot = *key);
+    padded
 }
 
 /// [`Tree::find_burst`], to be done in the way that suits the processor.
@@ -630,9 +662,18 @@ impl<A: Address, const ANY: bool> Job for Many<'_, '_, A, ANY> {
             return flat::first_of_burst::<S, A>((tree, &fan), keys);
         }
         let (mut masks, mut left) = (Room::new(), Levels::new());
-        let mut search: Search<'_, '_, A, BURST, ROOM> = Search::new(tree, &mut masks, &mut left);
+        let padded;
+        let all = match keys.first_chunk() {
+            Some(all) => all,
+            None => {
+                padded = padded_to_burst(keys);
+                &padded
+            }
+        };
+        let mut search: Search<'_, '_, A, BURST, ROOM> =
+            Search::new(tree, all, &mut masks, &mut left);
         if let Some(fan) = tree.open() {
-            search.run::<S, Every, ANY>(keys, (Ask::All, &Every), &mut (), &fan, |fan, search| {
+            search.run::<S, Every, ANY>((Ask::All, &Every), &mut (), &fan, |fan, search| {
                 let Search { top, next, .. } = search;
                 fan.matches_burst::<S>(keys, top, next)
             });
