@@ -41,15 +41,16 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// For a fan over so many groups, of so many boxes.
-    pub(super) fn of_groups(children: usize, boxes: usize) -> Self {
+    /// For a fan over so many groups, which have so many levels of groups above leaves.
+    pub(super) fn of_groups(children: usize, levels: usize) -> Self {
         let words = words_for(children);
-        let addresses = match words {
-            0..4 => CUTS,
-            4..8 => 2 * CUTS,
+        let addresses = match (words, levels) {
+            (0..4, 0) => CUTS,
+            (4..8, 0) => 2 * CUTS,
+            (8.., 0) | (0..4, _) => 4 * CUTS,
             // Groups that need not have been looked at are far away.
-            16 if boxes > 2 * FULL => INTERVALS,
-            _ => 4 * CUTS,
+            (4..16, _) => 8 * CUTS,
+            _ => INTERVALS,
         };
         Self { words, addresses, is_wide: false, is_of_boxes: false }
     }
@@ -138,6 +139,11 @@ impl Layout {
 
 const fn words_for(children: usize) -> usize {
     children.div_ceil(WORD).next_power_of_two()
+}
+
+/// Children that have room in masks for so many.
+pub(super) const fn room_for(children: usize) -> usize {
+    words_for(children) * WORD
 }
 
 #[cfg(feature = "alloc")]

@@ -33,7 +33,7 @@ use super::flat;
 use super::group::{Address, Ask, Group, NONE, WIDTH};
 use super::grow::FILL;
 use super::linear::Key;
-use super::rows::{CHILDREN, FULL, Layout};
+use super::rows::{CHILDREN, FULL, Layout, room_for};
 use crate::prefetch;
 use crate::simd::{Backend, COMPACT, Job, Simd, WORDS};
 
@@ -104,18 +104,21 @@ impl Shape {
         // Leaves stand below the fan even if they have to be fuller.
         if boxes <= FULL {
             let leaves = leaves.min(CHILDREN);
-            return Self::with_fan(leaves, 0, leaves, boxes);
+            return Self::with_fan(leaves, 0, leaves);
         }
         let mut levels = 1;
         while FULL << (4 * levels) < boxes {
             levels += 1;
         }
-        // As many children as have work, and so few that what is between them and leaves stays within the bound.
-        Self::with_fan(leaves, levels, (leaves / 4).min(CHILDREN), boxes)
+        // So few that the groups below are nearly full, which are fewer to visit and fewer octets, and then as many as masks
+        // have room for. Windows of IPv6 show less of more boxes.
+        let share = if A::WHOLE { 4 } else { 2 };
+        let children = boxes.div_ceil(share * (WIDTH << (4 * levels)) / 5);
+        Self::with_fan(leaves, levels, room_for(children).min(CHILDREN))
     }
 
-    fn with_fan(leaves: usize, levels: usize, children: usize, boxes: usize) -> Self {
-        Self { leaves, levels, children, layout: Layout::of_groups(children, boxes) }
+    fn with_fan(leaves: usize, levels: usize, children: usize) -> Self {
+        Self { leaves, levels, children, layout: Layout::of_groups(children, levels) }
     }
 
     /// The children of the fan are boxes.
