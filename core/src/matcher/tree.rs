@@ -113,7 +113,7 @@ impl Shape {
         // So few that the groups below are nearly full, which are fewer to visit and fewer octets, and then as many as masks
         // have room for. Windows of IPv6 show less of more boxes.
         let share = if A::WHOLE { 4 } else { 2 };
-        let children = boxes.div_ceil(share * (WIDTH << (4 * levels)) / 5);
+        let children = boxes.div_ceil((share * (WIDTH << (4 * levels)) / 5).max(1));
         Self::with_fan(leaves, levels, room_for(children).min(CHILDREN))
     }
 
