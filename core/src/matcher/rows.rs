@@ -488,7 +488,7 @@ impl Desk<'_> {
         let ends = self.ends.get_mut(..ends)?;
         let intervals: heapless::Vec<Wide, FLAT> = intervals(ends, end, layout.addresses);
         let cuts = self.rows.get_mut(layout.wide())?;
-        let cuts = cuts.chunks_mut(WHOLE * layout.addresses).nth(dimension)?;
+        let cuts = cuts.chunks_mut((WHOLE * layout.addresses).max(1)).nth(dimension)?;
         let (high, low) = cuts.split_at_mut_checked(layout.addresses)?;
         in_steps(high, u64::MAX, |nth| Some(intervals.get(nth)?.high));
         in_steps(low, u64::MAX, |nth| Some(intervals.get(nth)?.low));
