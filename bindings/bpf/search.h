@@ -122,7 +122,7 @@ __noinline int take(struct espial_bpf_image *image, struct search *search, __u32
 struct walk {
     struct espial_bpf_image *image;
     struct search *search;
-    /* Of the fan: the first box of each child, the first child, words of children, those left of one word. */
+    /* Of the fan: the first box of each child that is a leaf, the first child, words of children, those left of one word. */
     __u64 firsts;
     __u64 left;
     __u32 children;
@@ -270,15 +270,16 @@ static long tree_step(__u32 step, struct walk *walk) {
     }
     const __u32 child = (walk->nth << 6) + lowest(walk->left);
     walk->left &= walk->left - 1;
+    if (walk->children == ESPIAL_NO_GROUP) {
+        /* Children are the boxes themselves, in their order. */
+        walk->is_done = take(walk->image, walk->search, child);
+        return ends(walk->is_done);
+    }
     const __u32 *first = record(walk->image, walk->firsts + 4ull * child);
     if (!first) return 1;
     if (*first >= walk->search->best) {
         walk->is_done = 1;
         return 1;
-    }
-    if (walk->children == ESPIAL_NO_GROUP) {
-        walk->is_done = take(walk->image, walk->search, *first);
-        return ends(walk->is_done);
     }
     return ends(leaf(walk->image, walk->search, walk->children + child));
 }
@@ -359,7 +360,8 @@ static __always_inline int open_fan(struct walk *walk, __u64 rows, const struct 
     const __u32 all = before(4, addresses, ports_of(addresses));
     const __u32 opaque = (all + ESPIAL_CUTS) / 2 + (all + ESPIAL_PROTOCOLS) * words;
     walk->firsts = walk->fan + 8ull * ((opaque + words + 7) & ~7u);
-    walk->wide = search->is_v6 && fan->frame.beside == ESPIAL_WIDE ? walk->firsts + 256ull * words : 0;
+    /* A fan over boxes names no first ones: its whole addresses stand in their place. */
+    walk->wide = search->is_v6 && fan->frame.beside == ESPIAL_WIDE ? walk->firsts : 0;
     bpf_loop(ESPIAL_DIMENSIONS, rank_step, walk, 0);
     if (walk->is_stuck) return -1;
     if (search->ask == ASK_SOURCE) {
