@@ -482,8 +482,8 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
         for nth in each::<N>(active) {
             let Some(leaf) = tree.group(self.next[nth]) else { continue };
             visits.leaf();
-            let (matches, exact) = leaf.matches::<S, A>(&self.keys[nth], ask);
-            found[nth] = (matches, exact);
+            found[nth] = leaf.matches::<S, A>(&self.keys[nth], ask);
+            let (matches, _) = found[nth];
             let first = leaf.index[matches.trailing_zeros() as usize % WIDTH];
             tree.boxes.get(first as usize).into_iter().for_each(prefetch::read);
             some |= Bits::from(matches != 0) << nth;
@@ -518,14 +518,14 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
             }
             return more;
         }
-        let groups = self.tree.arrays.groups;
+        let tree = self.tree;
         // Where a leaf says all itself the child after it is chosen with it: no packet is gone to
         // twice in a round.
         for nth in each::<N>(active) {
-            let Some(leaf) = groups.get(self.next[nth] as usize) else { continue };
+            let Some(leaf) = tree.group(self.next[nth]) else { continue };
             visits.leaf();
             let (key, best) = (&self.keys[nth], &mut self.best[nth]);
-            let first = self.tree.first_in_leaf::<S, F>(leaf, key, ask, filter, *best);
+            let first = tree.first_in_leaf::<S, F>(leaf, key, ask, filter, *best);
             *best = S::lesser(first, *best);
             more |= Bits::from(choose(self, nth)) << nth;
         }
@@ -566,8 +566,6 @@ impl<A: Address, const N: usize, const ROOM: usize> Search<'_, '_, A, N, ROOM> {
                 }
             } else {
                 level -= 1;
-                let Some(row) = packets.get_mut(level) else { return };
-                *row = active;
                 for nth in each::<N>(active) {
                     visits.node();
                     let next = self.next[nth];
